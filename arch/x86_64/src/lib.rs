@@ -1,0 +1,3 @@
+//! Ebbtide on x86_64: page mapping, the switch, traps, per-CPU base, CPU control.
+
+#![no_std]

@@ -1,0 +1,2 @@
+//! Packs a checked Hermit image and the loader into one bootable file.
+fn main() {}

@@ -1,0 +1,3 @@
+//! A unikernel crate whose kernel stacks ebb when their threads do not need them.
+
+#![no_std]
