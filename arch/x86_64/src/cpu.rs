@@ -1,0 +1,157 @@
+//! CPU control, and the per-CPU base: `gs:[…]`, so that an access is one instruction.
+#![expect(unsafe_code, reason = "privileged instructions")]
+
+use core::arch::asm;
+use core::fmt;
+use core::mem::offset_of;
+use core::ptr::from_ref;
+
+use ebbtide_core::cpu::PerCpu;
+use ebbtide_core::thread::Thread;
+use ebbtide_core::{System, VirtAddr, arch};
+use raw_cpuid::CpuId;
+use x86_64::instructions::{hlt, interrupts};
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, Efer, EferFlags};
+use x86_64::registers::model_specific::{GsBase, KernelGsBase};
+use x86_64::registers::rflags::{self, RFlags};
+
+use crate::{X86_64, trap};
+
+// SAFETY: each method is the instruction that its name says.
+unsafe impl arch::Cpu for X86_64 {
+    #[inline]
+    fn disable_interrupts() -> bool {
+        let enabled = interrupts::are_enabled();
+        interrupts::disable();
+        enabled
+    }
+
+    #[inline]
+    fn enable_interrupts() {
+        interrupts::enable();
+    }
+
+    #[inline]
+    fn interrupts_enabled() -> bool {
+        rflags::read().contains(RFlags::INTERRUPT_FLAG)
+    }
+
+    fn wait_for_interrupt() {
+        // `sti` takes effect after the next instruction, so no interrupt slips in between the two.
+        interrupts::enable_and_hlt();
+        interrupts::disable();
+    }
+
+    fn halt() -> ! {
+        loop {
+            interrupts::disable();
+            hlt();
+        }
+    }
+
+    #[inline]
+    fn per_cpu() -> &'static PerCpu {
+        let this: *const PerCpu;
+        // SAFETY: `init_boot_cpu` set the base before anything asks, and the first field points to the structure.
+        unsafe {
+            asm!("mov {}, gs:[{}]", out(reg) this, const offset_of!(PerCpu, this),
+                options(readonly, nostack, preserves_flags));
+        }
+        // SAFETY: per-CPU data lives as long as the kernel.
+        unsafe { &*this }
+    }
+
+    #[inline]
+    fn current() -> &'static Thread {
+        let current: *const Thread;
+        // SAFETY: as above. `pure`: whatever happens in between, a thread that runs finds itself.
+        unsafe {
+            asm!("mov {}, gs:[{}]", out(reg) current, const offset_of!(PerCpu, current),
+                options(pure, nomem, nostack, preserves_flags));
+        }
+        // SAFETY: the running thread is alive, and keeps itself alive.
+        unsafe { &*current }
+    }
+
+    unsafe fn set_per_cpu(cpu: &'static PerCpu) {
+        cpu.this.store(from_ref(cpu).cast_mut(), core::sync::atomic::Ordering::Relaxed);
+        let base = x86_64::VirtAddr::from_ptr(cpu);
+        GsBase::write(base);
+        KernelGsBase::write(base);
+    }
+
+    #[inline]
+    fn preempt_disable() {
+        // SAFETY: one instruction on this CPU's own count. It is a barrier for the compiler, as a lock must be.
+        unsafe { asm!("inc dword ptr gs:[{}]", const offset_of!(PerCpu, preempt_count), options(nostack)) };
+    }
+
+    #[inline]
+    fn preempt_enable() {
+        // SAFETY: as above.
+        unsafe { asm!("dec dword ptr gs:[{}]", const offset_of!(PerCpu, preempt_count), options(nostack)) };
+    }
+
+    #[inline]
+    fn counter() -> u64 {
+        // SAFETY: every x86_64 CPU has a TSC, and CR4.TSD keeps it readable here.
+        unsafe { core::arch::x86_64::_rdtsc() }
+    }
+
+    #[inline(always)]
+    fn frame_pointer() -> VirtAddr {
+        let frame: u64;
+        // SAFETY: reads a register.
+        unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
+        VirtAddr::new_truncate(frame)
+    }
+}
+
+/// What the CPU lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lack(&'static str);
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the CPU has no {}; use a CPU model that has it (`--cpu max`)", self.0)
+    }
+}
+
+/// Takes over the boot CPU from the loader: control registers, per-CPU base, descriptor tables, first trap stack.
+///
+/// # Errors
+///
+/// The CPU lacks what the kernel cannot do without.
+///
+/// # Safety
+///
+/// Called once, on the boot CPU, with interrupts off, while the image can still be written (the entry code is
+/// patched to this CPU).
+pub unsafe fn init_boot_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), Lack> {
+    // SAFETY: the first thing on this CPU.
+    unsafe { <X86_64 as arch::Cpu>::set_per_cpu(cpu) };
+    let cpuid = CpuId::new();
+    let extended = cpuid.get_extended_processor_and_feature_identifiers();
+    if !extended.is_some_and(|features| features.has_execute_disable()) {
+        return Err(Lack("no-execute pages (NX)"));
+    }
+    let features = cpuid.get_extended_feature_info();
+    let has = |test: fn(&raw_cpuid::ExtendedFeatures) -> bool| features.as_ref().is_some_and(test);
+    let smap = has(raw_cpuid::ExtendedFeatures::has_smap);
+    // SAFETY: interrupts are off, and the caller lets the entry code be patched.
+    unsafe { trap::init::<S>(cpu, smap) };
+    let mut cr4 = Cr4::read() | Cr4Flags::PAGE_GLOBAL;
+    cr4.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, has(raw_cpuid::ExtendedFeatures::has_smep));
+    cr4.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, smap);
+    cr4.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, has(raw_cpuid::ExtendedFeatures::has_umip));
+    // SAFETY: no user page is mapped and none will be, so SMEP and SMAP forbid nothing that the kernel does.
+    unsafe { Cr4::write(cr4) };
+    // Read-only pages bind the kernel too, and x87 errors are exceptions.
+    let cr0 = (Cr0::read() | Cr0Flags::WRITE_PROTECT | Cr0Flags::NUMERIC_ERROR)
+        & !(Cr0Flags::EMULATE_COPROCESSOR | Cr0Flags::TASK_SWITCHED);
+    // SAFETY: paging stays on; the loader's pages are writable.
+    unsafe { Cr0::write(cr0) };
+    // SAFETY: CPUID says that there is NX; no loader's entry has the bit set.
+    unsafe { Efer::update(|efer| efer.insert(EferFlags::NO_EXECUTE_ENABLE)) };
+    Ok(())
+}

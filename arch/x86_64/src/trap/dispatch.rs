@@ -1,0 +1,176 @@
+//! What a vector means.
+#![expect(unsafe_code, reason = "reads and moves trap frames")]
+
+use core::fmt;
+
+use ebbtide_core::arch::Switch;
+use ebbtide_core::report::Place;
+use ebbtide_core::{System, VirtAddr, report, thread, trap};
+use x86_64::registers::control::Cr2;
+use x86_64::registers::rflags::RFlags;
+use x86_64::structures::idt::PageFaultErrorCode;
+
+use super::entry::{Header, TrapFrame};
+use crate::X86_64;
+
+/// Exceptions that the code treats by name.
+mod vector {
+    pub const NMI: u64 = 2;
+    pub const BREAKPOINT: u64 = 3;
+    pub const DOUBLE_FAULT: u64 = 8;
+    pub const PAGE_FAULT: u64 = 14;
+    pub const FIRST_INTERRUPT: u64 = 32;
+}
+
+/// The exceptions' names, as the SDM has them (volume 3, table 6-1).
+const NAMES: [&str; 22] = [
+    "divide error",
+    "debug exception",
+    "non-maskable interrupt",
+    "breakpoint",
+    "overflow",
+    "bound range exceeded",
+    "invalid opcode",
+    "device not available",
+    "double fault",
+    "coprocessor segment overrun",
+    "invalid TSS",
+    "segment not present",
+    "stack-segment fault",
+    "general protection",
+    "page fault",
+    "reserved exception",
+    "x87 floating-point error",
+    "alignment check",
+    "machine check",
+    "SIMD floating-point exception",
+    "virtualization exception",
+    "control protection exception",
+];
+
+/// Handles a trap, on its trap stack with interrupts off. Returns the frame to resume from: the one given, or one
+/// that was moved to the interrupted thread's stack because it is to be preempted.
+pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *mut TrapFrame {
+    // SAFETY: the entry code built it right here, and nobody else looks at it.
+    let trap = unsafe { &mut *frame };
+    match trap.vector {
+        vector::FIRST_INTERRUPT.. => {
+            let preempt = trap::interrupt::<S>(trap.vector as u8);
+            if preempt && RFlags::from_bits_truncate(trap.rflags).contains(RFlags::INTERRUPT_FLAG) {
+                return move_to_thread::<S>(trap);
+            }
+        }
+        vector::NMI => trap::note::<S>(format_args!("non-maskable interrupt at {:#x}", trap.rip)),
+        vector::BREAKPOINT => trap::note::<S>(format_args!("breakpoint at {:#x}", trap.rip)),
+        vector::PAGE_FAULT => trap::page_fault::<S>(Tried(trap.error_code), &place(trap, fault_address())),
+        vector::DOUBLE_FAULT => {
+            trap::report_overflow::<S>(fault_address(), &place(trap, fault_address()));
+            report::exception::<S>("double fault", &place(trap, fault_address()));
+        }
+        _ => report::exception::<S>(Exception(trap), &place(trap, fault_address())),
+    }
+    frame
+}
+
+/// Preempts the thread on whose stack the frame now lies.
+pub(crate) extern "C" fn preempt<S: System>() {
+    thread::preempt::<S>();
+}
+
+/// A trap came while another one stood on the same trap stack: reports it, from the #DF stack.
+pub(crate) unsafe extern "C" fn nested<S: System>(pushed: *const Pushed) -> ! {
+    // SAFETY: the stub and the CPU pushed it right now.
+    let pushed = unsafe { &*pushed };
+    if pushed.header.depth > 2 {
+        // Not even the report of the nested trap got through.
+        report::end::<S>(report::End::Exception);
+    }
+    let address = fault_address();
+    let place = Place {
+        address,
+        instruction: VirtAddr::new_truncate(pushed.rip),
+        stack_pointer: VirtAddr::new_truncate(pushed.rsp),
+        frame_pointer: VirtAddr::new_truncate(0),
+    };
+    if pushed.vector == vector::PAGE_FAULT {
+        trap::report_overflow::<S>(address, &place);
+    }
+    let name = name(pushed.vector);
+    report::exception::<S>(format_args!("{name} in the handler of another one (touched {address:#x})"), &place)
+}
+
+/// What is on a trap stack before the common part has pushed anything.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Pushed {
+    vector: u64,
+    error_code: u64,
+    rip: u64,
+    cs: u64,
+    rflags: u64,
+    rsp: u64,
+    ss: u64,
+    header: Header,
+}
+
+/// Copies the frame to the stack of the interrupted thread, once it is sure that everything fits there, and leaves
+/// the trap stack.
+fn move_to_thread<S: System>(frame: &mut TrapFrame) -> *mut TrapFrame {
+    let place = place(frame, VirtAddr::new_truncate(frame.rsp));
+    trap::check_room_to_preempt::<S>(X86_64::PREEMPT_STACK_BYTES, &place);
+    // No red zone: the target disables it, so what lies below the stack pointer is free.
+    let to = ((frame.rsp & !0xf) - size_of::<TrapFrame>() as u64) as *mut TrapFrame;
+    // SAFETY: the thread's stack is populated there, and the thread stands still.
+    unsafe { to.write(frame.clone()) };
+    let header = core::ptr::from_mut(frame).wrapping_add(1).cast::<Header>();
+    // SAFETY: the header lies right above the frame.
+    unsafe { (*header).depth -= 1 };
+    to
+}
+
+fn place(frame: &TrapFrame, address: VirtAddr) -> Place {
+    Place {
+        address,
+        instruction: VirtAddr::new_truncate(frame.rip),
+        stack_pointer: VirtAddr::new_truncate(frame.rsp),
+        frame_pointer: VirtAddr::new_truncate(frame.rbp),
+    }
+}
+
+fn fault_address() -> VirtAddr {
+    VirtAddr::new_truncate(Cr2::read_raw())
+}
+
+fn name(vector: u64) -> &'static str {
+    NAMES.get(vector as usize).copied().unwrap_or("exception")
+}
+
+/// What an access tried, from a page fault's error code.
+struct Tried(u64);
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = PageFaultErrorCode::from_bits_truncate(self.0);
+        f.write_str(if code.contains(PageFaultErrorCode::INSTRUCTION_FETCH) {
+            "executed"
+        } else if code.contains(PageFaultErrorCode::CAUSED_BY_WRITE) {
+            "wrote to"
+        } else {
+            "read"
+        })?;
+        f.write_str(if code.contains(PageFaultErrorCode::PROTECTION_VIOLATION) {
+            ", which is forbidden at"
+        } else {
+            ", where nothing is mapped,"
+        })
+    }
+}
+
+/// An exception with its name and error code.
+struct Exception<'a>(&'a TrapFrame);
+
+impl fmt::Display for Exception<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (exception {}, error code {:#x})", name(self.0.vector), self.0.vector, self.0.error_code)
+    }
+}

@@ -1,0 +1,277 @@
+//! Entry code: one stub for each vector, and what they share.
+//!
+//! ```text
+//! trap stack, from its top:   per-CPU data     ┐
+//!                             emergency stack  │ Header, written once
+//!                             depth            ┘
+//!                             ss rsp rflags cs rip   pushed by the CPU, at the IST pointer
+//!                             error code, vector     pushed by the stub
+//!                             rax … r15              pushed by the common part
+//! ```
+#![expect(unsafe_code, reason = "entered by the CPU")]
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+use ebbtide_core::System;
+use static_assertions::const_assert;
+
+use super::dispatch::{dispatch, nested, preempt};
+
+/// What a trap saves: enough to go on as if it had not come.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub(crate) struct TrapFrame {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rbp: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rbx: u64,
+    pub rax: u64,
+    pub vector: u64,
+    pub error_code: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+/// The top of a trap stack, above the IST pointer.
+#[derive(Debug)]
+#[repr(C, align(16))]
+pub(crate) struct Header {
+    /// Traps that stand on this stack.
+    pub depth: u64,
+    /// Where a nested trap is reported from.
+    pub emergency: u64,
+    /// The CPU's data: what the GS base is set to when it cannot be trusted.
+    pub per_cpu: u64,
+    /// Keeps the IST pointer aligned to 16 bytes.
+    pub reserved: u64,
+}
+
+/// A trap frame where it is built, with the header above it.
+#[repr(C)]
+struct TrapStackTop {
+    frame: TrapFrame,
+    header: Header,
+}
+
+/// Bytes from one stub to the next.
+const STUB_BYTES: usize = 16;
+
+/// Offset of the depth from the vector, when the stub has pushed that and nothing else has been.
+const DEPTH: usize = offset_of!(TrapStackTop, header.depth) - offset_of!(TrapFrame, vector);
+const EMERGENCY: usize = offset_of!(TrapStackTop, header.emergency) - offset_of!(TrapFrame, vector);
+/// Offset of the per-CPU data from a whole frame.
+const PER_CPU: usize = offset_of!(TrapStackTop, header.per_cpu);
+
+/// The entry of `vector`.
+pub(crate) fn stub<S: System>(vector: usize) -> u64 {
+    let first = (stubs::<S> as *const () as usize).next_multiple_of(STUB_BYTES);
+    (first + vector * STUB_BYTES) as u64
+}
+
+/// Where the entry code has room for `clac`, which only CPUs with SMAP know.
+pub(crate) fn clac_places<S: System>() -> [*mut u8; 2] {
+    [common::<S> as *mut u8, paranoid::<S> as *mut u8]
+}
+
+/// `clac`, as long as the `nop` that stands in its place.
+pub(crate) const CLAC: [u8; 3] = [0x0f, 0x01, 0xca];
+
+/// One stub for each vector: pushes an error code if the CPU does not, and the vector.
+///
+/// #DB, NMI, #DF and #MC may come at the entry code of a system call, when the GS base is still the user's: they
+/// take the paranoid way.
+#[unsafe(naked)]
+unsafe extern "C" fn stubs<S: System>() {
+    naked_asm!(
+        ".balign {STUB_BYTES}",
+        ".set .Lebbtide_vector, 0",
+        ".rept 256",
+        ".balign {STUB_BYTES}",
+        // #DF #TS #NP #SS #GP #PF #AC #CP #VC #SX come with an error code.
+        ".set .Lebbtide_bit, 0",
+        ".if .Lebbtide_vector < 32",
+        ".set .Lebbtide_bit, 1 << .Lebbtide_vector",
+        ".endif",
+        ".if ({WITH_ERROR_CODE} & .Lebbtide_bit) == 0",
+        ".byte 0x6a, 0x00", // push 0
+        ".endif",
+        ".byte 0x68", // push the vector
+        ".long .Lebbtide_vector",
+        ".if ({PARANOID} & .Lebbtide_bit) == 0",
+        "jmp {common}",
+        ".else",
+        "jmp {paranoid}",
+        ".endif",
+        ".set .Lebbtide_vector, .Lebbtide_vector + 1",
+        ".endr",
+        STUB_BYTES = const STUB_BYTES,
+        WITH_ERROR_CODE = const 1u32 << 8 | 0x1f << 10 | 1 << 17 | 1 << 21 | 3 << 29,
+        PARANOID = const 1u32 << 1 | 1 << 2 | 1 << 8 | 1 << 18,
+        paranoid = sym paranoid::<S>,
+        common = sym common::<S>,
+    )
+}
+
+/// Saves the rest, asks what the trap means, and resumes: on the trap stack, or (when the answer is a frame that was
+/// moved) on the thread's own stack, after a preemption there.
+#[unsafe(naked)]
+unsafe extern "C" fn common<S: System>() {
+    naked_asm!(
+        ".byte 0x0f, 0x1f, 0x00", // nop, or clac: must stand first
+        "cld",
+        "inc qword ptr [rsp + {DEPTH}]",
+        "cmp qword ptr [rsp + {DEPTH}], 1",
+        "jne 3f",
+        "push rax",
+        "push rbx",
+        "push rcx",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "push rbp",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov rdi, rsp",
+        "call {dispatch}",
+        "cmp rax, rsp",
+        "jne 2f",
+        "dec qword ptr [rsp + {DEPTH_IN_FRAME}]",
+        "4:",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rbp",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop rcx",
+        "pop rbx",
+        "pop rax",
+        "add rsp, 16",
+        "iretq",
+        // The frame has moved to the thread's stack, and the trap stack is free.
+        "2:",
+        "mov rsp, rax",
+        "call {preempt}",
+        "jmp 4b",
+        // Nested: the first trap's frame is gone. Report from the emergency stack; nothing resumes.
+        "3:",
+        "mov rdi, rsp",
+        "mov rsp, [rsp + {EMERGENCY}]",
+        "call {nested}",
+        "ud2",
+        DEPTH = const DEPTH,
+        DEPTH_IN_FRAME = const offset_of!(TrapStackTop, header.depth),
+        EMERGENCY = const EMERGENCY,
+        dispatch = sym dispatch::<S>,
+        preempt = sym preempt::<S>,
+        nested = sym nested::<S>,
+    )
+}
+
+/// As `common`, but trusts neither GS base nor anything of the interrupted code, and never preempts.
+#[unsafe(naked)]
+unsafe extern "C" fn paranoid<S: System>() {
+    naked_asm!(
+        ".byte 0x0f, 0x1f, 0x00", // nop, or clac: must stand first
+        "cld",
+        "inc qword ptr [rsp + {DEPTH}]",
+        "cmp qword ptr [rsp + {DEPTH}], 1",
+        "jne 3f",
+        "push rax",
+        "push rbx",
+        "push rcx",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "push rbp",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        // The GS base as it was, in a callee-saved register; then this CPU's.
+        "mov ecx, {GS_BASE}",
+        "rdmsr",
+        "shl rdx, 32",
+        "mov r12, rdx",
+        "mov eax, eax",
+        "or r12, rax",
+        "mov rax, [rsp + {PER_CPU}]",
+        "mov rdx, rax",
+        "shr rdx, 32",
+        "wrmsr",
+        "mov rdi, rsp",
+        "call {dispatch}",
+        "mov rax, r12",
+        "mov rdx, r12",
+        "shr rdx, 32",
+        "mov ecx, {GS_BASE}",
+        "wrmsr",
+        "dec qword ptr [rsp + {DEPTH_IN_FRAME}]",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rbp",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop rcx",
+        "pop rbx",
+        "pop rax",
+        "add rsp, 16",
+        "iretq",
+        "3:",
+        "mov rdi, rsp",
+        "mov rsp, [rsp + {EMERGENCY}]",
+        "call {nested}",
+        "ud2",
+        DEPTH = const DEPTH,
+        DEPTH_IN_FRAME = const offset_of!(TrapStackTop, header.depth),
+        EMERGENCY = const EMERGENCY,
+        PER_CPU = const PER_CPU,
+        GS_BASE = const 0xc000_0101u32,
+        dispatch = sym dispatch::<S>,
+        nested = sym nested::<S>,
+    )
+}
+
+// The CPU aligns the stack to 16 bytes before it pushes, and the ABI asks for that before a call.
+const_assert!(size_of::<TrapFrame>().is_multiple_of(16));
+const_assert!(size_of::<Header>().is_multiple_of(16));
+// What the stubs push, and what the common part does.
+const_assert!(offset_of!(TrapFrame, vector) == 15 * 8);
+const_assert!(offset_of!(TrapFrame, rip) == 17 * 8);

@@ -1,0 +1,232 @@
+//! The contract between core and an architecture (`arch/*`): CPU control, the switch, paging.
+//!
+//! Everything here is a static method or a constant of one type, so that a call costs what the instruction costs.
+//! The traits are `unsafe` because core's soundness rests on them: a switch that loses a register or an entry that
+//! decodes to another frame breaks every thread.
+
+#![expect(unsafe_code, reason = "a contract that soundness rests on")]
+
+use memory_addresses::{PhysAddr, VirtAddr};
+
+use crate::cpu::PerCpu;
+use crate::stack::StackError;
+use crate::system::System;
+use crate::thread::{Leaving, Thread};
+
+/// Bytes in a page and in a frame.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// All that an architecture gives.
+pub trait Arch: Cpu + Switch + Paging + Traps + Provoke + 'static {
+    /// The architecture's name, as `--arch` spells it.
+    const NAME: &'static str;
+}
+
+/// Control of the CPU that executes the call.
+///
+/// # Safety
+///
+/// The methods do what they say; `per_cpu` returns what `set_per_cpu` was given on this CPU.
+pub unsafe trait Cpu {
+    /// Turns interrupts off and says whether they were on.
+    fn disable_interrupts() -> bool;
+
+    /// Turns interrupts on.
+    fn enable_interrupts();
+
+    /// Says whether interrupts are on.
+    fn interrupts_enabled() -> bool;
+
+    /// Waits for an interrupt, which is taken; enters and returns with interrupts off.
+    fn wait_for_interrupt();
+
+    /// Stops this CPU for good.
+    fn halt() -> !;
+
+    /// The per-CPU data of this CPU. Stable only while the thread cannot be moved to another CPU.
+    fn per_cpu() -> &'static PerCpu;
+
+    /// The running thread. One instruction, so it needs no protection from migration.
+    fn current() -> &'static Thread;
+
+    /// Sets this CPU's per-CPU data.
+    ///
+    /// # Safety
+    ///
+    /// Called once on each CPU before anything asks for it.
+    unsafe fn set_per_cpu(cpu: &'static PerCpu);
+
+    /// Raises this CPU's preemption count, in one instruction.
+    fn preempt_disable();
+
+    /// Lowers this CPU's preemption count, in one instruction; the caller looks at `need_resched`.
+    fn preempt_enable();
+
+    /// Reads the cycle counter. Under QEMU's `-icount shift=0` it counts instructions.
+    fn counter() -> u64;
+
+    /// The caller's frame pointer, where a backtrace starts.
+    fn frame_pointer() -> VirtAddr;
+}
+
+/// The switch between threads.
+///
+/// # Safety
+///
+/// `switch` keeps every register that the calling convention calls callee-saved, for each thread.
+pub unsafe trait Switch {
+    /// Bytes that [`Switch::switch`] and the second half may push on a stack, at most.
+    const SWITCH_STACK_BYTES: u64;
+
+    /// Bytes that must be free below the interrupted stack pointer before a trap frame moves to a thread's stack:
+    /// the frame itself, `schedule()` and the switch.
+    const PREEMPT_STACK_BYTES: u64;
+
+    /// Writes the first activation record of a new thread at `top`, so that the first switch to it calls
+    /// `entry(argument)` with interrupts off. Returns the saved stack pointer.
+    ///
+    /// # Safety
+    ///
+    /// The page below `top` is populated and nobody else uses it; `entry` never returns.
+    unsafe fn prepare(top: VirtAddr, entry: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> VirtAddr;
+
+    /// Leaves `prev` and continues `next`: saves prev's callee-saved registers and stack pointer, moves the stack
+    /// pointer and "current" with no stack access between, and runs [`second_half`](crate::thread::second_half)
+    /// on next's stack. Returns when `prev` is switched to again.
+    ///
+    /// # Safety
+    ///
+    /// Interrupts are off; `prev` runs on this CPU; `next` is owned by this CPU, populated, and not `prev`.
+    unsafe fn switch<S: System>(prev: &Thread, next: &Thread, leaving: Leaving);
+
+    /// Leaves the boot stack for good and starts `next`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Switch::switch`], on the boot stack.
+    unsafe fn switch_first(next: &Thread) -> !;
+}
+
+/// Ways to break the machine on purpose, for the images that test what happens then.
+pub trait Provoke {
+    /// Raises a breakpoint exception, which the run survives.
+    fn breakpoint();
+
+    /// Sends this CPU an interrupt that nobody can mask, which the run survives.
+    fn unmaskable_interrupt<S: System>();
+
+    /// Raises an exception that nobody handles: an instruction that does not exist.
+    fn undefined_instruction() -> !;
+
+    /// Makes the delivery of an exception fail.
+    fn double_fault() -> !;
+
+    /// Overflows a trap stack. The numbers are the architecture's own, from 0.
+    fn overflow_trap_stack(number: usize) -> !;
+
+    /// Raises a fault while the handler of a page fault runs.
+    fn nested_fault() -> !;
+
+    /// The number of trap stacks.
+    const TRAP_STACKS: usize;
+}
+
+/// Traps run on stacks of their own, since they may come at any instruction.
+pub trait Traps {
+    /// Gives this CPU's traps stacks with guards. `new_stack(name, bytes)` makes an always populated one and returns
+    /// its top.
+    ///
+    /// # Errors
+    ///
+    /// What `new_stack` failed with.
+    fn set_trap_stacks<S: System>(
+        new_stack: &mut dyn FnMut(&str, u64) -> Result<VirtAddr, StackError>,
+    ) -> Result<(), StackError>;
+}
+
+/// What a leaf entry of the stack range says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StackEntry {
+    /// No frame.
+    Empty,
+    /// Populated: the frame is mapped.
+    Present {
+        /// The frame.
+        frame: PhysAddr,
+    },
+    /// Resting: not mapped, but the frame is still the page's own.
+    Resting {
+        /// The frame.
+        frame: PhysAddr,
+        /// The generation that the rest was made with.
+        generation: u32,
+    },
+}
+
+/// How a page may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Data that never changes.
+    ReadOnly,
+    /// Data.
+    ReadWrite,
+    /// Code.
+    Execute,
+    /// Registers of a device: read and written, never cached.
+    Device,
+    /// Everything. Only in the tables that take the loader's place until the final ones are built.
+    Boot,
+}
+
+/// An entry of a page table above or beside the stack range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableEntry {
+    /// Maps nothing.
+    Absent,
+    /// Points to a table of the next level.
+    Table(PhysAddr),
+    /// Maps memory.
+    Leaf(PhysAddr),
+}
+
+/// Page tables: four levels of 512 entries of 64 bits, as both architectures have them with 4 KiB pages.
+///
+/// # Safety
+///
+/// Encoding and decoding agree with what the CPU's page walker does.
+pub unsafe trait Paging {
+    /// Generations count modulo two to this power.
+    const GENERATION_BITS: u32;
+
+    /// Encodes a pointer to a table.
+    fn encode_table(table: PhysAddr) -> u64;
+
+    /// Encodes a leaf: `level` 0 maps 4 KiB, 1 maps 2 MiB.
+    fn encode_leaf(frame: PhysAddr, access: Access, level: u32) -> u64;
+
+    /// Decodes an entry of `level` that was encoded by one of the two.
+    fn decode(entry: u64, level: u32) -> TableEntry;
+
+    /// Encodes a leaf entry of the stack range: writable, not executable, global, Accessed and Dirty set.
+    ///
+    /// Only the valid bit ever toggles in such an entry, so no walker writes it.
+    fn encode_stack(entry: StackEntry) -> u64;
+
+    /// Decodes a leaf entry of the stack range.
+    fn decode_stack(entry: u64) -> StackEntry;
+
+    /// Makes populated entries visible to this CPU's page walker before the stack pointer moves there.
+    ///
+    /// x86_64: nothing, an absent entry is never cached (Intel SDM volume 3, 4.10.2.3). aarch64: `dsb ishst; isb`.
+    fn publish();
+
+    /// Invalidates the translation of one page on this CPU.
+    fn invalidate_local(page: VirtAddr);
+
+    /// Makes `root` the root of the translation on this CPU.
+    ///
+    /// # Safety
+    ///
+    /// It maps everything that the running code uses.
+    unsafe fn activate(root: PhysAddr);
+}

@@ -1,0 +1,82 @@
+//! Backtraces: return addresses, found by following the frame pointers.
+//!
+//! Raw addresses; `cargo xtask` turns them into names. Every address is looked up in the page tables before it is
+//! read, so a broken chain ends the backtrace and never faults.
+#![expect(unsafe_code, reason = "reads stacks")]
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use memory_addresses::VirtAddr;
+
+use crate::system::System;
+
+/// Most frames that are shown.
+const MOST_FRAMES: usize = 32;
+
+/// A backtrace that is made while it is displayed.
+#[derive(Debug)]
+pub struct Backtrace<S> {
+    /// The instruction at which a trap came, if one did.
+    instruction: Option<VirtAddr>,
+    frame_pointer: VirtAddr,
+    system: PhantomData<fn() -> S>,
+}
+
+impl<S: System> Backtrace<S> {
+    /// Starts with the caller of the function whose frame pointer this is.
+    pub fn from(frame_pointer: VirtAddr) -> Self {
+        Self { instruction: None, frame_pointer, system: PhantomData }
+    }
+
+    /// Starts with the instruction at which a trap came.
+    pub fn from_trap(instruction: VirtAddr, frame_pointer: VirtAddr) -> Self {
+        Self { instruction: Some(instruction), ..Self::from(frame_pointer) }
+    }
+}
+
+impl<S: System> fmt::Display for Backtrace<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "backtrace (image at {:#x}):", S::kernel().image_base())?;
+        let mut number = 0;
+        let mut line = |address: u64| {
+            let result = writeln!(f, "  #{number} {address:#x}");
+            number += 1;
+            result
+        };
+        if let Some(instruction) = self.instruction {
+            line(instruction.as_u64())?;
+        }
+        let mut frame = self.frame_pointer;
+        for _ in 0..MOST_FRAMES {
+            let Some((caller, return_address)) = read_frame::<S>(frame) else { break };
+            if return_address == 0 {
+                break;
+            }
+            line(return_address)?;
+            // Stacks grow down: a caller's frame lies above.
+            if caller <= frame.as_u64() {
+                break;
+            }
+            frame = VirtAddr::new_truncate(caller);
+        }
+        Ok(())
+    }
+}
+
+/// The two words at a frame pointer: the caller's frame pointer and the return address, on both architectures.
+fn read_frame<S: System>(frame: VirtAddr) -> Option<(u64, u64)> {
+    if S::kernel().root().is_null() {
+        // Before the kernel has tables there is nothing to look the addresses up in.
+        return None;
+    }
+    let tables = S::kernel().tables::<S>();
+    let second = VirtAddr::try_new(frame.as_u64().checked_add(8)?).ok()?;
+    if !frame.as_u64().is_multiple_of(8) {
+        return None;
+    }
+    tables.translate(frame)?;
+    tables.translate(second)?;
+    // SAFETY: both words are mapped and aligned, and everything that is mapped can be read.
+    Some(unsafe { frame.as_ptr::<[u64; 2]>().read_volatile() }.into())
+}

@@ -1,0 +1,189 @@
+//! Per-CPU data, and the two ways to keep a CPU: interrupts off, or preemption off.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use crate::arch::Cpu;
+use crate::stack::{CacheCounters, StackCache};
+use crate::sync::SpinLock;
+use crate::system::System;
+use crate::thread::{self, RunQueue, Thread, ThreadCell};
+
+/// Most CPUs that a machine may have.
+pub const MAX_CPUS: usize = 16;
+
+/// What belongs to one CPU.
+///
+/// The first fields are reached by single instructions through the per-CPU base: architectures take their offsets
+/// with `offset_of!`. `current` is never null once the CPU runs threads.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PerCpu {
+    /// This structure's own address.
+    pub this: AtomicPtr<PerCpu>,
+    /// The running thread.
+    pub current: AtomicPtr<Thread>,
+    /// Above 0, the running thread is not preempted.
+    pub preempt_count: AtomicU32,
+    /// A thread that should run instead of the current one has become runnable.
+    pub need_resched: AtomicBool,
+    /// The thread that runs when there is no other.
+    idle: ThreadCell,
+    /// Threads that have ended here and wait to be reaped.
+    ended: ThreadCell,
+    /// The CPU's number.
+    pub number: u32,
+    /// Threads that are ready to run here.
+    pub run_queue: SpinLock<RunQueue>,
+    /// The CPU's reserve of frames for stacks, and its ring of resting pages.
+    stack_cache: UnsafeCell<StackCache>,
+    /// The time slice's end is among what the timer is armed for.
+    pub(crate) slice_armed: AtomicBool,
+    /// What the timer is armed for, in nanoseconds since boot; `u64::MAX` when it is not.
+    pub(crate) timer_deadline: AtomicU64,
+    /// Faults on addresses of the stack range.
+    pub stack_faults: AtomicU64,
+    /// How often this CPU went idle.
+    pub idle_passes: AtomicU64,
+    /// Interrupts that nobody asked for.
+    pub unexpected_interrupts: AtomicU64,
+    /// Interrupts that the controller called spurious.
+    pub spurious_interrupts: AtomicU64,
+}
+
+mod access {
+    #![expect(unsafe_code, reason = "per-CPU data is exclusive by rule, not by type")]
+
+    use super::PerCpu;
+    use crate::stack::StackCache;
+
+    /// The data that a pointer from [`Kernel`](crate::kernel::Kernel)'s list names.
+    pub(crate) fn from_pointer(pointer: *mut PerCpu) -> Option<&'static PerCpu> {
+        // SAFETY: the list only holds per-CPU data, which lives as long as the kernel.
+        unsafe { pointer.as_ref() }
+    }
+
+    // SAFETY: everything but `stack_cache` is atomic or locked; `stack_cache` is touched by its own CPU alone, in
+    // sections that nothing interrupts (see `PerCpu::with_stack_cache`).
+    unsafe impl Sync for PerCpu {}
+
+    impl PerCpu {
+        /// Runs `f` on the stack cache of this CPU.
+        ///
+        /// The caller is on this CPU with interrupts off, or with preemption off; no trap handler touches the cache,
+        /// and `schedule()` is the only other user.
+        pub(crate) fn with_stack_cache<R>(&self, f: impl FnOnce(&mut StackCache) -> R) -> R {
+            // SAFETY: by the rule above nothing else on this CPU runs while `f` does, and no other CPU comes here.
+            f(unsafe { &mut *self.stack_cache.get() })
+        }
+    }
+}
+
+pub(crate) use access::from_pointer;
+
+impl PerCpu {
+    /// Creates the data of CPU `number`.
+    pub const fn new(number: u32) -> Self {
+        Self {
+            this: AtomicPtr::new(core::ptr::null_mut()),
+            current: AtomicPtr::new(core::ptr::null_mut()),
+            preempt_count: AtomicU32::new(0),
+            need_resched: AtomicBool::new(false),
+            idle: ThreadCell::new(),
+            ended: ThreadCell::new(),
+            number,
+            run_queue: SpinLock::new(RunQueue::new()),
+            stack_cache: UnsafeCell::new(StackCache::new()),
+            slice_armed: AtomicBool::new(false),
+            timer_deadline: AtomicU64::new(u64::MAX),
+            stack_faults: AtomicU64::new(0),
+            idle_passes: AtomicU64::new(0),
+            unexpected_interrupts: AtomicU64::new(0),
+            spurious_interrupts: AtomicU64::new(0),
+        }
+    }
+}
+
+impl PerCpu {
+    /// The thread that runs here when there is no other.
+    pub(crate) fn idle(&self) -> &'static Thread {
+        self.idle.get().expect("a CPU has its idle thread before it schedules")
+    }
+
+    pub(crate) fn set_idle(&self, thread: &'static Thread) {
+        self.idle.set(Some(thread));
+    }
+
+    /// The thread that runs here; none before the first.
+    pub(crate) fn current(&self) -> Option<&'static Thread> {
+        thread::from_pointer(self.current.load(Ordering::Relaxed))
+    }
+
+    /// Says whether a thread runs or is ready here.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.current().is_some_and(|thread| !core::ptr::eq(thread, self.idle()))
+    }
+
+    /// What happened to this CPU's stack cache. The caller is on this CPU and keeps it.
+    pub fn cache_counters(&self) -> CacheCounters {
+        self.with_stack_cache(|cache| cache.counters)
+    }
+
+    /// Keeps a thread that has ended until it is reaped. Interrupts are off.
+    pub(crate) fn push_ended(&self, thread: &'static Thread) {
+        thread.next.set(self.ended.get());
+        self.ended.set(Some(thread));
+    }
+
+    /// Takes a thread that has ended. Interrupts are off.
+    pub(crate) fn pop_ended(&self) -> Option<&'static Thread> {
+        let thread = self.ended.get()?;
+        self.ended.set(thread.next.get());
+        Some(thread)
+    }
+}
+
+/// Runs `f` with interrupts off, and puts them back.
+pub fn without_interrupts<A: Cpu, R>(f: impl FnOnce() -> R) -> R {
+    let enabled = A::disable_interrupts();
+    let result = f();
+    if enabled {
+        A::enable_interrupts();
+    }
+    result
+}
+
+/// Runs `f` with preemption off: interrupts are taken, but this thread keeps the CPU.
+pub fn without_preemption<S: System, R>(f: impl FnOnce() -> R) -> R {
+    S::Arch::preempt_disable();
+    let result = f();
+    allow_preemption::<S>();
+    result
+}
+
+/// Lowers the preemption count, and makes up for a preemption that was put off meanwhile.
+pub(crate) fn allow_preemption<S: System>() {
+    S::Arch::preempt_enable();
+    preempt_if_needed::<S>();
+}
+
+/// Gives way if a more urgent thread has become ready and this is a place to do so.
+pub(crate) fn preempt_if_needed<S: System>() {
+    let cpu = S::Arch::per_cpu();
+    if cpu.need_resched.load(Ordering::Relaxed)
+        && cpu.preempt_count.load(Ordering::Relaxed) == 0
+        && S::Arch::interrupts_enabled()
+    {
+        thread::preempt::<S>();
+    }
+}
+
+/// This CPU's data. The caller keeps the CPU: interrupts or preemption are off.
+pub fn this<S: System>() -> &'static PerCpu {
+    S::Arch::per_cpu()
+}
+
+/// The running thread.
+pub fn current<S: System>() -> &'static Thread {
+    S::Arch::current()
+}

@@ -1,0 +1,156 @@
+//! The state of a running kernel that is not any CPU's own.
+
+use core::ops::Range;
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+use memory_addresses::{PhysAddr, VirtAddr};
+
+use crate::cpu::{MAX_CPUS, PerCpu, from_pointer};
+use crate::memory::{FrameAllocator, FrameCounts};
+use crate::memory::window::Window;
+use crate::settings::Settings;
+use crate::stack::{Stack, StackRange};
+use crate::sync::SpinLock;
+use crate::system::System;
+use crate::thread::Timers;
+
+/// Frames by use, beside the free ones: invariant 4 (frames are conserved) is checked against these.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    /// Page tables, those of the stack range included.
+    pub tables: Count,
+    /// The heap.
+    pub heap: Count,
+}
+
+/// A count that several CPUs may change.
+#[derive(Debug, Default)]
+pub struct Count(AtomicUsize);
+
+impl Count {
+    /// Adds `n`.
+    pub fn add(&self, n: usize) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The count now.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    const fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+}
+
+/// What all CPUs share.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Free frames.
+    pub frames: SpinLock<FrameAllocator>,
+    /// Frames by use.
+    pub accounts: Accounts,
+    /// The range of the kernel stacks.
+    pub stacks: StackRange,
+    /// Threads that wait for a point in time.
+    pub timers: SpinLock<Timers>,
+    /// What the command line chose.
+    pub settings: Settings,
+    /// Where physical memory can be touched.
+    pub window: Window,
+    /// Guards the making of page tables.
+    pub(crate) table_lock: SpinLock<()>,
+    /// The CPUs that run, by number.
+    pub(crate) cpus: [AtomicPtr<PerCpu>; MAX_CPUS],
+    /// Threads that were spawned and have not exited.
+    pub live_threads: AtomicUsize,
+    pub(crate) next_thread: AtomicU64,
+    root: AtomicU64,
+    counter_at_start: AtomicU64,
+    image_base: AtomicU64,
+    boot_stack: [AtomicU64; 2],
+    stack_reserve: AtomicUsize,
+}
+
+impl Kernel {
+    /// Creates a kernel that has not booted, which reaches physical memory through `window`.
+    pub const fn new(window: Window) -> Self {
+        Self {
+            frames: SpinLock::new(FrameAllocator::new(window)),
+            accounts: Accounts { tables: Count::new(), heap: Count::new() },
+            stacks: StackRange::new(),
+            timers: SpinLock::new(Timers::new()),
+            settings: Settings::new(),
+            window,
+            table_lock: SpinLock::new(()),
+            cpus: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS],
+            live_threads: AtomicUsize::new(0),
+            next_thread: AtomicU64::new(1),
+            root: AtomicU64::new(0),
+            counter_at_start: AtomicU64::new(0),
+            image_base: AtomicU64::new(0),
+            boot_stack: [const { AtomicU64::new(0) }; 2],
+            stack_reserve: AtomicUsize::new(0),
+        }
+    }
+
+    /// The root of the kernel's page tables.
+    pub fn root(&self) -> PhysAddr {
+        PhysAddr::new(self.root.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_root(&self, root: PhysAddr) {
+        self.root.store(root.as_u64(), Ordering::Relaxed);
+    }
+
+    /// The cycle counter at the loader's first instruction, or at the kernel's when the loader did not note it.
+    pub fn counter_at_start(&self) -> u64 {
+        self.counter_at_start.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_counter_at_start(&self, counter: u64) {
+        self.counter_at_start.store(counter, Ordering::Relaxed);
+    }
+
+    /// Where the image lies: what a backtrace's addresses are relative to.
+    pub fn image_base(&self) -> u64 {
+        self.image_base.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_image_base(&self, base: PhysAddr) {
+        self.image_base.store(base.as_u64(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_boot_stack(&self, stack: Range<VirtAddr>) {
+        self.boot_stack[0].store(stack.start.as_u64(), Ordering::Relaxed);
+        self.boot_stack[1].store(stack.end.as_u64(), Ordering::Relaxed);
+    }
+
+    /// The boot stack, without the guard page right below it.
+    pub(crate) fn boot_stack(&self) -> Range<VirtAddr> {
+        let [start, end] = &self.boot_stack;
+        VirtAddr::new(start.load(Ordering::Relaxed))..VirtAddr::new(end.load(Ordering::Relaxed))
+    }
+
+    /// Where the frames are, if the allocator's lock is free: for reports.
+    pub(crate) fn frame_counts_now<S: System>(&self) -> FrameCounts {
+        self.frames.try_with::<S, _>(|frames| frames.counts()).unwrap_or_default()
+    }
+
+    /// Frames that an idle CPU keeps for the next switch: the most that any thread may lack.
+    pub(crate) fn stack_reserve(&self) -> usize {
+        self.stack_reserve.load(Ordering::Relaxed)
+    }
+
+    /// Raises the reserve to what a thread with this stack may lack.
+    pub(crate) fn note_reserve(&self, stack: &Stack) {
+        if !stack.is_pinned() {
+            self.stack_reserve.fetch_max(stack.pages() - 1, Ordering::Relaxed);
+        }
+    }
+
+    /// The CPUs that run.
+    pub fn cpus(&self) -> impl Iterator<Item = &'static PerCpu> {
+        self.cpus.iter().filter_map(|cpu| from_pointer(cpu.load(Ordering::Acquire)))
+    }
+}

@@ -1,0 +1,172 @@
+//! The frame allocator: who owns which physical page.
+//!
+//! Boot hands over ranges of RAM. Frames are first cut from the ranges; a frame that comes back is linked into a
+//! free list through its own first word (seen in the direct map), so both directions take constant time however
+//! many frames there are, and the allocator itself needs no memory.
+#![expect(unsafe_code, reason = "free frames are linked through their own memory")]
+
+use align_address::Align;
+use heapless::Vec;
+use memory_addresses::PhysAddr;
+
+use crate::arch::PAGE_BYTES;
+use crate::boot::{MAX_MEMORY_REGIONS, MemoryRegion};
+use crate::memory::window::Window;
+
+/// Most ranges that can be left after everything reserved is cut out of the memory map.
+const MAX_RANGES: usize = MAX_MEMORY_REGIONS + 8;
+
+/// Where frames are, in frames of 4 KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameCounts {
+    /// All frames that the allocator ever had.
+    pub total: usize,
+    /// Those that are free.
+    pub free: usize,
+}
+
+/// Hands out frames.
+#[derive(Debug)]
+pub struct FrameAllocator {
+    /// Where frames can be touched.
+    window: Window,
+    /// Ranges that were never handed out.
+    ranges: Vec<MemoryRegion, MAX_RANGES>,
+    /// The first free frame of the list, or 0: frame 0 is never handed out.
+    list: u64,
+    counts: FrameCounts,
+}
+
+impl FrameAllocator {
+    /// Creates an allocator without frames, which reaches those that it is given through `window`.
+    pub const fn new(window: Window) -> Self {
+        Self { window, ranges: Vec::new(), list: 0, counts: FrameCounts { total: 0, free: 0 } }
+    }
+
+    /// Adds the whole frames of `region`, without those that overlap `reserved`.
+    ///
+    /// Returns whether there was room to note the range.
+    ///
+    /// # Safety
+    ///
+    /// The region is RAM that nothing uses but `reserved`, and it is (or will be, before a frame of it is freed)
+    /// reachable through the direct map.
+    pub unsafe fn add(&mut self, region: MemoryRegion, reserved: &[MemoryRegion]) -> bool {
+        let start = region.start.align_up(PAGE_BYTES).max(PhysAddr::new(PAGE_BYTES));
+        let end = region.end.align_down(PAGE_BYTES);
+        if start >= end {
+            return true;
+        }
+        let whole = MemoryRegion { start, end };
+        let Some(cut) = reserved.iter().find(|r| r.start < end && start < r.end) else {
+            let frames = ((end - start) / PAGE_BYTES) as usize;
+            self.counts.total += frames;
+            self.counts.free += frames;
+            return self.ranges.push(whole).is_ok();
+        };
+        // SAFETY: both parts belong to a region for which the caller vouched.
+        let below = unsafe { self.add(MemoryRegion { start, end: cut.start.min(end) }, reserved) };
+        // SAFETY: as above.
+        let above = unsafe { self.add(MemoryRegion { start: cut.end.max(start), end }, reserved) };
+        below && above
+    }
+
+    /// Takes a frame. Its content is whatever was there.
+    pub fn allocate(&mut self) -> Option<PhysAddr> {
+        let frame = match PhysAddr::new(self.list) {
+            head if self.list != 0 => {
+                // SAFETY: `deallocate` wrote the link there and the frame has been free since.
+                self.list = unsafe { self.window.pointer::<u64>(head).read() };
+                head
+            }
+            _ => self.cut()?,
+        };
+        self.counts.free -= 1;
+        Some(frame)
+    }
+
+    /// Takes a frame if more than `keep` are free.
+    pub fn allocate_above(&mut self, keep: usize) -> Option<PhysAddr> {
+        if self.counts.free > keep { self.allocate() } else { None }
+    }
+
+    /// Gives a frame back.
+    ///
+    /// # Safety
+    ///
+    /// It came from [`FrameAllocator::allocate`], and nothing refers to it: no entry of a page table, no TLB.
+    pub unsafe fn deallocate(&mut self, frame: PhysAddr) {
+        // SAFETY: the frame is ours again and the direct map covers it.
+        unsafe { self.window.pointer::<u64>(frame).write(self.list) };
+        self.list = frame.as_u64();
+        self.counts.free += 1;
+    }
+
+    /// Takes in a frame that was never counted.
+    ///
+    /// # Safety
+    ///
+    /// As [`FrameAllocator::deallocate`], but that the frame came from elsewhere.
+    pub unsafe fn adopt(&mut self, frame: PhysAddr) {
+        self.counts.total += 1;
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate(frame) };
+    }
+
+    /// How many frames there are.
+    pub fn counts(&self) -> FrameCounts {
+        self.counts
+    }
+
+    /// The next frame that was never handed out: from the last range, which is the highest one on PCs, so that
+    /// low memory stays for devices and secondary CPUs.
+    fn cut(&mut self) -> Option<PhysAddr> {
+        let range = self.ranges.last_mut()?;
+        let frame = range.start;
+        range.start = PhysAddr::new(frame.as_u64() + PAGE_BYTES);
+        if range.start == range.end {
+            self.ranges.pop();
+        }
+        Some(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(start: u64, end: u64) -> MemoryRegion {
+        MemoryRegion { start: PhysAddr::new(start), end: PhysAddr::new(end) }
+    }
+
+    #[repr(align(4096))]
+    struct Ram([u8; 16 * 4096]);
+
+    /// Sixteen frames of RAM that start at physical address 0.
+    fn ram() -> Window {
+        let ram = Box::leak(Box::new(Ram([0xaa; 16 * 4096])));
+        Window::new(memory_addresses::VirtAddr::from_ptr(&raw const ram.0))
+    }
+
+    #[test]
+    fn hands_out_every_frame_once_and_takes_it_back() {
+        let mut frames = FrameAllocator::new(ram());
+        // SAFETY: the sixteen frames are the test's own.
+        assert!(unsafe { frames.add(region(0, 16 * 4096), &[region(0x4800, 0x6100)]) });
+        // Frame 0 is never handed out; 4, 5 and 6 are reserved in part.
+        assert_eq!(frames.counts(), FrameCounts { total: 12, free: 12 });
+        let mut all: std::vec::Vec<u64> = core::iter::from_fn(|| frames.allocate()).map(|f| f.as_u64()).collect();
+        assert_eq!(frames.counts().free, 0);
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 12);
+        assert!(all.iter().all(|f| ![0, 4, 5, 6].contains(&(f / 4096))));
+        for &frame in &all {
+            // SAFETY: it was handed out above and nothing refers to it.
+            unsafe { frames.deallocate(PhysAddr::new(frame)) };
+        }
+        assert_eq!(frames.counts().free, 12);
+        assert_eq!(frames.allocate_above(12), None);
+        assert!(frames.allocate_above(11).is_some());
+    }
+}

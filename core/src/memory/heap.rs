@@ -1,0 +1,116 @@
+//! The heap: `talc`, in a range of its own that grows frame by frame.
+//!
+//! The source of `talc` takes frames or fails, and never drains stack caches. It leaves the last frames to the
+//! stacks: what the CPUs keep in reserve and the largest stack of a living thread.
+#![expect(unsafe_code, reason = "maps what talc claims")]
+
+use core::alloc::Layout;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use memory_addresses::{PhysAddr, VirtAddr};
+use talc::TalcLock;
+use talc::base::Talc;
+use talc::base::binning::Binning;
+use talc::source::Source;
+
+use crate::arch::{Access, PAGE_BYTES};
+use crate::memory::layout::{HEAP, HEAP_BYTES};
+use crate::sync::RawSpinLock;
+use crate::system::System;
+
+/// The allocator that a composition root makes its `#[global_allocator]`.
+pub type Heap<S> = TalcLock<RawSpinLock<S>, HeapSource<S>>;
+
+/// The heap grows by at least this many bytes at a time.
+const STEP_BYTES: u64 = 32 << 10;
+
+/// What `talc` does not count to an allocation: its own tags and alignment.
+const SLACK_BYTES: u64 = 256;
+
+/// Gives `talc` memory.
+pub struct HeapSource<S> {
+    /// The end of what is mapped; 0 before the first growth.
+    mapped_end: u64,
+    /// What `talc` calls the end of its heap.
+    heap_end: Option<NonNull<u8>>,
+    system: PhantomData<fn() -> S>,
+}
+
+// SAFETY: the pointer is only handed back to `talc`, under its lock.
+unsafe impl<S> Send for HeapSource<S> {}
+
+impl<S: System> HeapSource<S> {
+    /// Creates a source that has given nothing yet.
+    pub const fn new() -> Self {
+        Self { mapped_end: HEAP, heap_end: None, system: PhantomData }
+    }
+
+    /// Maps `bytes` more; returns the new end. What was mapped before it failed stays for the next time.
+    fn grow(&mut self, bytes: u64) -> Option<u64> {
+        let end = self.mapped_end.checked_add(bytes.next_multiple_of(PAGE_BYTES))?;
+        if end > HEAP + HEAP_BYTES {
+            return None;
+        }
+        let kernel = S::kernel();
+        let keep = kernel.stack_reserve();
+        let frames = ((end - self.mapped_end) / PAGE_BYTES) as usize;
+        if kernel.frames.with::<S, _>(|all| all.counts().free) < keep + frames {
+            return None;
+        }
+        while self.mapped_end < end {
+            let frame = kernel.frames.with::<S, _>(|all| all.allocate_above(keep))?;
+            if !self.map(frame) {
+                return None;
+            }
+        }
+        Some(end)
+    }
+
+    fn map(&mut self, frame: PhysAddr) -> bool {
+        let kernel = S::kernel();
+        let page = VirtAddr::new(self.mapped_end);
+        let mapped = kernel.with_tables::<S, _>(|tables, new_table| {
+            // SAFETY: the page belongs to the heap and was never mapped; the frame is new.
+            unsafe { tables.map(page, frame, PAGE_BYTES, Access::ReadWrite, 0, new_table) }
+        });
+        if mapped.is_err() {
+            // SAFETY: it was not mapped.
+            kernel.frames.with::<S, _>(|all| unsafe { all.deallocate(frame) });
+            return false;
+        }
+        kernel.accounts.heap.add(1);
+        self.mapped_end += PAGE_BYTES;
+        true
+    }
+}
+
+impl<S> core::fmt::Debug for HeapSource<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("HeapSource").field("mapped_end", &self.mapped_end).finish()
+    }
+}
+
+impl<S: System> Default for HeapSource<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// SAFETY: nothing here uses the global allocator.
+unsafe impl<S: System> Source for HeapSource<S> {
+    fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
+        let wanted = (layout.size() as u64).checked_add(layout.align() as u64 + SLACK_BYTES).ok_or(())?;
+        let end = talc.source.grow(wanted.max(STEP_BYTES)).or_else(|| talc.source.grow(wanted)).ok_or(())?;
+        let new_end = VirtAddr::new(end).as_mut_ptr::<u8>();
+        talc.source.heap_end = match talc.source.heap_end {
+            // SAFETY: everything up to the new end is mapped, and nobody uses it.
+            Some(heap_end) => Some(unsafe { talc.extend(heap_end, new_end) }),
+            // SAFETY: as above, from the beginning.
+            None => unsafe { talc.claim(VirtAddr::new(HEAP).as_mut_ptr(), (end - HEAP) as usize) },
+        };
+        talc.source.heap_end.map(|_| ()).ok_or(())
+    }
+}
+
+const _: () = assert!(HEAP.is_multiple_of(PAGE_BYTES), "the heap starts with a page");

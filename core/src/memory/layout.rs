@@ -1,0 +1,40 @@
+//! Where things lie in the kernel's half of the address space.
+//!
+//! ```text
+//! 0000_0000_0000_0000  page 0: never mapped
+//!                      the image, where the loader put it (virtual = physical)
+//! ffff_8000_0000_0000  direct map: every frame of RAM but the image's read-only ones
+//! ffff_9000_0000_0000  heap, grows upwards
+//! ffff_a000_0000_0000  kernel stacks: one region of 64 GiB for each size class
+//! ffff_b000_0000_0000  registers of devices
+//! ```
+//!
+//! The upper half starts at the same address on x86_64 (48-bit canonical) and aarch64 (TTBR1 with T1SZ = 16).
+
+use memory_addresses::{PhysAddr, VirtAddr};
+
+/// Where physical address 0 lies in the direct map.
+pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
+
+/// Bytes of RAM that the direct map has room for.
+pub const DIRECT_MAP_BYTES: u64 = 1 << 44;
+
+/// First byte of the heap.
+pub const HEAP: u64 = 0xffff_9000_0000_0000;
+
+/// Room for the heap.
+pub const HEAP_BYTES: u64 = 1 << 40;
+
+/// First byte of the kernel stacks' range.
+pub const STACKS: u64 = 0xffff_a000_0000_0000;
+
+/// Room for one size class of kernel stacks.
+pub const STACK_CLASS_BYTES: u64 = 64 << 30;
+
+/// First byte of the devices' range.
+pub const DEVICES: u64 = 0xffff_b000_0000_0000;
+
+/// Where `address` lies in the direct map.
+pub const fn direct(address: PhysAddr) -> VirtAddr {
+    VirtAddr::new(DIRECT_MAP + address.as_usize() as u64)
+}

@@ -1,0 +1,11 @@
+//! Memory: the address space's layout, frames, page tables, the heap.
+
+pub mod frames;
+pub mod heap;
+pub mod layout;
+pub mod space;
+pub mod table;
+pub mod window;
+
+pub use frames::{FrameAllocator, FrameCounts};
+pub use space::{Segment, map_device};

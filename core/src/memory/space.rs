@@ -1,0 +1,239 @@
+//! The kernel's address space: built once at boot, W^X from then on.
+//!
+//! Two steps, because nothing is known of the loader's tables but that they map the image: first a few tables in
+//! `.bss` (image and one GiB of RAM, [`Access::Boot`]), which take the loader's place; then, with frames at hand, the
+//! final ones. The first ones become free frames.
+#![expect(unsafe_code, reason = "changes what addresses mean")]
+
+use core::ops::Range;
+
+use align_address::Align;
+use heapless::Vec;
+use memory_addresses::{PhysAddr, VirtAddr};
+
+use crate::arch::{Access, PAGE_BYTES, Paging};
+use crate::boot::{BootInfo, MemoryRegion};
+use crate::kernel::Kernel;
+use crate::memory::layout::{self, DEVICES};
+use crate::memory::table::{OutOfFrames, Tables, span};
+use crate::memory::window::Window;
+use crate::memory::FrameAllocator;
+use crate::system::System;
+
+/// Most segments that an image may have.
+pub const MAX_SEGMENTS: usize = 12;
+
+/// A part of the image with one kind of access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its addresses, whole pages; virtual equals physical.
+    pub range: Range<PhysAddr>,
+    /// How it may be used.
+    pub access: Access,
+}
+
+/// The image's parts, as its program headers name them.
+pub type Segments = Vec<Segment, MAX_SEGMENTS>;
+
+/// The first tables: root, two levels for the image (which may cross a border), two for the window.
+const BOOT_TABLES: usize = 7;
+
+#[repr(C, align(4096))]
+struct BootTables([[u64; 512]; BOOT_TABLES]);
+
+/// Builds the kernel's address space and fills the frame allocator.
+///
+/// # Errors
+///
+/// There is too little memory.
+///
+/// # Safety
+///
+/// Called once, on the boot CPU, with the loader's tables still active; `boot` and `segments` are true.
+pub(crate) unsafe fn init<S: System>(boot: &BootInfo, segments: &Segments) -> Result<(), OutOfFrames> {
+    let first_gib = boot.image.start.align_down(span(2));
+    let near = MemoryRegion { start: first_gib, end: PhysAddr::new(first_gib.as_u64() + span(2)) };
+    let pool = take_boot_tables();
+    // SAFETY: the pool is this function's, and the loader maps the image by identity.
+    unsafe { activate_boot_tables::<S>(boot, near, pool) }?;
+
+    let kernel = S::kernel();
+    let image = MemoryRegion { start: boot.image.start, end: boot.image.end.align_up(PAGE_BYTES) };
+    kernel.frames.with::<S, _>(|frames| {
+        // SAFETY: the loader is out of use now: its tables are inactive and what it told was copied.
+        unsafe { add_clipped(frames, boot, image, near) };
+        let root = frames.allocate().ok_or(OutOfFrames)?;
+        // SAFETY: `near` is mapped in the direct map, and the frame is new.
+        unsafe { Window::DIRECT.clear(root) };
+        // SAFETY: an empty root is a valid set of tables.
+        let tables = unsafe { Tables::<S::Arch>::new(root, Window::DIRECT) };
+        let mut new_table = || {
+            kernel.accounts.tables.add(1);
+            frames.allocate()
+        };
+        // SAFETY: these tables are not active yet.
+        unsafe { map_image(tables, segments, &mut new_table) }?;
+        for region in &boot.memory {
+            // SAFETY: as above.
+            unsafe { map_ram(tables, region, segments, image, &mut new_table) }?;
+        }
+        // SAFETY: image, RAM and so the stack in use are mapped where they were.
+        unsafe { S::Arch::activate(root) };
+        kernel.accounts.tables.add(1);
+        kernel.set_root(root);
+        // SAFETY: now all RAM is in the direct map; `near` has been added.
+        unsafe { add_rest(frames, boot, image, near) };
+        for table in 0..BOOT_TABLES as u64 {
+            // SAFETY: the boot tables are inactive and lie in writable pages of the image, which are mapped.
+            unsafe { frames.adopt(PhysAddr::new(pool.as_u64() + table * PAGE_BYTES)) };
+        }
+        Ok(())
+    })
+}
+
+/// Maps `bytes` of device registers at `address` and returns where they are.
+///
+/// # Errors
+///
+/// There is no frame for a table.
+///
+/// # Safety
+///
+/// The physical range holds registers of a device and nothing else.
+pub unsafe fn map_device<S: System>(address: PhysAddr, bytes: u64) -> Result<VirtAddr, OutOfFrames> {
+    let kernel = S::kernel();
+    let start = address.align_down(PAGE_BYTES);
+    let page = VirtAddr::new(DEVICES + start.as_u64());
+    let bytes = (address.as_u64() - start.as_u64() + bytes).next_multiple_of(PAGE_BYTES);
+    kernel.with_tables::<S, _>(|tables, new_table| {
+        // SAFETY: the range is the device's own, and the caller vouches for what is mapped.
+        unsafe { tables.map(page, start, bytes, Access::Device, 0, new_table) }
+    })?;
+    Ok(VirtAddr::new(DEVICES + address.as_u64()))
+}
+
+impl Kernel {
+    /// Runs `f` on the kernel's tables, with frames for new ones.
+    pub(crate) fn with_tables<S: System, R>(
+        &self,
+        f: impl FnOnce(Tables<S::Arch>, &mut dyn FnMut() -> Option<PhysAddr>) -> R,
+    ) -> R {
+        self.table_lock.with::<S, _>(|()| {
+            f(self.tables::<S>(), &mut || {
+                let table = self.frames.with::<S, _>(FrameAllocator::allocate)?;
+                self.accounts.tables.add(1);
+                Some(table)
+            })
+        })
+    }
+
+    /// The kernel's tables, to read.
+    pub(crate) fn tables<S: System>(&self) -> Tables<S::Arch> {
+        // SAFETY: the root was made in `init`, lies in the direct map and is never freed.
+        unsafe { Tables::new(self.root(), self.window) }
+    }
+}
+
+/// The pool of the first tables; its addresses are physical ones as well.
+fn take_boot_tables() -> PhysAddr {
+    static mut POOL: BootTables = BootTables([[0; 512]; BOOT_TABLES]);
+    PhysAddr::new((&raw mut POOL) as u64)
+}
+
+unsafe fn activate_boot_tables<S: System>(
+    boot: &BootInfo,
+    near: MemoryRegion,
+    pool: PhysAddr,
+) -> Result<(), OutOfFrames> {
+    let mut used = 1;
+    let mut new_table = || {
+        let table = (used < BOOT_TABLES as u64).then(|| PhysAddr::new(pool.as_u64() + used * PAGE_BYTES));
+        used += 1;
+        table
+    };
+    // SAFETY: the pool is zero and mapped by identity.
+    let tables = unsafe { Tables::<S::Arch>::new(pool, Window::IDENTITY) };
+    let start = boot.image.start.align_down(span(1));
+    let bytes = (boot.image.end - start).next_multiple_of(span(1));
+    let here = VirtAddr::new(start.as_u64());
+    // SAFETY: the tables are not active yet.
+    unsafe { tables.map(here, start, bytes, Access::Boot, 1, &mut new_table) }?;
+    let window = Window::DIRECT.address(near.start);
+    // SAFETY: as above.
+    unsafe { tables.map(window, near.start, near.end - near.start, Access::ReadWrite, 1, &mut new_table) }?;
+    // SAFETY: the image, and with it code and boot stack, is mapped where it was.
+    unsafe { S::Arch::activate(pool) };
+    Ok(())
+}
+
+unsafe fn map_image<P: Paging>(
+    tables: Tables<P>,
+    segments: &Segments,
+    new_table: &mut dyn FnMut() -> Option<PhysAddr>,
+) -> Result<(), OutOfFrames> {
+    for segment in segments {
+        let Range { start, end } = segment.range.clone();
+        let here = VirtAddr::new(start.as_u64());
+        // SAFETY: the segment's own addresses, with the access that its program header asks for.
+        unsafe { tables.map(here, start, end - start, segment.access, 0, new_table) }?;
+    }
+    Ok(())
+}
+
+/// Maps a region in the direct map: large pages where nothing else lies in them, else small ones, and none for what
+/// the image must not have written.
+unsafe fn map_ram<P: Paging>(
+    tables: Tables<P>,
+    region: &MemoryRegion,
+    segments: &Segments,
+    image: MemoryRegion,
+    new_table: &mut dyn FnMut() -> Option<PhysAddr>,
+) -> Result<(), OutOfFrames> {
+    let end = region.end.align_down(PAGE_BYTES);
+    let mut at = region.start.align_up(PAGE_BYTES);
+    while at < end {
+        let next = PhysAddr::new((at.as_u64() + 1).next_multiple_of(span(1))).min(end);
+        let whole = next - at == span(1);
+        let level = u32::from(whole && (next <= image.start || image.end <= at));
+        if level == 1 || next <= image.start || image.end <= at {
+            let here = Window::DIRECT.address(at);
+            // SAFETY: RAM in the direct map, readable and writable, outside of the image.
+            unsafe { tables.map(here, at, next - at, Access::ReadWrite, level, new_table) }?;
+        } else {
+            for page in (at.as_u64()..next.as_u64()).step_by(PAGE_BYTES as usize).map(PhysAddr::new) {
+                if is_written(page, segments, image) {
+                    let here = Window::DIRECT.address(page);
+                    // SAFETY: RAM that is writable already, or no part of the image.
+                    unsafe { tables.map(here, page, PAGE_BYTES, Access::ReadWrite, 0, new_table) }?;
+                }
+            }
+        }
+        at = next;
+    }
+    Ok(())
+}
+
+/// Says whether a page may be written through the direct map.
+fn is_written(page: PhysAddr, segments: &Segments, image: MemoryRegion) -> bool {
+    let outside = page < image.start || image.end <= page;
+    outside || segments.iter().any(|s| s.access == Access::ReadWrite && s.range.contains(&page))
+}
+
+unsafe fn add_clipped(frames: &mut FrameAllocator, boot: &BootInfo, image: MemoryRegion, near: MemoryRegion) {
+    for region in &boot.memory {
+        let clipped = MemoryRegion { start: region.start.max(near.start), end: region.end.min(near.end) };
+        if clipped.start < clipped.end {
+            // SAFETY: RAM without the image, by the caller's word.
+            unsafe { frames.add(clipped, &[image]) };
+        }
+    }
+}
+
+unsafe fn add_rest(frames: &mut FrameAllocator, boot: &BootInfo, image: MemoryRegion, near: MemoryRegion) {
+    for region in &boot.memory {
+        // SAFETY: RAM without the image and without what was added before.
+        unsafe { frames.add(*region, &[image, near]) };
+    }
+}
+
+const _: () = assert!(layout::DIRECT_MAP_BYTES >= 1 << 40, "RAM of 1 TiB fits into the direct map");

@@ -1,0 +1,202 @@
+//! Ends: what is said when a run ends, whatever ends it.
+//!
+//! The last line is always `ebbtide: end code=N reason=WORD`; a run counts only if it and the exit status agree.
+//! Reports allocate nothing and take no lock.
+
+use core::fmt::{self, Write};
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use memory_addresses::VirtAddr;
+
+use crate::arch::Cpu;
+use crate::backtrace::Backtrace;
+use crate::console::Report;
+use crate::cpu;
+use crate::platform::Platform;
+use crate::stack::StackPolicy;
+use crate::system::System;
+use crate::thread::Thread;
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The app's exit code, 0 to 99; any other number ends the run with 100 and names it.
+    Exit(i32),
+    /// A panic.
+    Panic,
+    /// A stack overflow.
+    StackOverflow,
+    /// A deadlock on memory for stacks.
+    StackDeadlock,
+    /// Out of memory.
+    OutOfMemory,
+    /// An exception that nobody handles.
+    Exception,
+    /// The boot was refused: image, memory, boot information, command line.
+    BootRefused,
+}
+
+impl End {
+    /// The exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Exit(code @ 0..=99) => code as u8,
+            Self::Exit(_) => 100,
+            Self::Panic => 101,
+            Self::StackOverflow => 102,
+            Self::StackDeadlock => 103,
+            Self::OutOfMemory => 104,
+            Self::Exception => 105,
+            Self::BootRefused => 106,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    /// The word of the last line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exit(0..=99) => "exit",
+            Self::Exit(code) => return write!(f, "exit-code-{code}-out-of-range"),
+            Self::Panic => "panic",
+            Self::StackOverflow => "stack-overflow",
+            Self::StackDeadlock => "stack-memory-deadlock",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Exception => "exception",
+            Self::BootRefused => "boot-refused",
+        })
+    }
+}
+
+/// Ends the run: the last line, then the machine's exit.
+pub fn end<S: System>(end: End) -> ! {
+    S::Arch::disable_interrupts();
+    // A writer for reports never fails.
+    let _ = writeln!(Report::<S>::new(), "ebbtide: end code={} reason={end}", end.code());
+    S::Platform::exit(end.code())
+}
+
+/// Refuses to boot.
+pub fn refuse<S: System>(reason: impl fmt::Display) -> ! {
+    let _ = writeln!(Report::<S>::new(), "ebbtide: boot refused: {reason}");
+    end::<S>(End::BootRefused)
+}
+
+/// A panic: message, place, thread, backtrace. A panic of the report itself ends with less.
+pub fn panic<S: System>(info: &PanicInfo<'_>) -> ! {
+    static PANICKING: AtomicBool = AtomicBool::new(false);
+    S::Arch::disable_interrupts();
+    let out_of_memory = is_out_of_memory(info);
+    let end_of_run = if out_of_memory { End::OutOfMemory } else { End::Panic };
+    if PANICKING.swap(true, Ordering::Relaxed) {
+        end::<S>(end_of_run);
+    }
+    let mut report = Report::<S>::new();
+    let _ = write!(report, "{}", InThread::<S>::new());
+    let _ = match info.location() {
+        Some(place) => writeln!(report, " panicked at {place}:\n{}", info.message()),
+        None => writeln!(report, " panicked:\n{}", info.message()),
+    };
+    if out_of_memory {
+        let free = S::kernel().frame_counts_now::<S>();
+        let _ = writeln!(report, "out of memory: {} KiB of {} KiB are free", 4 * free.free, 4 * free.total);
+    }
+    let _ = write!(report, "{}", Backtrace::<S>::from(S::Arch::frame_pointer()));
+    end::<S>(end_of_run)
+}
+
+/// `alloc` reports an allocation that failed by a panic; on stable Rust its text is all that tells it.
+fn is_out_of_memory(info: &PanicInfo<'_>) -> bool {
+    struct Prefix(&'static str);
+    impl Write for Prefix {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let common = text.len().min(self.0.len());
+            if text.as_bytes()[..common] != self.0.as_bytes()[..common] {
+                return Err(fmt::Error);
+            }
+            self.0 = &self.0[common..];
+            Ok(())
+        }
+    }
+    let mut prefix = Prefix("memory allocation of ");
+    write!(prefix, "{}", info.message()).is_ok() && prefix.0.is_empty()
+}
+
+/// There are no frames to switch to a thread.
+pub(crate) fn out_of_stack_memory<S: System>(next: &Thread, need: usize) -> ! {
+    let free = S::kernel().frame_counts_now::<S>();
+    let cache = cpu::this::<S>().with_stack_cache(|cache| cache.len());
+    let mut report = Report::<S>::new();
+    let _ = writeln!(
+        report,
+        "ebbtide: out of memory: {next} needs {need} frames for its stack before it can run under policy {}; \
+         {cache} are in the stack cache, {} of {} are free",
+        S::Policy::NAME,
+        free.free,
+        free.total,
+    );
+    end::<S>(End::OutOfMemory)
+}
+
+/// Where something went wrong in a thread's stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The address that was touched.
+    pub address: VirtAddr,
+    /// The instruction.
+    pub instruction: VirtAddr,
+    /// The stack pointer.
+    pub stack_pointer: VirtAddr,
+    /// The frame pointer.
+    pub frame_pointer: VirtAddr,
+}
+
+/// Below the guard: the report of invariant 10. Runs on a trap stack.
+pub(crate) fn overflow<S: System>(owner: impl fmt::Display, limit: VirtAddr, top: VirtAddr, populated: usize, at: &Place) -> ! {
+    let mut report = Report::<S>::new();
+    let faults = S::Arch::per_cpu().stack_faults.load(Ordering::Relaxed);
+    let _ = writeln!(
+        report,
+        "ebbtide: stack overflow in {owner}\n  policy {}, stack {limit:#x}..{top:#x} ({} KiB), {populated} pages \
+         populated\n  touched {:#x}, stack pointer {:#x}, stack faults {faults}",
+        S::Policy::NAME,
+        (top - limit) >> 10,
+        at.address,
+        at.stack_pointer,
+    );
+    let _ = write!(report, "{}", Backtrace::<S>::from_trap(at.instruction, at.frame_pointer));
+    end::<S>(End::StackOverflow)
+}
+
+/// An exception that nobody handles. Runs on a trap stack.
+pub fn exception<S: System>(what: impl fmt::Display, at: &Place) -> ! {
+    let mut report = Report::<S>::new();
+    let _ = writeln!(
+        report,
+        "ebbtide: {what} in {}\n  at {:#x}, stack pointer {:#x}",
+        InThread::<S>::new(),
+        at.instruction,
+        at.stack_pointer,
+    );
+    let _ = write!(report, "{}", Backtrace::<S>::from_trap(at.instruction, at.frame_pointer));
+    end::<S>(End::Exception)
+}
+
+/// The running thread, or the boot code when there is none yet.
+pub(crate) struct InThread<S>(core::marker::PhantomData<fn() -> S>);
+
+impl<S> InThread<S> {
+    pub(crate) fn new() -> Self {
+        Self(core::marker::PhantomData)
+    }
+}
+
+impl<S: System> fmt::Display for InThread<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match S::Arch::per_cpu().current() {
+            Some(thread) => thread.fmt(f),
+            None => f.write_str("the boot code"),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The kernel command line: words that start with `ebbtide.` are the kernel's, all others the app's.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use log::LevelFilter;
+
+/// What the command line chose. Read where it acts, never on the switch path.
+#[derive(Debug)]
+pub struct Settings {
+    log: AtomicU8,
+    cache: AtomicUsize,
+}
+
+/// The keys that exist, for the message about one that does not.
+const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128)";
+
+/// A word of the command line that means nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownWord<'a> {
+    word: &'a str,
+}
+
+impl fmt::Display for UnknownWord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the kernel does not know `{}`; it knows {KNOWN}", self.word)
+    }
+}
+
+impl Settings {
+    /// Smallest bound of a stack cache: the most frames that one thread may lack.
+    pub const MIN_CACHE: usize = 16;
+
+    /// Largest bound of a stack cache.
+    pub const MAX_CACHE: usize = 128;
+
+    /// The defaults.
+    pub const fn new() -> Self {
+        Self { log: AtomicU8::new(LevelFilter::Warn as u8), cache: AtomicUsize::new(64) }
+    }
+
+    /// Takes the kernel's words from a command line.
+    ///
+    /// # Errors
+    ///
+    /// The first word that is unknown or has an unknown value.
+    pub fn read<'a>(&self, command_line: &'a str) -> Result<(), UnknownWord<'a>> {
+        command_line.split_ascii_whitespace().filter(|word| is_kernels(word)).try_for_each(|word| self.set(word))
+    }
+
+    fn set<'a>(&self, word: &'a str) -> Result<(), UnknownWord<'a>> {
+        let unknown = UnknownWord { word };
+        let (key, value) = word.split_once('=').ok_or(unknown)?;
+        match key {
+            "ebbtide.log" => {
+                let level = level(value).ok_or(unknown)?;
+                self.log.store(level as u8, Ordering::Relaxed);
+            }
+            "ebbtide.cache" => {
+                let frames: usize = value.parse().map_err(|_| unknown)?;
+                if !(Self::MIN_CACHE..=Self::MAX_CACHE).contains(&frames) {
+                    return Err(unknown);
+                }
+                self.cache.store(frames, Ordering::Relaxed);
+            }
+            _ => return Err(unknown),
+        }
+        Ok(())
+    }
+
+    /// The most detailed log level that is written.
+    pub fn log(&self) -> LevelFilter {
+        let level = self.log.load(Ordering::Relaxed);
+        LevelFilter::iter().find(|l| *l as u8 == level).unwrap_or(LevelFilter::Warn)
+    }
+
+    /// The bound of a CPU's stack cache, in frames.
+    pub fn cache(&self) -> usize {
+        self.cache.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn level(name: &str) -> Option<LevelFilter> {
+    Some(match name {
+        "error" => LevelFilter::Error,
+        "warn" => LevelFilter::Warn,
+        "info" => LevelFilter::Info,
+        "debug" => LevelFilter::Debug,
+        "trace" => LevelFilter::Trace,
+        _ => return None,
+    })
+}
+
+/// Says whether a word of the command line is the kernel's.
+pub fn is_kernels(word: &str) -> bool {
+    word.starts_with("ebbtide.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_its_own_words_and_leaves_the_apps() {
+        let settings = Settings::new();
+        settings.read("one ebbtide.log=debug two=2 ebbtide.cache=32").unwrap();
+        assert_eq!(settings.log(), LevelFilter::Debug);
+        assert_eq!(settings.cache(), 32);
+    }
+
+    #[test]
+    fn refuses_unknown_keys_and_values_and_names_the_known_ones() {
+        for word in ["ebbtide.lag=warn", "ebbtide.log=loud", "ebbtide.log", "ebbtide.cache=15", "ebbtide.cache=x"] {
+            let error = Settings::new().read(word).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("ebbtide.log=error|warn"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The per-CPU stack cache: frames in reserve for stacks, and the freeing of what rests.
+//!
+//! A switch never allocates: `schedule()` compares what the next thread lacks with this reserve and, when it is
+//! short, refills it with interrupts on before it commits to the switch.
+#![expect(unsafe_code, reason = "gives frames back to the allocator")]
+
+use core::sync::atomic::Ordering;
+
+use heapless::Vec;
+use memory_addresses::PhysAddr;
+
+use crate::arch::{Paging, StackEntry};
+use crate::cpu::PerCpu;
+use crate::settings::Settings;
+use crate::stack::ring::{MAX_NOTE_PAGES, RING_NOTES, RestNote, Ring};
+use crate::system::System;
+
+/// What happened to a stack cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounters {
+    /// Switches.
+    pub switches: u64,
+    /// Refills: switches for which the reserve did not suffice at first.
+    pub refills: u64,
+    /// Refills that did not bring what was needed.
+    pub refills_failed: u64,
+    /// Pages that were rested.
+    pub pages_rested: u64,
+    /// Resting pages whose frame was freed.
+    pub pages_freed: u64,
+}
+
+/// A CPU's reserve of frames for stacks.
+#[derive(Debug)]
+pub struct StackCache {
+    frames: Vec<PhysAddr, { Settings::MAX_CACHE }>,
+    /// Notes of what this CPU let rest.
+    pub(crate) ring: Ring,
+    /// What happened here.
+    pub counters: CacheCounters,
+}
+
+impl StackCache {
+    /// Creates an empty cache.
+    pub const fn new() -> Self {
+        let counters = CacheCounters { switches: 0, refills: 0, refills_failed: 0, pages_rested: 0, pages_freed: 0 };
+        Self { frames: Vec::new(), ring: Ring::new(), counters }
+    }
+
+    /// Says whether a thread that lacks `need` frames can be switched to, and another one's rest be noted.
+    pub(crate) fn is_ready(&self, need: usize) -> bool {
+        self.frames.len() >= need && self.ring.has_room()
+    }
+
+    /// Number of frames in reserve.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Says whether there is no frame in reserve.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Takes a frame from the reserve.
+    pub(crate) fn take(&mut self) -> Option<PhysAddr> {
+        self.frames.pop()
+    }
+
+    /// Puts a frame into the reserve; gives it back when the reserve already has `bound` frames.
+    fn put(&mut self, frame: PhysAddr, bound: usize) -> Result<(), PhysAddr> {
+        if self.frames.len() >= bound {
+            return Err(frame);
+        }
+        self.frames.push(frame)
+    }
+}
+
+impl Default for StackCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Refills this CPU's cache to `need` frames at least, and makes room in its ring.
+///
+/// Interrupts are on and preemption is off. Never sleeps. Returns whether the frames are there.
+pub(crate) fn refill<S: System>(cpu: &PerCpu, need: usize) -> bool {
+    let bound = S::kernel().settings.cache();
+    // A refill brings half of what the cache may hold, so that it is not repeated at the next switch.
+    let target = need.max(bound / 2);
+    cpu.with_stack_cache(|cache| {
+        cache.counters.refills += 1;
+        if !cache.ring.has_room() {
+            cache.ring.compact::<S::Arch>();
+            if cache.ring.len() > RING_NOTES / 2 {
+                free_notes::<S>(cache, RING_NOTES / 2, bound);
+            }
+        }
+        take_from_allocator::<S>(cache, target);
+        if cache.len() < need {
+            free_notes::<S>(cache, usize::MAX, bound);
+        }
+        let filled = cache.len() >= need;
+        cache.counters.refills_failed += u64::from(!filled);
+        filled
+    })
+}
+
+/// Frees everything that this CPU let rest. Interrupts on, preemption off.
+pub(crate) fn free_resting<S: System>(cpu: &PerCpu) {
+    let bound = S::kernel().settings.cache();
+    cpu.with_stack_cache(|cache| free_notes::<S>(cache, usize::MAX, bound));
+}
+
+/// Gives back what the cache holds beyond `reserve` frames.
+pub(crate) fn trim<S: System>(cpu: &PerCpu, reserve: usize) {
+    cpu.with_stack_cache(|cache| {
+        while cache.len() > reserve
+            && let Some(frame) = cache.take()
+        {
+            release::<S>(frame);
+        }
+    });
+}
+
+fn take_from_allocator<S: System>(cache: &mut StackCache, target: usize) {
+    let bound = S::kernel().settings.cache();
+    S::kernel().frames.with::<S, _>(|frames| {
+        while cache.len() < target
+            && let Some(frame) = frames.allocate()
+        {
+            if let Err(frame) = cache.put(frame, bound) {
+                // SAFETY: it was allocated just now and nobody has seen it.
+                unsafe { frames.deallocate(frame) };
+                return;
+            }
+        }
+    });
+}
+
+/// Frees the pages of the oldest notes: reads them, invalidates their addresses on every CPU, and only then takes the
+/// frames of those that rest unchanged. An entry that changed meanwhile was taken back, and nobody waits for it.
+fn free_notes<S: System>(cache: &mut StackCache, most: usize, bound: usize) {
+    for _ in 0..most.min(cache.ring.len()) {
+        let Some(note) = cache.ring.pop() else { return };
+        free_note::<S>(cache, &note, bound);
+    }
+}
+
+fn free_note<S: System>(cache: &mut StackCache, note: &RestNote, bound: usize) {
+    let pages: Vec<_, MAX_NOTE_PAGES> = note.resting::<S::Arch>().collect();
+    for page in &pages {
+        // One CPU runs, so its own TLB is the only one that may hold the old translation.
+        S::Arch::invalidate_local(page.address);
+    }
+    for page in &pages {
+        let StackEntry::Resting { frame, .. } = S::Arch::decode_stack(page.value) else { continue };
+        let empty = S::Arch::encode_stack(StackEntry::Empty);
+        if page.entry.compare_exchange(page.value, empty, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            continue;
+        }
+        cache.counters.pages_freed += 1;
+        if let Err(frame) = cache.put(frame, bound) {
+            release::<S>(frame);
+        }
+    }
+}
+
+/// Gives a frame back to the allocator.
+fn release<S: System>(frame: PhysAddr) {
+    // SAFETY: it came from the allocator, and its page's entry is empty with every CPU's TLB invalidated.
+    S::kernel().frames.with::<S, _>(|frames| unsafe { frames.deallocate(frame) });
+}

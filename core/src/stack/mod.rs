@@ -1,0 +1,19 @@
+//! Kernel stacks: slots, pages that are populated, resting or empty, the stack cache, and the policies' contract.
+
+mod cache;
+mod page;
+mod policy;
+mod range;
+mod ring;
+mod sample;
+mod slot;
+
+pub use cache::{CacheCounters, StackCache};
+pub use page::{NoFrame, OutsideStack, Stack};
+pub use policy::{Incoming, Leaving, NewStack, Outgoing, StackPolicy};
+pub use range::{StackError, StackRange};
+pub use sample::{Sample, sample};
+pub use slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
+
+pub(crate) use cache::{free_resting, refill, trim};
+pub(crate) use range::{allocate, owner, populated, release, set_owner};

@@ -1,0 +1,218 @@
+//! One stack and its pages.
+//!
+//! A stack's populated pages are always those from the top page down, without a hole. Below them pages rest (not
+//! present, but the frame is still the page's own) or are empty.
+//!
+//! Who may write an entry: a *present* one, only the holder of the stack (the CPU that runs its thread, is about to,
+//! or has just left it). A *resting* one, whoever wins the compare-exchange: the holder, who takes it back, or a CPU
+//! that frees it. An *empty* one, only the holder.
+#![expect(unsafe_code, reason = "leaf entries are memory that the CPU reads")]
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use memory_addresses::{PhysAddr, VirtAddr};
+
+use crate::arch::{PAGE_BYTES, Paging, StackEntry};
+use crate::stack::ring::{RestNote, Ring};
+use crate::stack::slot::{Note, Slot};
+
+/// A stack pointer that does not lie in the stack that it is said to belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutsideStack {
+    /// The stack pointer.
+    pub stack_pointer: VirtAddr,
+    /// The stack's lowest address.
+    pub limit: VirtAddr,
+    /// The address behind its highest byte.
+    pub top: VirtAddr,
+}
+
+impl fmt::Display for OutsideStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stack_pointer, limit, top } = self;
+        write!(f, "stack pointer {stack_pointer:#x} lies outside of its stack {limit:#x}..{top:#x}")
+    }
+}
+
+/// The stack of a thread, with what is known of its pages.
+///
+/// It is owned: by its thread, by the list of stacks that are kept for the next thread, or by the CPU that frees it.
+#[derive(Debug)]
+pub struct Stack {
+    slot: Slot,
+    /// The top page's leaf entry; page `i` has the `i`-th entry below it.
+    top_entry: NonNull<AtomicU64>,
+    /// Pages from the top that are present.
+    populated: u16,
+    /// Pages of the stack.
+    pages: u16,
+    /// Raised at each rest; see [`StackEntry::Resting`].
+    generation: u32,
+    /// Always populated: no policy is asked.
+    pinned: bool,
+}
+
+// SAFETY: the entries belong to the slot, which the stack owns; they are atomics that every CPU may touch.
+unsafe impl Send for Stack {}
+
+impl Stack {
+    /// Names the stack in `slot`; no page is populated as far as it knows.
+    ///
+    /// # Safety
+    ///
+    /// `top_entry` is the leaf entry of the slot's highest page, in a table that is never freed; nobody else owns
+    /// the slot; all of the stack's entries are empty or resting.
+    pub unsafe fn new(slot: Slot, top_entry: NonNull<AtomicU64>) -> Self {
+        let pages = slot.class.stack_pages() as u16;
+        Self { slot, top_entry, populated: 0, pages, generation: 0, pinned: false }
+    }
+
+    /// The slot.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// The address behind the highest byte.
+    pub fn top(&self) -> VirtAddr {
+        self.slot.top()
+    }
+
+    /// The lowest address; the guard pages lie below.
+    pub fn limit(&self) -> VirtAddr {
+        self.slot.limit()
+    }
+
+    /// Number of pages.
+    pub fn pages(&self) -> usize {
+        self.pages.into()
+    }
+
+    /// Number of pages, from the top, that are populated.
+    pub fn populated(&self) -> usize {
+        self.populated.into()
+    }
+
+    /// Number of pages that are not populated. Those that rest need no frame, unless somebody frees them first.
+    pub fn absent(&self) -> usize {
+        (self.pages - self.populated).into()
+    }
+
+    /// Says whether the stack is always populated.
+    pub fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
+    pub(crate) fn set_pinned(&mut self, pinned: bool) {
+        self.pinned = pinned;
+    }
+
+    /// Number of pages, from the top, that hold a byte at or above `stack_pointer`: at least the top page.
+    ///
+    /// # Errors
+    ///
+    /// The stack pointer lies outside of the stack.
+    pub fn live_pages(&self, stack_pointer: VirtAddr) -> Result<usize, OutsideStack> {
+        let (top, limit) = (self.top(), self.limit());
+        if stack_pointer < limit || top < stack_pointer {
+            return Err(OutsideStack { stack_pointer, limit, top });
+        }
+        Ok(((top - stack_pointer).div_ceil(PAGE_BYTES) as usize).max(1))
+    }
+
+    /// Populates the pages from the top down until `pages` are. Resting ones are taken back; the others take what
+    /// `new_frame` gives.
+    ///
+    /// # Errors
+    ///
+    /// `new_frame` gave nothing; what was populated stays so.
+    pub(crate) fn populate<P: Paging>(
+        &mut self,
+        pages: usize,
+        mut new_frame: impl FnMut() -> Option<PhysAddr>,
+    ) -> Result<(), NoFrame> {
+        let wanted = pages.min(self.pages()) as u16;
+        while self.populated < wanted {
+            let entry = self.entry(self.populated.into());
+            if !take_back::<P>(entry) {
+                let frame = new_frame().ok_or(NoFrame)?;
+                entry.store(P::encode_stack(StackEntry::Present { frame }), Ordering::Release);
+            }
+            self.populated += 1;
+        }
+        P::publish();
+        Ok(())
+    }
+
+    /// Takes back the resting pages right below the populated ones, and says how many frames the rest needs.
+    pub(crate) fn take_back_resting<P: Paging>(&mut self) -> usize {
+        while self.populated < self.pages && take_back::<P>(self.entry(self.populated.into())) {
+            self.populated += 1;
+        }
+        P::publish();
+        self.absent()
+    }
+
+    /// Lets every page below the first `keep` rest, and notes it in `ring`.
+    ///
+    /// The holder has seen to it that the ring has room, and that nothing can touch these pages: the stack pointer
+    /// has left the stack.
+    pub(crate) fn rest<P: Paging>(&mut self, keep: usize, ring: &mut Ring) -> usize {
+        let keep = keep as u16;
+        if self.populated <= keep {
+            return 0;
+        }
+        let count = self.populated - keep;
+        self.generation = (self.generation + 1) % (1 << P::GENERATION_BITS);
+        for page in keep..self.populated {
+            let entry = self.entry(page.into());
+            let StackEntry::Present { frame } = P::decode_stack(entry.load(Ordering::Relaxed)) else {
+                panic!("page {page} of the stack at {:#x} is not present, though it was populated", self.top());
+            };
+            let resting = StackEntry::Resting { frame, generation: self.generation };
+            entry.store(P::encode_stack(resting), Ordering::Release);
+        }
+        ring.push(RestNote { slot: self.slot, first: keep, count, generation: self.generation, top: self.top_entry });
+        self.populated = keep;
+        count.into()
+    }
+
+    /// The leaf entry of a page.
+    fn entry(&self, page: usize) -> &'static AtomicU64 {
+        page_entry(self.top_entry, page)
+    }
+
+    /// The note of the slot: the entry of its lowest guard page.
+    pub(crate) fn note(&self) -> &'static AtomicU64 {
+        note_entry(self.slot, self.top_entry)
+    }
+}
+
+/// There is no frame for a stack page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoFrame;
+
+/// The leaf entry of page `page` of the stack whose top page has `top_entry`.
+pub(crate) fn page_entry(top_entry: NonNull<AtomicU64>, page: usize) -> &'static AtomicU64 {
+    // SAFETY: a slot's entries lie side by side in one leaf table, which is never freed; `page` is one of the slot's.
+    unsafe { top_entry.sub(page).as_ref() }
+}
+
+/// The entry that holds a slot's note.
+pub(crate) fn note_entry(slot: Slot, top_entry: NonNull<AtomicU64>) -> &'static AtomicU64 {
+    page_entry(top_entry, 2 * slot.class.stack_pages() - 1)
+}
+
+/// Who owns the slot with this top entry.
+pub(crate) fn note(slot: Slot, top_entry: NonNull<AtomicU64>) -> Note {
+    Note::load(note_entry(slot, top_entry))
+}
+
+/// Sets a resting entry present again, if it rests: same frame, same attributes, so no invalidation.
+fn take_back<P: Paging>(entry: &AtomicU64) -> bool {
+    let old = entry.load(Ordering::Relaxed);
+    let StackEntry::Resting { frame, .. } = P::decode_stack(old) else { return false };
+    let new = P::encode_stack(StackEntry::Present { frame });
+    entry.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}

@@ -1,0 +1,169 @@
+//! The contract of a stack policy: when a thread's stack gets its pages, and when they go.
+//!
+//! | event | called by | context | a wrong answer can |
+//! |---|---|---|---|
+//! | [`on_spawn`](StackPolicy::on_spawn) | `spawn` | thread, may fail | make spawn fail |
+//! | [`frames_to_switch_in`](StackPolicy::frames_to_switch_in) | `schedule()` | interrupts off | end the run with a message |
+//! | [`before_switch_in`](StackPolicy::before_switch_in) | first half of the switch | interrupts off, on prev's stack | end the run with a message |
+//! | [`after_switch_out`](StackPolicy::after_switch_out) | second half | interrupts off, on next's stack | keep too much |
+//!
+//! A policy is safe code: it says what it wants through the handles below, and the mechanism checks that. It can
+//! waste memory or stop the run, but never corrupt a stack. Every method has a default that does nothing, so a
+//! policy's source shows just what makes it different; for an always-populated stack no policy is asked.
+
+use memory_addresses::{PhysAddr, VirtAddr};
+
+use crate::stack::page::NoFrame;
+use crate::stack::{Stack, StackCache};
+use crate::system::System;
+
+/// How a thread leaves the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Leaving {
+    /// It waits for something.
+    Blocked,
+    /// It gave way and stays runnable.
+    Yielded,
+    /// It was made to give way and stays runnable.
+    Preempted,
+    /// It ended.
+    Exited,
+    /// It is the idle thread, which is never queued.
+    Idle,
+}
+
+/// A stack policy.
+pub trait StackPolicy: 'static {
+    /// The policy's name: its cargo feature.
+    const NAME: &'static str;
+
+    /// Populates what a new thread's stack starts with: the top page at least.
+    ///
+    /// # Errors
+    ///
+    /// There is no frame; the spawn fails.
+    fn on_spawn(stack: &mut NewStack<'_>) -> Result<(), NoFrame>;
+
+    /// How many frames [`StackPolicy::before_switch_in`] may take, at most.
+    fn frames_to_switch_in(next: &Stack) -> usize {
+        let _ = next;
+        0
+    }
+
+    /// Prepares the stack of the thread that runs next. Cannot fail, because the frames are reserved.
+    fn before_switch_in<S: System>(next: &mut Incoming<'_, S>) {
+        let _ = next;
+    }
+
+    /// Takes what it can from the stack of a thread that has left the CPU.
+    fn after_switch_out<S: System>(prev: &mut Outgoing<'_, S>, leaving: Leaving) {
+        let _ = (prev, leaving);
+    }
+}
+
+/// The stack of a thread that is being spawned.
+#[derive(Debug)]
+pub struct NewStack<'a> {
+    stack: &'a mut Stack,
+    populate: fn(&mut Stack, usize) -> Result<(), NoFrame>,
+}
+
+impl<'a> NewStack<'a> {
+    pub(crate) fn new(stack: &'a mut Stack, populate: fn(&mut Stack, usize) -> Result<(), NoFrame>) -> Self {
+        Self { stack, populate }
+    }
+
+    /// Populates the top page.
+    ///
+    /// # Errors
+    ///
+    /// There is no frame.
+    pub fn populate_top(&mut self) -> Result<(), NoFrame> {
+        (self.populate)(self.stack, 1)
+    }
+
+    /// Populates every page.
+    ///
+    /// # Errors
+    ///
+    /// There is no frame.
+    pub fn populate_all(&mut self) -> Result<(), NoFrame> {
+        (self.populate)(self.stack, self.stack.pages())
+    }
+}
+
+/// The stack of the thread that runs next.
+#[derive(Debug)]
+pub struct Incoming<'a, S> {
+    stack: &'a mut Stack,
+    cache: &'a mut StackCache,
+    system: core::marker::PhantomData<fn() -> S>,
+}
+
+impl<'a, S: System> Incoming<'a, S> {
+    pub(crate) fn new(stack: &'a mut Stack, cache: &'a mut StackCache) -> Self {
+        Self { stack, cache, system: core::marker::PhantomData }
+    }
+
+    /// Populates every page: resting ones are taken back, the others take frames from the stack cache.
+    ///
+    /// # Panics
+    ///
+    /// The cache has too few frames: the policy's `frames_to_switch_in` promised too little.
+    #[inline]
+    pub fn populate_all(&mut self) {
+        let pages = self.stack.pages();
+        if self.stack.populated() < pages {
+            let cache = &mut *self.cache;
+            self.stack
+                .populate::<S::Arch>(pages, || cache.take())
+                .expect("the stack cache holds what frames_to_switch_in asked for");
+        }
+    }
+}
+
+/// The stack of a thread that has left the CPU, with the stack pointer that it saved.
+#[derive(Debug)]
+pub struct Outgoing<'a, S> {
+    stack: &'a mut Stack,
+    saved_stack_pointer: VirtAddr,
+    cache: &'a mut StackCache,
+    system: core::marker::PhantomData<fn() -> S>,
+}
+
+impl<'a, S: System> Outgoing<'a, S> {
+    pub(crate) fn new(stack: &'a mut Stack, saved_stack_pointer: VirtAddr, cache: &'a mut StackCache) -> Self {
+        Self { stack, saved_stack_pointer, cache, system: core::marker::PhantomData }
+    }
+
+    /// Lets every page rest that lies wholly below the saved stack pointer.
+    ///
+    /// # Panics
+    ///
+    /// The saved stack pointer lies outside of the stack.
+    #[inline]
+    pub fn rest_below_saved_stack_pointer(&mut self) {
+        if self.stack.is_pinned() {
+            return;
+        }
+        match self.stack.live_pages(self.saved_stack_pointer) {
+            Ok(live) => {
+                let rested = self.stack.rest::<S::Arch>(live, &mut self.cache.ring);
+                self.cache.counters.pages_rested += rested as u64;
+            }
+            Err(outside) => panic!("{outside}"),
+        }
+    }
+}
+
+/// Populates `pages` of a stack with frames from the allocator.
+pub(crate) fn populate_from_allocator<S: System>(stack: &mut Stack, pages: usize) -> Result<(), NoFrame> {
+    stack.populate::<S::Arch>(pages, allocate::<S>)
+}
+
+fn allocate<S: System>() -> Option<PhysAddr> {
+    S::kernel().frames.with::<S, _>(|frames| frames.allocate())
+}
+
+const _: () = assert!(size_of::<Leaving>() == 8, "the switch passes it in a register");

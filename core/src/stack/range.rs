@@ -1,0 +1,232 @@
+//! The range of kernel stacks: slots that are handed out, kept, and found again by address.
+//!
+//! A stack that its thread no longer needs is kept with its frames (a few for each class), last in first out: that
+//! makes a spawn cheap without any invalidation. Beyond that its pages rest like all others, and the slot is linked
+//! into its class's list of free slots, through the slots' own notes.
+#![expect(unsafe_code, reason = "hands out slots, each to one owner")]
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use align_address::Align;
+use heapless::Vec;
+use memory_addresses::VirtAddr;
+
+use crate::arch::{PAGE_BYTES, Paging, StackEntry};
+use crate::cpu;
+use crate::memory::table::OutOfFrames;
+use crate::stack::page::{NoFrame, Stack};
+use crate::stack::policy::{NewStack, StackPolicy, populate_from_allocator};
+use crate::stack::ring::{MAX_NOTE_PAGES, Ring};
+use crate::stack::slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, Note, SizeClass, Slot};
+use crate::stack::{page, refill};
+use crate::sync::SpinLock;
+use crate::system::System;
+use crate::thread::{Thread, from_pointer};
+
+/// How many stacks without a thread each class keeps with their frames.
+const KEPT: usize = 16;
+
+/// Why there is no stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StackError {
+    /// More bytes were asked for than the largest class has.
+    TooLarge {
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// The class has no slot left.
+    NoSlot,
+    /// There is no frame, for a page or for a page table.
+    NoFrame {
+        /// Frames that are free.
+        free: usize,
+    },
+}
+
+impl fmt::Display for StackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { bytes } => write!(
+                f,
+                "a stack of {bytes} bytes is too large: at most {MAX_STACK_BYTES} are possible; ask for less"
+            ),
+            Self::NoSlot => f.write_str("all slots of this stack size are in use; end threads or use another size"),
+            Self::NoFrame { free } => write!(
+                f,
+                "no memory for another kernel stack ({free} frames of 4 KiB are free); give the machine more memory \
+                 or spawn fewer threads"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for StackError {}
+
+impl From<OutOfFrames> for StackError {
+    fn from(_: OutOfFrames) -> Self {
+        Self::NoFrame { free: 0 }
+    }
+}
+
+impl From<NoFrame> for StackError {
+    fn from(_: NoFrame) -> Self {
+        Self::NoFrame { free: 0 }
+    }
+}
+
+/// The slots of one class.
+#[derive(Debug)]
+pub(crate) struct Class {
+    /// Slots below this number were used.
+    pub(crate) used: u64,
+    /// The first free slot.
+    free: Option<u64>,
+    /// Stacks without a thread that are kept with their frames.
+    kept: Vec<Stack, KEPT>,
+}
+
+/// All classes.
+#[derive(Debug)]
+pub struct StackRange {
+    pub(crate) classes: [SpinLock<Class>; CLASSES],
+}
+
+impl StackRange {
+    /// Creates a range of which no slot was ever used.
+    pub const fn new() -> Self {
+        Self { classes: [const { SpinLock::new(Class { used: 0, free: None, kept: Vec::new() }) }; CLASSES] }
+    }
+}
+
+impl Default for StackRange {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The thread that an address of the stack range belongs to, with its slot; found from the address alone.
+///
+/// Takes no lock: a trap handler may ask about the stack of the thread that it interrupted, which is alive.
+pub(crate) fn owner<S: System>(address: VirtAddr) -> Option<(Slot, Option<&'static Thread>)> {
+    let slot = Slot::of(address)?;
+    let owner = top_entry::<S>(slot).and_then(|top| match page::note(slot, top) {
+        Note::Owner(thread) => from_pointer(thread.as_ptr()),
+        _ => None,
+    });
+    Some((slot, owner))
+}
+
+/// Number of pages of a slot's stack that are populated, from its entries.
+pub(crate) fn populated<S: System>(slot: Slot) -> usize {
+    let Some(top) = top_entry::<S>(slot) else { return 0 };
+    let is_present = |page: &usize| {
+        let entry = page::page_entry(top, *page).load(Ordering::Relaxed);
+        matches!(S::Arch::decode_stack(entry), StackEntry::Present { .. })
+    };
+    (0..slot.class.stack_pages()).filter(is_present).count()
+}
+
+/// The leaf entry of a slot's top page, if the slot was ever used.
+pub(crate) fn top_entry<S: System>(slot: Slot) -> Option<NonNull<AtomicU64>> {
+    S::kernel().tables::<S>().find(top_page(slot), 0)
+}
+
+/// Takes a stack of at least `bytes`, populated as the policy starts a thread, or wholly if it is `pinned`.
+///
+/// # Errors
+///
+/// There is no slot or no memory, or the stack would be too large.
+pub(crate) fn allocate<S: System>(bytes: u64, pinned: bool) -> Result<Stack, StackError> {
+    let class = SizeClass::for_stack(bytes).ok_or(StackError::TooLarge { bytes })?;
+    let mut stack = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| take::<S>(slots, class))?;
+    stack.set_pinned(pinned || class.stack_bytes() > MAX_POLICY_STACK_BYTES);
+    match populate_new::<S>(&mut stack) {
+        Ok(()) => Ok(stack),
+        Err(NoFrame) => {
+            release::<S>(stack);
+            Err(StackError::NoFrame { free: S::kernel().frames.with::<S, _>(|frames| frames.counts().free) })
+        }
+    }
+}
+
+/// Notes whose stack it is.
+pub(crate) fn set_owner(stack: &Stack, thread: &Thread) {
+    Note::Owner(NonNull::from(thread)).store(stack.note());
+}
+
+/// Takes back the stack of a thread that has ended: keeps it, or lets all its pages rest and frees the slot.
+///
+/// Runs in a thread (not the one that ended) with interrupts on.
+pub(crate) fn release<S: System>(stack: Stack) {
+    Note::Unowned.store(stack.note());
+    let class = &S::kernel().stacks.classes[stack.slot().class.index()];
+    if let Some(stack) = class.with::<S, _>(|slots| slots.kept.push(stack).err()) {
+        free::<S>(stack);
+    }
+}
+
+/// Lets every page of a stack rest, in rests that a note can hold, and puts its slot on the free list.
+fn free<S: System>(mut stack: Stack) {
+    cpu::without_preemption::<S, _>(|| {
+        let cpu = cpu::this::<S>();
+        while stack.populated() > 0 {
+            if !cpu.with_stack_cache(|cache| cache.ring.has_room()) {
+                refill::<S>(cpu, 0);
+            }
+            let keep = stack.populated().saturating_sub(MAX_NOTE_PAGES);
+            cpu.with_stack_cache(|cache| {
+                let rested = stack.rest::<S::Arch>(keep, &mut cache.ring);
+                cache.counters.pages_rested += rested as u64;
+            });
+        }
+    });
+    let slot = stack.slot();
+    S::kernel().stacks.classes[slot.class.index()].with::<S, _>(|slots| {
+        Note::Free(slots.free).store(stack.note());
+        slots.free = Some(slot.number);
+    });
+}
+
+fn populate_new<S: System>(stack: &mut Stack) -> Result<(), NoFrame> {
+    if stack.is_pinned() {
+        return populate_from_allocator::<S>(stack, stack.pages());
+    }
+    S::Policy::on_spawn(&mut NewStack::new(stack, populate_from_allocator::<S>))?;
+    assert!(stack.populated() > 0, "policy {} left a new thread without its top page", S::Policy::NAME);
+    Ok(())
+}
+
+/// A kept stack, else a free slot, else one that was never used.
+fn take<S: System>(slots: &mut Class, class: SizeClass) -> Result<Stack, StackError> {
+    if let Some(kept) = slots.kept.pop() {
+        return Ok(kept);
+    }
+    if let Some(number) = slots.free {
+        let slot = Slot { class, number };
+        let top = top_entry::<S>(slot).expect("a slot that was used has its leaf table");
+        let Note::Free(next) = page::note(slot, top) else { panic!("a slot on the free list is not free") };
+        slots.free = next;
+        // SAFETY: the slot was on the free list and is not any more; its pages are resting or empty.
+        let stack = unsafe { Stack::new(slot, top) };
+        Note::Unowned.store(stack.note());
+        return Ok(stack);
+    }
+    if slots.used == class.slots() {
+        return Err(StackError::NoSlot);
+    }
+    let slot = Slot { class, number: slots.used };
+    let top = S::kernel()
+        .with_tables::<S, _>(|tables, new_table| tables.find_or_make(top_page(slot), 0, new_table))?;
+    slots.used += 1;
+    // SAFETY: the slot was never used, so all its entries are empty; leaf tables are never freed.
+    Ok(unsafe { Stack::new(slot, top) })
+}
+
+fn top_page(slot: Slot) -> VirtAddr {
+    (slot.top() - PAGE_BYTES).align_down(PAGE_BYTES)
+}
+
+const _: () = assert!(size_of::<Ring>() < 1 << 14, "a CPU's ring stays within four frames");

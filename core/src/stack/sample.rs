@@ -1,0 +1,94 @@
+//! Where the stacks' memory is: counted by walking the page tables, never from a policy's own counters.
+#![expect(unsafe_code, reason = "follows the notes of slots to their threads")]
+
+use core::sync::atomic::Ordering;
+
+use crate::arch::{PAGE_BYTES, Paging, StackEntry};
+use crate::cpu;
+use crate::stack::page::{note, page_entry};
+use crate::stack::range::top_entry;
+use crate::stack::slot::{Note, SizeClass, Slot};
+use crate::system::System;
+use crate::thread::Thread;
+
+/// What the walk found. Numbers of frames or pages of 4 KiB, but for `threads`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Stacks of the app's threads, without that of the thread that samples.
+    pub threads: usize,
+    /// Frames mapped in the slots of these threads.
+    pub stack: usize,
+    /// Pages of these stacks that hold at least one live byte, from the saved stack pointers alone.
+    pub oracle: usize,
+    /// Frames in stack caches, resting, or kept in slots without a thread.
+    pub cache: usize,
+    /// Page tables of the stack range.
+    pub table: usize,
+    /// Frames of stacks of idle threads and traps, of the boot stack, and of the thread that samples.
+    pub system: usize,
+    /// Frames of the stack range, however they are used: what the frame allocator must miss for it.
+    pub range: usize,
+}
+
+/// Frames of the boot stack, which lies in the image.
+const BOOT_STACK: usize = 8;
+
+/// Walks the stack range.
+///
+/// Every other thread keeps its stack meanwhile; call it when all sleep and the CPUs have since been idle.
+pub fn sample<S: System>() -> Sample {
+    let mut sample = Sample { system: BOOT_STACK, ..Sample::default() };
+    for class in SizeClass::all() {
+        // The class's lock keeps stacks from being released while they are counted.
+        S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| {
+            let slots_in_table = (2 << 20) / class.slot_bytes();
+            sample.table += slots.used.div_ceil(slots_in_table) as usize;
+            for number in 0..slots.used {
+                count_slot::<S>(&mut sample, Slot { class, number });
+            }
+        });
+    }
+    sample.table += tables_above::<S>();
+    for cpu in S::kernel().cpus() {
+        let frames = cpu::without_preemption::<S, _>(|| cpu.with_stack_cache(|cache| cache.len()));
+        sample.cache += frames;
+        sample.range += frames;
+    }
+    sample
+}
+
+fn count_slot<S: System>(sample: &mut Sample, slot: Slot) {
+    let Some(top) = top_entry::<S>(slot) else { return };
+    let (mut present, mut resting) = (0, 0);
+    for page in 0..slot.class.stack_pages() {
+        match S::Arch::decode_stack(page_entry(top, page).load(Ordering::Relaxed)) {
+            StackEntry::Present { .. } => present += 1,
+            StackEntry::Resting { .. } => resting += 1,
+            StackEntry::Empty => {}
+        }
+    }
+    sample.range += present + resting;
+    sample.cache += resting;
+    let Note::Owner(owner) = note(slot, top) else {
+        sample.cache += present;
+        return;
+    };
+    // SAFETY: the owner is cleared, under the class's lock, before its thread is freed.
+    let thread: &Thread = unsafe { owner.as_ref() };
+    if thread.is_system() || core::ptr::eq(thread, cpu::current::<S>()) {
+        sample.system += present;
+        return;
+    }
+    sample.threads += 1;
+    sample.stack += present;
+    sample.oracle += (slot.top() - thread.saved_stack_pointer()).div_ceil(PAGE_BYTES) as usize;
+}
+
+/// Tables of the stack range above the leaf tables: one for each GiB with a slot, and the one above these.
+fn tables_above<S: System>() -> usize {
+    let gibs = SizeClass::all().map(|class| {
+        S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| (slots.used * class.slot_bytes()).div_ceil(1 << 30))
+    });
+    let gibs = gibs.sum::<u64>() as usize;
+    gibs + usize::from(gibs > 0)
+}

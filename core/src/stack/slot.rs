@@ -1,0 +1,201 @@
+//! Slots: where in the address space a kernel stack lies, and whose it is.
+//!
+//! ```text
+//! 32 KiB slot, 16 KiB of stack          leaf entries of the slot
+//!  +----------------------+ top          page 0: the top page, always populated
+//!  | page 0 (top page)    |
+//!  | page 1               |              pages 1 to 3: present, resting or empty
+//!  | page 2               |
+//!  | page 3               | limit
+//!  +----------------------+
+//!  | guard pages          |              never present; the lowest one's entry is the slot's note:
+//!  +----------------------+ base         its owner, or the next free slot
+//! ```
+//!
+//! A slot is twice as large as its stack and aligned to its own size, so no stack crosses a 2 MiB border and one
+//! leaf table serves it. The note costs no memory: hardware ignores an entry that is not present.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use memory_addresses::VirtAddr;
+
+use crate::arch::PAGE_BYTES;
+use crate::memory::layout::{STACK_CLASS_BYTES, STACKS};
+use crate::thread::Thread;
+
+/// Number of size classes: slots of 16 KiB to 2 MiB.
+pub const CLASSES: usize = 8;
+
+/// Smallest stack, in bytes.
+pub const MIN_STACK_BYTES: u64 = 8 << 10;
+
+/// Largest stack, in bytes.
+pub const MAX_STACK_BYTES: u64 = MIN_STACK_BYTES << (CLASSES - 1);
+
+/// Largest stack, in bytes, that is left to the policy. Larger ones are always populated, since populating them
+/// would keep interrupts off for too long.
+pub const MAX_POLICY_STACK_BYTES: u64 = 64 << 10;
+
+/// A size class: slots of `16 KiB << class` with stacks of half of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeClass(u8);
+
+impl SizeClass {
+    /// The smallest class whose stacks have at least `bytes`, or nothing if that is more than
+    /// [`MAX_STACK_BYTES`].
+    pub fn for_stack(bytes: u64) -> Option<Self> {
+        (0..CLASSES as u8).map(Self).find(|class| class.stack_bytes() >= bytes)
+    }
+
+    /// All classes, smallest first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..CLASSES as u8).map(Self)
+    }
+
+    /// The class's number, from 0.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Bytes of a stack.
+    pub const fn stack_bytes(self) -> u64 {
+        MIN_STACK_BYTES << self.0
+    }
+
+    /// Pages of a stack.
+    pub const fn stack_pages(self) -> usize {
+        (self.stack_bytes() / PAGE_BYTES) as usize
+    }
+
+    /// Bytes of a slot.
+    pub const fn slot_bytes(self) -> u64 {
+        self.stack_bytes() * 2
+    }
+
+    /// How many slots there can be.
+    pub const fn slots(self) -> u64 {
+        STACK_CLASS_BYTES / self.slot_bytes()
+    }
+
+    const fn region(self) -> u64 {
+        STACKS + self.0 as u64 * STACK_CLASS_BYTES
+    }
+}
+
+/// A slot's place: class and number. It says nothing about what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The size class.
+    pub class: SizeClass,
+    /// The number within the class.
+    pub number: u64,
+}
+
+impl Slot {
+    /// The slot that an address lies in: a comparison, a shift and a division by a power of two; never `current`.
+    pub fn of(address: VirtAddr) -> Option<Self> {
+        let offset = address.as_u64().checked_sub(STACKS)?;
+        let class = offset / STACK_CLASS_BYTES;
+        if class >= CLASSES as u64 {
+            return None;
+        }
+        let class = SizeClass(class as u8);
+        Some(Self { class, number: (offset % STACK_CLASS_BYTES) / class.slot_bytes() })
+    }
+
+    /// The lowest address: that of the lowest guard page.
+    pub fn base(self) -> VirtAddr {
+        VirtAddr::new(self.class.region() + self.number * self.class.slot_bytes())
+    }
+
+    /// The lowest address of the stack: below it are the guard pages.
+    pub fn limit(self) -> VirtAddr {
+        VirtAddr::new(self.top().as_u64() - self.class.stack_bytes())
+    }
+
+    /// The address behind the stack's highest byte.
+    pub fn top(self) -> VirtAddr {
+        VirtAddr::new(self.base().as_u64() + self.class.slot_bytes())
+    }
+}
+
+/// What the entry of a slot's lowest guard page says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The slot was never used, or its stack is kept for the next thread.
+    Unowned,
+    /// It is the stack of this thread.
+    Owner(NonNull<Thread>),
+    /// It is free and has no frames; the next free slot of the class follows, if there is one.
+    Free(Option<u64>),
+}
+
+/// Marks a note that is no pointer. Bit 0 stays clear in every note: the entry is not present.
+const FREE: u64 = 0b10;
+
+impl Note {
+    /// Reads a note.
+    pub fn load(entry: &AtomicU64) -> Self {
+        let word = entry.load(Ordering::Acquire);
+        if word & FREE != 0 {
+            return Self::Free((word >> 2).checked_sub(1));
+        }
+        NonNull::new(core::ptr::with_exposed_provenance_mut(word as usize)).map_or(Self::Unowned, Self::Owner)
+    }
+
+    /// Writes a note.
+    pub fn store(self, entry: &AtomicU64) {
+        let word = match self {
+            Self::Unowned => 0,
+            Self::Owner(thread) => thread.as_ptr().expose_provenance() as u64,
+            Self::Free(next) => FREE | next.map_or(0, |number| number + 1) << 2,
+        };
+        entry.store(word, Ordering::Release);
+    }
+}
+
+const _: () = assert!(align_of::<Thread>() >= 4, "a note's two lowest bits are not part of a thread's address");
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn classes_serve_what_the_design_names() {
+        let class = SizeClass::for_stack(16 << 10).unwrap();
+        assert_eq!((class.slot_bytes(), class.stack_pages()), (32 << 10, 4));
+        assert_eq!(SizeClass::for_stack(1).unwrap().stack_bytes(), 8 << 10);
+        assert_eq!(SizeClass::for_stack(1 << 20).unwrap().slot_bytes(), 2 << 20);
+        assert_eq!(SizeClass::for_stack((1 << 20) + 1), None);
+    }
+
+    #[test]
+    fn addresses_outside_the_range_have_no_slot() {
+        assert_eq!(Slot::of(VirtAddr::new(STACKS - 1)), None);
+        assert_eq!(Slot::of(VirtAddr::new(STACKS + CLASSES as u64 * STACK_CLASS_BYTES)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_of_a_slot_finds_it(class in 0..CLASSES as u8, number: u64, offset: u64) {
+            let class = SizeClass(class);
+            let slot = Slot { class, number: number % class.slots() };
+            let address = VirtAddr::new(slot.base().as_u64() + offset % class.slot_bytes());
+            prop_assert_eq!(Slot::of(address), Some(slot));
+            prop_assert_eq!(slot.base().as_u64() % class.slot_bytes(), 0);
+            prop_assert_eq!((slot.limit().as_u64() >> 21), (slot.top().as_u64() - 1) >> 21);
+        }
+
+        #[test]
+        fn notes_survive_their_encoding(next in proptest::option::of(0..1u64 << 40)) {
+            let entry = AtomicU64::new(0);
+            prop_assert_eq!(Note::load(&entry), Note::Unowned);
+            Note::Free(next).store(&entry);
+            prop_assert_eq!(Note::load(&entry), Note::Free(next));
+            prop_assert_eq!(entry.load(Ordering::Relaxed) & 1, 0);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The boot of the kernel, from a loader's hand-over to the app's `main`.
+#![expect(unsafe_code, reason = "takes the machine over")]
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use core::ops::Range;
+use core::sync::atomic::Ordering;
+
+use memory_addresses::VirtAddr;
+
+use crate::arch::{Arch, Cpu, Traps};
+use crate::boot::BootInfo;
+use crate::console;
+use crate::cpu::PerCpu;
+use crate::logger::Logger;
+use crate::memory::space::{self, Segments};
+use crate::platform::Platform;
+use crate::report;
+use crate::stack::{StackError, StackPolicy};
+use crate::system::System;
+use crate::thread::{self, Kind, Priority, Request, Thread, Work};
+
+/// Bytes of stack of the main thread: what is left to the policy at most.
+pub const MAIN_STACK_BYTES: u64 = 64 << 10;
+
+/// Bytes of stack of an idle thread.
+const IDLE_STACK_BYTES: u64 = 16 << 10;
+
+/// Least memory that the kernel boots with, in frames.
+const LEAST_FRAMES: usize = 512;
+
+/// Boots the kernel and runs `main` in the main thread. `stack` is the boot stack, with its guard page below.
+///
+/// # Safety
+///
+/// Called once, on the boot CPU, on the boot stack, with interrupts off, the loader's page tables active, and
+/// [`Cpu::set_per_cpu`] done; `boot`, `segments` and `stack` are true.
+pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, stack: Range<VirtAddr>, main: Main) -> ! {
+    let kernel = S::kernel();
+    kernel.set_boot_stack(stack);
+    kernel.set_image_base(boot.image.start);
+    kernel.set_counter_at_start(boot.counter_at_start.unwrap_or_else(S::Arch::counter));
+    if let Err(unknown) = kernel.settings.read(&boot.command_line) {
+        report::refuse::<S>(unknown);
+    }
+    let memory: u64 = boot.memory.iter().map(|region| region.end - region.start).sum();
+    // SAFETY: by this function's own contract.
+    if unsafe { space::init::<S>(boot, segments) }.is_err() {
+        too_little_memory::<S>(memory);
+    }
+    if kernel.frames.with::<S, _>(|frames| frames.counts().free) < LEAST_FRAMES {
+        too_little_memory::<S>(memory);
+    }
+    if let Err(lack) = S::Platform::init::<S>() {
+        report::refuse::<S>(lack);
+    }
+    Logger::<S>::install();
+    let cpu = S::Arch::per_cpu();
+    match threads::<S>(cpu, main) {
+        Ok(main) => {
+            banner::<S>(memory);
+            thread::first::<S>(cpu, main)
+        }
+        Err(error) => report::refuse::<S>(error),
+    }
+}
+
+/// What the main thread runs.
+pub type Main = fn();
+
+/// Makes the stacks of traps, the idle thread and the main thread.
+fn threads<S: System>(cpu: &'static PerCpu, main: Main) -> Result<&'static Thread, StackError> {
+    S::kernel().cpus[cpu.number as usize].store(core::ptr::from_ref(cpu).cast_mut(), Ordering::Release);
+    S::Arch::set_trap_stacks::<S>(&mut |name, bytes| {
+        let request = system(name, bytes);
+        thread::create_without_work::<S>(request).map(thread::stack_top)
+    })?;
+    let idle: Work = Box::new(|| thread::idle::<S>());
+    let idle = thread::create::<S>(Request { priority: Priority::MIN, ..system("idle", IDLE_STACK_BYTES) }, idle)?;
+    cpu.set_idle(idle);
+    let request = Request {
+        name: Some("main".to_string().into_boxed_str()),
+        kind: Kind::App,
+        priority: Priority::NORMAL,
+        stack_bytes: MAIN_STACK_BYTES,
+        pinned: false,
+    };
+    thread::create::<S>(request, Box::new(main))
+}
+
+/// A thread of the kernel's own.
+fn system(name: &str, stack_bytes: u64) -> Request {
+    Request {
+        name: Some(name.to_string().into_boxed_str()),
+        kind: Kind::System,
+        priority: Priority::MAX,
+        stack_bytes,
+        pinned: true,
+    }
+}
+
+fn banner<S: System>(memory_bytes: u64) {
+    console::print::<S>(format_args!(
+        "Ebbtide {} on {}: {} MiB, policy {}\n",
+        env!("CARGO_PKG_VERSION"),
+        S::Arch::NAME,
+        memory_bytes.div_ceil(1 << 20),
+        S::Policy::NAME,
+    ));
+}
+
+fn too_little_memory<S: System>(bytes: u64) -> ! {
+    report::refuse::<S>(format_args!(
+        "{} KiB of memory are too little; give the machine at least 8 MiB (`--memory 8M`)",
+        bytes >> 10
+    ));
+}

@@ -1,0 +1,22 @@
+//! The one place where the choices meet: architecture, machine, policy.
+
+use crate::arch::Arch;
+use crate::kernel::Kernel;
+use crate::platform::Platform;
+use crate::stack::StackPolicy;
+
+/// A system is a choice of types; the composition root (`platforms/unikernel`) makes it.
+///
+/// Functions of core are generic over it, so that every call of a policy or an architecture is direct and a policy
+/// that does nothing costs nothing.
+pub trait System: Sized + 'static {
+    /// The architecture.
+    type Arch: Arch;
+    /// The machine.
+    type Platform: Platform;
+    /// The stack policy.
+    type Policy: StackPolicy;
+
+    /// The state of the kernel: a static of the composition root, since statics cannot be generic.
+    fn kernel() -> &'static Kernel;
+}

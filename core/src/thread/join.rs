@@ -1,0 +1,132 @@
+//! Spawning with a result, and waiting for it: std's `Builder` and `JoinHandle`.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use crate::stack::StackError;
+use crate::sync::{SpinLock, WaitQueue};
+use crate::system::System;
+use crate::thread::{Kind, Priority, Request, ThreadHandle, spawn};
+
+/// Bytes of stack that a thread has when it does not ask for more: what a Linux kernel thread has.
+pub const DEFAULT_STACK_BYTES: u64 = 16 << 10;
+
+/// What `join` returns: std's `thread::Result`, without a panic to carry.
+pub type Result<T> = core::result::Result<T, core::convert::Infallible>;
+
+/// Where a thread leaves its result.
+#[derive(Debug)]
+struct Packet<T> {
+    result: SpinLock<Option<T>>,
+    ended: WaitQueue,
+}
+
+/// Chooses what a thread is spawned with: std's `thread::Builder`.
+#[derive(Debug)]
+#[must_use = "it does nothing until `spawn`"]
+pub struct Builder {
+    name: Option<String>,
+    stack_bytes: u64,
+    pinned: bool,
+    priority: Priority,
+}
+
+impl Builder {
+    /// Starts with std's defaults: no name; 16 KiB of stack, left to the policy; normal priority.
+    pub const fn new() -> Self {
+        Self { name: None, stack_bytes: DEFAULT_STACK_BYTES, pinned: false, priority: Priority::NORMAL }
+    }
+
+    /// Names the thread.
+    pub fn name(mut self, name: String) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Asks for at least `bytes` of stack: 8 KiB to 1 MiB, rounded up to a power of two. A stack above 64 KiB is
+    /// always populated.
+    pub const fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_bytes = bytes as u64;
+        self
+    }
+
+    /// Asks for a stack that is always populated, whatever the policy (the mail's "permanent big stacks").
+    pub const fn always_populated(mut self) -> Self {
+        self.pinned = true;
+        self
+    }
+
+    /// Chooses the priority.
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Spawns a thread that runs `f`.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for its stack, or no stack is that large.
+    pub fn spawn<S, F, T>(self, f: F) -> core::result::Result<JoinHandle<S, T>, StackError>
+    where
+        S: System,
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let packet = Arc::new(Packet { result: SpinLock::new(None), ended: WaitQueue::new() });
+        let theirs = Arc::clone(&packet);
+        let request = Request {
+            name: self.name.map(String::into_boxed_str),
+            kind: Kind::App,
+            priority: self.priority,
+            stack_bytes: self.stack_bytes,
+            pinned: self.pinned,
+        };
+        let thread = spawn::<S>(
+            request,
+            Box::new(move || {
+                let result = f();
+                theirs.result.with::<S, _>(|slot| *slot = Some(result));
+                theirs.ended.wake_all::<S>();
+            }),
+        )?;
+        Ok(JoinHandle { thread: ThreadHandle::new(thread), packet })
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The right to wait for a thread's end: std's `JoinHandle`. Dropping it lets the thread go on by itself.
+#[derive(Debug)]
+pub struct JoinHandle<S, T> {
+    thread: ThreadHandle<S>,
+    packet: Arc<Packet<T>>,
+}
+
+impl<S: System, T> JoinHandle<S, T> {
+    /// The thread.
+    pub fn thread(&self) -> &ThreadHandle<S> {
+        &self.thread
+    }
+
+    /// Says whether the thread has left its result.
+    pub fn is_finished(&self) -> bool {
+        self.packet.result.with::<S, _>(|result| result.is_some())
+    }
+
+    /// Waits until the thread has ended, and returns its result.
+    ///
+    /// # Errors
+    ///
+    /// Never: a panic ends the whole run. The type is std's, so that `join().unwrap()` means the same.
+    pub fn join(self) -> Result<T> {
+        let packet = &self.packet;
+        packet.ended.wait_while::<S>(|| packet.result.with::<S, _>(|result| result.is_none()));
+        Ok(packet.result.with::<S, _>(Option::take).expect("a thread that has ended left its result"))
+    }
+}

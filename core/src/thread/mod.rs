@@ -1,0 +1,27 @@
+//! Threads and the scheduler.
+
+mod join;
+mod park;
+mod run_queue;
+mod schedule;
+mod spawn;
+mod state;
+#[expect(clippy::module_inception, reason = "the thread itself is a part of what this module is about")]
+mod thread;
+mod timers;
+
+pub use join::{Builder, DEFAULT_STACK_BYTES, JoinHandle, Result};
+pub use park::{ThreadHandle, current, park, sleep_until};
+pub use run_queue::{PRIORITIES, RunQueue};
+pub use schedule::{SLICE_NS, preempt, second_half, timer_interrupt, yield_now};
+pub use spawn::{Request, Work, spawn};
+pub use state::StateWord;
+pub use thread::{Kind, Priority, Thread, ThreadId};
+pub use timers::Timers;
+
+pub use crate::stack::Leaving;
+
+pub(crate) use schedule::{block, first, idle, wake, wake_handle};
+pub(crate) use spawn::{create, create_without_work, reap, stack_top};
+pub(crate) use thread::{ThreadCell, from_pointer, share};
+pub(crate) use timers::block_until;

@@ -1,0 +1,114 @@
+//! A CPU's queue of threads that are ready to run: first in, first out, for each priority.
+
+use crate::thread::{Priority, Thread};
+
+/// Number of priorities.
+pub const PRIORITIES: usize = 32;
+
+/// Threads that are ready to run, linked through themselves: no allocation, constant time.
+#[derive(Debug)]
+pub struct RunQueue {
+    /// Bit `p` is set when a thread of priority `p` is queued.
+    occupied: u32,
+    first: [Option<&'static Thread>; PRIORITIES],
+    last: [Option<&'static Thread>; PRIORITIES],
+}
+
+impl RunQueue {
+    /// Creates an empty queue.
+    pub const fn new() -> Self {
+        Self { occupied: 0, first: [None; PRIORITIES], last: [None; PRIORITIES] }
+    }
+
+    /// Says whether no thread is queued.
+    pub fn is_empty(&self) -> bool {
+        self.occupied == 0
+    }
+
+    /// Queues a thread behind those of its priority.
+    pub fn push(&mut self, thread: &'static Thread) {
+        let level = thread.priority().level();
+        thread.next.set(None);
+        match self.last[level].replace(thread) {
+            Some(last) => last.next.set(Some(thread)),
+            None => {
+                self.first[level] = Some(thread);
+                self.occupied |= 1 << level;
+            }
+        }
+    }
+
+    /// Takes the first thread of the highest priority.
+    pub fn pop(&mut self) -> Option<&'static Thread> {
+        let level = 31u32.checked_sub(self.occupied.leading_zeros())? as usize;
+        self.take(level)
+    }
+
+    /// Takes the first thread of the highest priority, if that is at least `least`.
+    pub fn pop_at_least(&mut self, least: Priority) -> Option<&'static Thread> {
+        if self.occupied >> least.level() == 0 { None } else { self.pop() }
+    }
+
+    fn take(&mut self, level: usize) -> Option<&'static Thread> {
+        let thread = self.first[level]?;
+        self.first[level] = thread.next.get();
+        if self.first[level].is_none() {
+            self.last[level] = None;
+            self.occupied &= !(1 << level);
+        }
+        Some(thread)
+    }
+}
+
+impl Default for RunQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::boxed::Box;
+    use std::collections::VecDeque;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn thread(level: u8) -> &'static Thread {
+        Box::leak(Box::new(Thread::for_test(Priority::new(level).unwrap())))
+    }
+
+    proptest! {
+        /// Against a plain model: a queue for each priority.
+        #[test]
+        fn serves_by_priority_and_then_first_come(steps in proptest::collection::vec((0..4u8, 0..32u8), 1..200)) {
+            let mut queue = RunQueue::new();
+            let mut model: Vec<VecDeque<_>> = (0..32).map(|_| VecDeque::new()).collect();
+            for (what, level) in steps {
+                let highest = model.iter().rposition(|q| !q.is_empty());
+                match what {
+                    0 | 1 => {
+                        let thread = thread(level);
+                        queue.push(thread);
+                        model[level as usize].push_back(thread);
+                    }
+                    2 => {
+                        let expected = highest.and_then(|h| model[h].pop_front());
+                        prop_assert!(same(queue.pop(), expected));
+                    }
+                    _ => {
+                        let expected = highest.filter(|h| *h >= level.into()).and_then(|h| model[h].pop_front());
+                        prop_assert!(same(queue.pop_at_least(Priority::new(level).unwrap()), expected));
+                    }
+                }
+                prop_assert_eq!(queue.is_empty(), model.iter().all(VecDeque::is_empty));
+            }
+        }
+    }
+
+    fn same(a: Option<&'static Thread>, b: Option<&'static Thread>) -> bool {
+        a.map(core::ptr::from_ref) == b.map(core::ptr::from_ref)
+    }
+}

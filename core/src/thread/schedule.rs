@@ -1,0 +1,245 @@
+//! The scheduler: who runs next, and the life of a switch.
+//!
+//! 1. With interrupts off, `next` is taken off the run queue: from now on no other CPU can have it. What it lacks is
+//!    compared with this CPU's stack cache. If that is short, the cache is refilled with interrupts on (preemption
+//!    off, so this thread keeps the CPU), and compared again.
+//! 2. First half: the policy populates next's stack, from the reserve, so it cannot fail.
+//! 3. [`Switch::switch`] saves prev's callee-saved registers, and moves the stack pointer and "current" with it.
+//! 4. Second half, on next's stack: the policy takes what lies below prev's saved stack pointer, and *then* prev is
+//!    handed on. A yielding or preempted prev enters the run queue only here; a blocking one by its state word.
+//!
+//! Brian Gerst's split of `__switch_to` into two parts, so that populating comes before and reclaiming after the
+//! stack pointer moves, is steps 2 and 4.
+#![expect(unsafe_code, reason = "the switch")]
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use crate::arch::{Cpu, Switch};
+use crate::cpu::{self, PerCpu};
+use crate::platform::Platform;
+use crate::stack::{self, Incoming, Leaving, Outgoing, StackPolicy};
+use crate::system::System;
+use crate::thread::{Thread, timers};
+use crate::{deadlock, report};
+
+/// How long a thread runs while another of its priority is ready, in nanoseconds.
+pub const SLICE_NS: u64 = 10_000_000;
+
+/// Gives way to a thread of the same or a higher priority, if one is ready.
+pub fn yield_now<S: System>() {
+    cpu::without_interrupts::<S::Arch, _>(|| give_way::<S>(Leaving::Yielded));
+}
+
+/// Gives way because the time slice is over or a thread of a higher priority has become ready.
+///
+/// Called where a thread can be switched out: on its own stack, with preemption on.
+pub fn preempt<S: System>() {
+    cpu::without_interrupts::<S::Arch, _>(|| give_way::<S>(Leaving::Preempted));
+}
+
+/// Waits to be woken. May return though nobody woke the thread: the caller looks again.
+pub(crate) fn block<S: System>() {
+    cpu::without_interrupts::<S::Arch, _>(|| {
+        let cpu = cpu::this::<S>();
+        let prev = cpu::current::<S>();
+        if prev.state.begin_block() {
+            switch_to::<S>(cpu, prev, take_next::<S>(cpu), Leaving::Blocked);
+        }
+    });
+}
+
+/// Leaves the CPU for good.
+pub(crate) fn exit<S: System>() -> ! {
+    S::Arch::disable_interrupts();
+    let cpu = cpu::this::<S>();
+    let prev = cpu::current::<S>();
+    prev.state.exit();
+    switch_to::<S>(cpu, prev, take_next::<S>(cpu), Leaving::Exited);
+    unreachable!("a thread that has ended was switched to");
+}
+
+/// What an idle thread does, for ever: run others, and when there are none, free what rests and wait.
+pub(crate) fn idle<S: System>() -> ! {
+    S::Arch::enable_interrupts();
+    loop {
+        let cpu = cpu::this::<S>();
+        cpu::without_preemption::<S, _>(|| {
+            stack::free_resting::<S>(cpu);
+            stack::trim::<S>(cpu, S::kernel().stack_reserve());
+        });
+        super::reap::<S>();
+        S::Arch::disable_interrupts();
+        if cpu.run_queue.locked(|queue| queue.is_empty()) {
+            deadlock::check::<S>();
+            cpu.idle_passes.fetch_add(1, Ordering::Relaxed);
+            S::Arch::wait_for_interrupt();
+        }
+        if let Some(next) = cpu.run_queue.locked(|queue| queue.pop()) {
+            switch_to::<S>(cpu, cpu::current::<S>(), next, Leaving::Idle);
+        }
+        S::Arch::enable_interrupts();
+    }
+}
+
+/// Wakes a thread: it becomes ready, or its next attempt to block fails.
+pub(crate) fn wake<S: System>(thread: &'static Thread) {
+    if thread.state.wake() {
+        make_ready::<S>(thread);
+    }
+}
+
+/// Wakes a thread that a handle keeps alive. It may have ended: then nothing happens.
+pub(crate) fn wake_handle<S: System>(thread: &Arc<Thread>) {
+    if thread.state.wake() {
+        // A thread that is blocked has not ended, and from now on this CPU owns it.
+        make_ready::<S>(super::thread::from_handle(thread));
+    }
+}
+
+/// Puts a thread that the caller owns into this CPU's run queue, and gives way if it is more urgent.
+pub(crate) fn make_ready<S: System>(thread: &'static Thread) {
+    cpu::without_interrupts::<S::Arch, _>(|| enqueue::<S>(cpu::this::<S>(), thread));
+    cpu::preempt_if_needed::<S>();
+}
+
+/// Puts a thread that is ready into this CPU's run queue. Interrupts are off.
+pub(crate) fn enqueue<S: System>(cpu: &PerCpu, thread: &'static Thread) {
+    cpu.run_queue.locked(|queue| queue.push(thread));
+    let current = cpu::current::<S>();
+    if thread.priority() > current.priority() {
+        cpu.need_resched.store(true, Ordering::Relaxed);
+    }
+    if !cpu.slice_armed.load(Ordering::Relaxed) {
+        cpu.slice_armed.store(true, Ordering::Relaxed);
+        arm_for::<S>(cpu, S::Platform::now() + SLICE_NS);
+    }
+}
+
+/// Makes the timer interrupt come at `deadline` at the latest. Interrupts are off.
+pub(crate) fn arm_for<S: System>(cpu: &PerCpu, deadline: u64) {
+    if deadline < cpu.timer_deadline.load(Ordering::Relaxed) {
+        cpu.timer_deadline.store(deadline, Ordering::Relaxed);
+        S::Platform::arm_timer(Some(deadline));
+    }
+}
+
+/// The timer interrupt: wakes whose time has come, ends the time slice, and arms the timer for what comes next.
+/// Interrupts are off.
+pub fn timer_interrupt<S: System>() {
+    let cpu = cpu::this::<S>();
+    let now = S::Platform::now();
+    let due = cpu.timer_deadline.swap(u64::MAX, Ordering::Relaxed) <= now;
+    timers::wake_expired::<S>(now);
+    let others = !cpu.run_queue.locked(|queue| queue.is_empty());
+    cpu.slice_armed.store(others, Ordering::Relaxed);
+    if others {
+        if due {
+            cpu.need_resched.store(true, Ordering::Relaxed);
+        }
+        arm_for::<S>(cpu, now + SLICE_NS);
+    }
+    if let Some(deadline) = S::kernel().timers.locked(|timers| timers.next()) {
+        arm_for::<S>(cpu, deadline);
+    }
+}
+
+/// Leaves the boot stack for good and runs `first`. Interrupts are off.
+pub(crate) fn first<S: System>(cpu: &PerCpu, first: &'static Thread) -> ! {
+    // SAFETY: nobody else knows the thread.
+    let stack = unsafe { first.stack_mut() };
+    let need = S::Policy::frames_to_switch_in(stack);
+    if !cpu.with_stack_cache(|cache| cache.is_ready(need)) {
+        reserve::<S>(cpu, need, first);
+    }
+    cpu.with_stack_cache(|cache| S::Policy::before_switch_in(&mut Incoming::<S>::new(stack, cache)));
+    // SAFETY: the boot stack is in use, and the thread is new and populated.
+    unsafe { S::Arch::switch_first(first) }
+}
+
+/// Gives way to a thread of the current one's priority or a higher one. Interrupts are off.
+fn give_way<S: System>(leaving: Leaving) {
+    let cpu = cpu::this::<S>();
+    let prev = cpu::current::<S>();
+    cpu.need_resched.store(false, Ordering::Relaxed);
+    if core::ptr::eq(prev, cpu.idle()) {
+        // The idle thread looks into the run queue itself.
+        return;
+    }
+    if let Some(next) = cpu.run_queue.locked(|queue| queue.pop_at_least(prev.priority())) {
+        switch_to::<S>(cpu, prev, next, leaving);
+    }
+}
+
+/// The next thread to run: the first one that is ready, else idle.
+fn take_next<S: System>(cpu: &PerCpu) -> &'static Thread {
+    cpu.need_resched.store(false, Ordering::Relaxed);
+    cpu.run_queue.locked(|queue| queue.pop()).unwrap_or_else(|| cpu.idle())
+}
+
+/// Switches from `prev`, which runs, to `next`, which this CPU has taken. Interrupts are off, and off again when
+/// `prev` goes on.
+fn switch_to<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thread, leaving: Leaving) {
+    debug_assert!(!S::Arch::interrupts_enabled(), "a switch needs interrupts off");
+    debug_assert_eq!(cpu.preempt_count.load(Ordering::Relaxed), 0, "a switch with preemption off");
+    // SAFETY: this CPU took `next` off its queue, or it is this CPU's idle thread: nobody else holds it.
+    let stack = unsafe { next.stack_mut() };
+    let need = S::Policy::frames_to_switch_in(stack);
+    if !cpu.with_stack_cache(|cache| cache.is_ready(need)) {
+        reserve::<S>(cpu, need, next);
+    }
+    cpu.with_stack_cache(|cache| {
+        cache.counters.switches += 1;
+        S::Policy::before_switch_in(&mut Incoming::<S>::new(stack, cache));
+    });
+    // SAFETY: interrupts are off, `prev` runs here, `next` is ours and populated; it is not `prev`, which is in no
+    // queue while it runs.
+    unsafe { S::Arch::switch::<S>(prev, next, leaving) };
+}
+
+/// Refills the stack cache for a thread that lacks `need` frames. If that fails, what rests of its stack is taken
+/// back first, and what is still missing ends the run: nobody can be switched to.
+#[cold]
+fn reserve<S: System>(cpu: &PerCpu, need: usize, next: &'static Thread) {
+    S::Arch::preempt_disable();
+    S::Arch::enable_interrupts();
+    let mut filled = stack::refill::<S>(cpu, need);
+    if !filled {
+        // SAFETY: as in `switch_to`; this CPU still holds `next`.
+        let need = unsafe { next.stack_mut() }.take_back_resting::<S::Arch>();
+        filled = stack::refill::<S>(cpu, need);
+    }
+    S::Arch::disable_interrupts();
+    S::Arch::preempt_enable();
+    if !filled {
+        report::out_of_stack_memory::<S>(next, need);
+    }
+}
+
+/// The second half of the switch, on next's stack, with interrupts off: takes what prev does not need, and then
+/// hands it on.
+///
+/// # Safety
+///
+/// Called by [`Switch::switch`] alone, right after the stack pointer left prev's stack.
+pub unsafe extern "C" fn second_half<S: System>(prev: &'static Thread, _next: &Thread, leaving: Leaving) {
+    let cpu = cpu::this::<S>();
+    if leaving != Leaving::Exited {
+        // SAFETY: prev has been left and not yet handed on, so this CPU holds it.
+        let stack = unsafe { prev.stack_mut() };
+        cpu.with_stack_cache(|cache| {
+            let mut prev = Outgoing::<S>::new(stack, prev.saved_stack_pointer(), cache);
+            S::Policy::after_switch_out(&mut prev, leaving);
+        });
+    }
+    match leaving {
+        Leaving::Yielded | Leaving::Preempted => enqueue::<S>(cpu, prev),
+        Leaving::Blocked => {
+            if !prev.state.finish_block() {
+                enqueue::<S>(cpu, prev);
+            }
+        }
+        Leaving::Exited => cpu.push_ended(prev),
+        Leaving::Idle => {}
+    }
+}

@@ -1,0 +1,98 @@
+//! Threads begin and end.
+#![expect(unsafe_code, reason = "a new thread's first activation record, and the end of its memory")]
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use crate::arch::{Cpu, Switch};
+use crate::cpu;
+use crate::stack::{self, StackError};
+use crate::system::System;
+use crate::thread::thread::{leak, reclaim};
+use crate::thread::{Kind, Priority, Thread, ThreadId, schedule};
+
+/// What a thread starts with.
+#[derive(Debug)]
+pub struct Request {
+    /// The thread's name.
+    pub name: Option<Box<str>>,
+    /// What it is for.
+    pub kind: Kind,
+    /// Its priority.
+    pub priority: Priority,
+    /// Bytes of stack, at least.
+    pub stack_bytes: u64,
+    /// Whether its stack is always populated.
+    pub pinned: bool,
+}
+
+/// What a thread does.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+/// Makes a thread and puts it into the run queue.
+///
+/// # Errors
+///
+/// There is no memory for its stack, or no stack is that large.
+pub fn spawn<S: System>(request: Request, work: Work) -> Result<Arc<Thread>, StackError> {
+    let thread = create::<S>(request, work)?;
+    let shared = super::thread::share(thread);
+    schedule::make_ready::<S>(thread);
+    Ok(shared)
+}
+
+/// Makes a thread that nobody runs yet.
+pub(crate) fn create<S: System>(request: Request, work: Work) -> Result<&'static Thread, StackError> {
+    let thread = create_without_work::<S>(request)?;
+    // A thin pointer for the first activation record.
+    let argument = Box::into_raw(Box::new(work)).cast();
+    // SAFETY: the stack is new and its top page is populated; `run` ends in `exit`.
+    let stack_pointer = unsafe { S::Arch::prepare(stack_top(thread), run::<S>, argument) };
+    thread.set_saved_stack_pointer(stack_pointer);
+    S::kernel().live_threads.fetch_add(1, Ordering::Relaxed);
+    Ok(thread)
+}
+
+/// Makes a thread that is never switched to by way of its first activation record: it names a stack.
+pub(crate) fn create_without_work<S: System>(request: Request) -> Result<&'static Thread, StackError> {
+    reap::<S>();
+    let Request { name, kind, priority, stack_bytes, pinned } = request;
+    let stack = stack::allocate::<S>(stack_bytes, pinned)?;
+    S::kernel().note_reserve(&stack);
+    let id = ThreadId(S::kernel().next_thread.fetch_add(1, Ordering::Relaxed));
+    let thread = leak(Arc::new(Thread::new(id, name, kind, priority, stack)));
+    // SAFETY: nobody else knows the thread yet.
+    stack::set_owner(unsafe { thread.stack_mut() }, thread);
+    Ok(thread)
+}
+
+/// Takes back the stacks and the memory of the threads that have ended on this CPU.
+pub(crate) fn reap<S: System>() {
+    while let Some(thread) = cpu::without_interrupts::<S::Arch, _>(|| cpu::this::<S>().pop_ended()) {
+        // SAFETY: the second half put it there after the CPU had left it for good.
+        if let Some(stack) = unsafe { thread.take_stack() } {
+            stack::release::<S>(stack);
+        }
+        // SAFETY: it was leaked when it was made, and it was on its last list.
+        drop(unsafe { reclaim(thread) });
+    }
+}
+
+/// The top of the stack of a thread that is being made.
+pub(crate) fn stack_top(thread: &'static Thread) -> memory_addresses::VirtAddr {
+    // SAFETY: nobody else knows the thread yet.
+    unsafe { thread.stack_mut() }.top()
+}
+
+/// The first Rust function of a thread. It comes out of the second half, so interrupts are off.
+extern "C" fn run<S: System>(argument: *mut ()) -> ! {
+    S::Arch::enable_interrupts();
+    {
+        // SAFETY: `create` made it, for this one call.
+        let work = unsafe { Box::from_raw(argument.cast::<Work>()) };
+        work();
+    }
+    S::kernel().live_threads.fetch_sub(1, Ordering::Relaxed);
+    schedule::exit::<S>()
+}

@@ -1,0 +1,244 @@
+//! The thread itself: what the kernel knows of it.
+#![expect(unsafe_code, reason = "a thread's fields are shared by rule: only its holder touches some of them")]
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+
+use intrusive_collections::{LinkedListAtomicLink, RBTreeAtomicLink};
+use memory_addresses::VirtAddr;
+
+use crate::stack::Stack;
+use crate::thread::run_queue::PRIORITIES;
+use crate::thread::state::StateWord;
+
+/// Names a thread for as long as the kernel runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThreadId(pub(crate) u64);
+
+impl fmt::Display for ThreadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A priority: a thread runs only while none of a higher one is ready. 0 is the lowest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Priority(u8);
+
+impl Priority {
+    /// The lowest priority.
+    pub const MIN: Self = Self(0);
+    /// What a thread has that was spawned without one.
+    pub const NORMAL: Self = Self(16);
+    /// The highest priority of an app's thread.
+    pub const MAX: Self = Self(29);
+
+    /// The priority of this level, or nothing if there is no such level.
+    pub const fn new(level: u8) -> Option<Self> {
+        if (level as usize) < PRIORITIES { Some(Self(level)) } else { None }
+    }
+
+    /// The level, from 0.
+    pub const fn level(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self::NORMAL
+    }
+}
+
+/// What a thread is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The app's.
+    App,
+    /// The kernel's own: idle threads, and the stacks on which traps run.
+    System,
+}
+
+/// A thread. While it is alive it keeps itself alive: queues hold `&'static Thread`.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Thread {
+    /// Where the stack pointer stands while the thread does not run. Architectures take its offset.
+    saved_stack_pointer: AtomicU64,
+    pub(crate) state: StateWord,
+    priority: Priority,
+    kind: Kind,
+    /// The next thread in a run queue, or in a CPU's list of threads that have ended.
+    pub(crate) next: ThreadCell,
+    /// Touched by the holder alone.
+    stack: UnsafeCell<Option<Stack>>,
+    /// In the tree of threads that wait for a point in time.
+    pub(crate) timer: RBTreeAtomicLink,
+    /// That point, in nanoseconds since boot.
+    pub(crate) deadline: AtomicU64,
+    /// In a wait queue.
+    pub(crate) waiting: LinkedListAtomicLink,
+    /// `unpark` came before `park`.
+    pub(crate) unparked: AtomicBool,
+    id: ThreadId,
+    name: Option<Box<str>>,
+}
+
+// SAFETY: `stack` is touched by the thread's holder alone (see `stack_mut`); the rest is atomic or never changes.
+unsafe impl Sync for Thread {}
+
+impl Thread {
+    pub(crate) fn new(id: ThreadId, name: Option<Box<str>>, kind: Kind, priority: Priority, stack: Stack) -> Self {
+        Self { stack: UnsafeCell::new(Some(stack)), ..Self::without_stack(id, name, kind, priority) }
+    }
+
+    fn without_stack(id: ThreadId, name: Option<Box<str>>, kind: Kind, priority: Priority) -> Self {
+        Self {
+            saved_stack_pointer: AtomicU64::new(0),
+            state: StateWord::new(),
+            priority,
+            kind,
+            next: ThreadCell::new(),
+            stack: UnsafeCell::new(None),
+            timer: RBTreeAtomicLink::new(),
+            deadline: AtomicU64::new(0),
+            waiting: LinkedListAtomicLink::new(),
+            unparked: AtomicBool::new(false),
+            id,
+            name,
+        }
+    }
+
+    /// Offset of the saved stack pointer, in bytes.
+    pub const SAVED_STACK_POINTER_OFFSET: usize = core::mem::offset_of!(Thread, saved_stack_pointer);
+
+    /// The thread's number.
+    pub fn id(&self) -> ThreadId {
+        self.id
+    }
+
+    /// The thread's name, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The thread's priority.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Says whether it is the kernel's own.
+    pub fn is_system(&self) -> bool {
+        self.kind == Kind::System
+    }
+
+    /// The stack pointer that the thread saved when it left its CPU.
+    pub fn saved_stack_pointer(&self) -> VirtAddr {
+        VirtAddr::new_truncate(self.saved_stack_pointer.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_saved_stack_pointer(&self, stack_pointer: VirtAddr) {
+        self.saved_stack_pointer.store(stack_pointer.as_u64(), Ordering::Relaxed);
+    }
+
+    /// The thread's stack.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the thread: it runs it, has taken it off a queue, or has just switched away from it and not
+    /// yet handed it on; and it uses the result only until then.
+    #[expect(clippy::mut_from_ref, reason = "the holder is the only one to ask")]
+    pub(crate) unsafe fn stack_mut(&self) -> &mut Stack {
+        // SAFETY: there is one holder, and it calls this once at a time.
+        unsafe { (*self.stack.get()).as_mut() }.expect("a thread has its stack until it is reaped")
+    }
+
+    /// Takes the stack of a thread that has ended.
+    ///
+    /// # Safety
+    ///
+    /// The thread has been switched away from for good.
+    pub(crate) unsafe fn take_stack(&self) -> Option<Stack> {
+        // SAFETY: nobody else holds a thread that has ended.
+        unsafe { (*self.stack.get()).take() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(priority: Priority) -> Self {
+        Self::without_stack(ThreadId(0), None, Kind::App, priority)
+    }
+}
+
+impl fmt::Display for Thread {
+    /// `"name" (3)`, or `thread 3`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "thread \"{name}\" ({})", self.id),
+            None => write!(f, "thread {}", self.id),
+        }
+    }
+}
+
+/// The living thread that a pointer names, if it names one.
+///
+/// The pointers come from links and per-CPU fields, which only ever hold living threads.
+pub(crate) fn from_pointer(pointer: *mut Thread) -> Option<&'static Thread> {
+    // SAFETY: a thread that a queue or a CPU names is alive: it keeps itself alive until it is reaped, which takes it
+    // off its last list.
+    unsafe { pointer.as_ref() }
+}
+
+/// The living thread that a handle names.
+///
+/// The caller owns the thread through its state word, so it is alive and stays so until it is handed on.
+pub(crate) fn from_handle(thread: &Arc<Thread>) -> &'static Thread {
+    // SAFETY: by the rule above; the thread keeps itself alive.
+    unsafe { &*Arc::as_ptr(thread) }
+}
+
+/// Makes a thread keep itself alive.
+pub(crate) fn leak(thread: Arc<Thread>) -> &'static Thread {
+    // SAFETY: the count that is not dropped here keeps it alive until `reclaim`.
+    unsafe { &*Arc::into_raw(thread) }
+}
+
+/// Ends what [`leak`] began.
+///
+/// # Safety
+///
+/// The thread came from [`leak`], has ended, and no queue or CPU names it any more.
+pub(crate) unsafe fn reclaim(thread: &'static Thread) -> Arc<Thread> {
+    // SAFETY: by the caller's promise this count was left by `leak` and is taken once.
+    unsafe { Arc::from_raw(thread) }
+}
+
+/// A counted reference for a handle, made from a living thread.
+pub(crate) fn share(thread: &'static Thread) -> Arc<Thread> {
+    let pointer: *const Thread = thread;
+    // SAFETY: the thread was made by `Arc::new` and is alive.
+    unsafe { Arc::increment_strong_count(pointer) };
+    // SAFETY: the count was raised for this one.
+    unsafe { Arc::from_raw(pointer) }
+}
+
+/// An atomic reference to a living thread, or none: a link, or a field of a CPU. Only its owner follows it.
+#[derive(Debug)]
+pub(crate) struct ThreadCell(AtomicPtr<Thread>);
+
+impl ThreadCell {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(core::ptr::null_mut()))
+    }
+
+    pub(crate) fn get(&self) -> Option<&'static Thread> {
+        from_pointer(self.0.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set(&self, thread: Option<&'static Thread>) {
+        let pointer = thread.map_or(core::ptr::null_mut(), |thread| core::ptr::from_ref(thread).cast_mut());
+        self.0.store(pointer, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,69 @@
+//! What traps mean, whatever the architecture: an interrupt, a stack overflow, an exception that nobody handles.
+//!
+//! An architecture's entry code calls these from a trap stack, with interrupts off.
+
+use core::fmt;
+use core::sync::atomic::Ordering;
+
+use memory_addresses::VirtAddr;
+
+use crate::arch::{Cpu, PAGE_BYTES};
+use crate::console;
+use crate::platform::{Interrupt, Platform};
+use crate::report::{self, Place};
+use crate::stack::{self, Slot};
+use crate::system::System;
+use crate::thread;
+
+/// An interrupt came in on `vector`. Returns whether the interrupted thread should be preempted.
+pub fn interrupt<S: System>(vector: u8) -> bool {
+    let cpu = S::Arch::per_cpu();
+    match S::Platform::interrupt(vector) {
+        Interrupt::Timer => thread::timer_interrupt::<S>(),
+        Interrupt::Spurious => {
+            cpu.spurious_interrupts.fetch_add(1, Ordering::Relaxed);
+        }
+        Interrupt::Unexpected => {
+            cpu.unexpected_interrupts.fetch_add(1, Ordering::Relaxed);
+            note::<S>(format_args!("unexpected interrupt on vector {vector:#04x}"));
+        }
+    }
+    cpu.need_resched.load(Ordering::Relaxed) && cpu.preempt_count.load(Ordering::Relaxed) == 0
+}
+
+/// A fault on an address that is not mapped as the access needs. `kind` says what was tried. Does not return:
+/// under the policies so far, nothing resumes from one.
+pub fn page_fault<S: System>(kind: impl fmt::Display, at: &Place) -> ! {
+    if Slot::of(at.address).is_some() {
+        S::Arch::per_cpu().stack_faults.fetch_add(1, Ordering::Relaxed);
+    }
+    report_overflow::<S>(at.address, at);
+    report::exception::<S>(format_args!("page fault: {kind} {:#x}", at.address), at)
+}
+
+/// Reports a stack overflow, and ends the run, if `address` lies in the guard of a stack.
+pub fn report_overflow<S: System>(address: VirtAddr, at: &Place) {
+    if let Some((slot, owner)) = stack::owner::<S>(address)
+        && address < slot.limit()
+        && let Some(owner) = owner
+    {
+        report::overflow::<S>(owner, slot.limit(), slot.top(), stack::populated::<S>(slot), at);
+    }
+    let boot = S::kernel().boot_stack();
+    if address < boot.start && boot.start - address <= PAGE_BYTES {
+        let pages = (boot.end - boot.start) / PAGE_BYTES;
+        report::overflow::<S>("the boot code", boot.start, boot.end, pages as usize, at);
+    }
+}
+
+/// Says whether a trap frame, the scheduler and the switch fit on the interrupted thread's stack, `bytes` in all; if
+/// its stack pointer is too near the guard for that, this is an overflow, reported in the thread's name.
+pub fn check_room_to_preempt<S: System>(bytes: u64, at: &Place) {
+    let below = VirtAddr::new_truncate(at.stack_pointer.as_u64().wrapping_sub(bytes));
+    report_overflow::<S>(below, &Place { address: below, ..*at });
+}
+
+/// Says that something came that the run survives. Takes no lock: the interrupted thread may hold the console's.
+pub fn note<S: System>(what: impl fmt::Display) {
+    console::print_unlocked::<S>(format_args!("ebbtide: {what}\n"));
+}
