@@ -1,3 +1,35 @@
 //! Turns a Hermit image into one file that `qemu -kernel` boots, through hermit-entry.
+//!
+//! ```text
+//! packed file:  loader's code | data | zeroed memory | image header, image     (one ELF file, linked at 1 MiB)
+//! boot:         first instruction notes the counter ─► 64-bit mode ─► first line on the serial port
+//!               ─► memory map and command line ─► check the image ─► load it above ─► device tree ─► its entry point
+//! ```
+//!
+//! What does not need the bare machine is plain code that is built and tested on the host as well; the packer
+//! ([`embed`], [`check`](mod@check)) uses it there. What needs it is in one folder per architecture, and in `boot`, which is
+//! common to the loader and to the stub that tests use to leave other loaders' machine states (its own `boot::Handover`).
 
 #![no_std]
+
+extern crate alloc;
+
+pub mod check;
+pub mod embed;
+pub mod memory;
+pub mod refusal;
+pub mod tree;
+
+mod machine;
+
+pub use machine::{Machine, Relocation};
+
+#[cfg(target_os = "none")]
+pub mod boot;
+#[cfg(target_os = "none")]
+mod heap;
+
+#[cfg(all(target_os = "none", target_arch = "x86_64"))]
+pub mod x86_64;
+#[cfg(all(target_os = "none", target_arch = "x86_64"))]
+use x86_64 as arch;

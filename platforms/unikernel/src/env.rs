@@ -1,0 +1,63 @@
+//! The command line: std's `env`.
+#![expect(unsafe_code, reason = "the app's name comes from its crate; the boot information is kept in a static")]
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+
+use ebbtide_core::boot::BootInfo;
+use ebbtide_core::settings::is_kernels;
+
+/// The words of the command line that are the app's, the app's name first.
+#[derive(Debug)]
+pub struct Args(alloc::vec::IntoIter<String>);
+
+impl Iterator for Args {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Args {}
+
+/// The app's name, then the words of the command line that do not start with `ebbtide.`. Quotes work as in a shell.
+pub fn args() -> Args {
+    unsafe extern "Rust" {
+        /// The app's name, as [`main!`](crate::main) defines it.
+        safe static __EBBTIDE_NAME: &'static str;
+    }
+    let line = command_line();
+    let words = shlex::split(line).unwrap_or_else(|| line.split_ascii_whitespace().map(String::from).collect());
+    let words = words.into_iter().filter(|word| !is_kernels(word));
+    Args(core::iter::once(String::from(__EBBTIDE_NAME)).chain(words).collect::<Vec<_>>().into_iter())
+}
+
+/// The boot information, copied out of the loader's memory.
+struct Kept(UnsafeCell<Option<BootInfo>>);
+
+// SAFETY: written once, by the boot CPU before any thread exists, and only read after that.
+unsafe impl Sync for Kept {}
+
+static KEPT: Kept = Kept(UnsafeCell::new(None));
+
+/// Keeps the boot information for good. Called once, before any thread exists.
+pub(crate) fn keep(boot: BootInfo) -> &'static BootInfo {
+    // SAFETY: nobody has a reference yet.
+    unsafe { *KEPT.0.get() = Some(boot) };
+    kept().expect("it was kept just now")
+}
+
+fn kept() -> Option<&'static BootInfo> {
+    // SAFETY: it is never written again.
+    unsafe { (*KEPT.0.get()).as_ref() }
+}
+
+fn command_line() -> &'static str {
+    kept().map_or("", |boot| boot.command_line.as_str())
+}

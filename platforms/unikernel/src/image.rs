@@ -1,0 +1,64 @@
+//! The image's segments, from its own program headers: what may be written, and what may be executed.
+#![expect(unsafe_code, reason = "reads the headers that the loader put into memory")]
+
+use core::ops::Range;
+
+use ebbtide_core::PhysAddr;
+use ebbtide_core::arch::{Access, PAGE_BYTES};
+use ebbtide_core::memory::Segment;
+use ebbtide_core::memory::space::Segments;
+use goblin::elf64::header::Header;
+use goblin::elf64::program_header::{PF_W, PF_X, PT_GNU_RELRO, PT_LOAD, ProgramHeader};
+
+unsafe extern "C" {
+    /// The ELF header, at the start of the first segment; the linker defines it.
+    #[link_name = "__ehdr_start"]
+    static HEADER: Header;
+}
+
+/// The segments of the running image, in whole pages. `guard` (the boot stack's) is left out of them.
+pub(crate) fn segments(guard: Range<u64>) -> Segments {
+    let mut segments = Segments::new();
+    let relro = headers().iter().find(|header| header.p_type == PT_GNU_RELRO).map(addresses);
+    for header in headers().iter().filter(|header| header.p_type == PT_LOAD) {
+        let range = addresses(header);
+        let access = match (header.p_flags & PF_W != 0, header.p_flags & PF_X != 0) {
+            (_, true) => Access::Execute,
+            // Relocations are done, so what was only written for them is read-only from here on.
+            (true, false) if relro.as_ref().is_some_and(|relro| relro.start == range.start) => Access::ReadOnly,
+            (true, false) => Access::ReadWrite,
+            (false, false) => Access::ReadOnly,
+        };
+        for part in [range.start..guard.start.clamp(range.start, range.end), guard.end.clamp(range.start, range.end)..range.end] {
+            if !part.is_empty() {
+                let range = PhysAddr::new(part.start)..PhysAddr::new(part.end);
+                segments.push(Segment { range, access }).expect("an image has a handful of segments");
+            }
+        }
+    }
+    segments
+}
+
+fn headers() -> &'static [ProgramHeader] {
+    // SAFETY: the loader loaded the ELF header with the first segment.
+    let header = unsafe { &HEADER };
+    let base = core::ptr::from_ref(header).addr() + header.e_phoff as usize;
+    // SAFETY: the program headers follow the ELF header in the same segment, which stays where it is.
+    unsafe { ProgramHeader::from_raw_parts(core::ptr::with_exposed_provenance(base), header.e_phnum.into()) }
+}
+
+/// The addresses of a segment, in whole pages.
+fn addresses(header: &ProgramHeader) -> Range<u64> {
+    // SAFETY: the address of a static.
+    let base = unsafe { core::ptr::from_ref(&HEADER) }.expose_provenance() as u64;
+    // A fixed image is linked at the address where it lies.
+    let base = if headers_are_absolute() { 0 } else { base };
+    let start = base + header.p_vaddr;
+    let end = start + header.p_memsz;
+    start / PAGE_BYTES * PAGE_BYTES..end.next_multiple_of(PAGE_BYTES)
+}
+
+fn headers_are_absolute() -> bool {
+    // SAFETY: the loader loaded the ELF header with the first segment.
+    unsafe { HEADER.e_type == goblin::elf64::header::ET_EXEC }
+}

@@ -1,0 +1,25 @@
+//! Exactly one stack policy must be selected; anything else is a compile error that names the choice.
+
+macro_rules! one_of {
+    ($($feature:literal),+) => {
+        #[cfg(not(any($(feature = $feature),+)))]
+        compile_error!(concat!(
+            "no stack policy is selected: enable one feature of `ebbtide`, one of",
+            $(" `", $feature, "`"),+,
+            " (or build with `cargo xtask image --policy NAME`)",
+        ));
+        one_of!(@pairs $($feature),+);
+    };
+    (@pairs $first:literal $(, $rest:literal)*) => {
+        $(
+            #[cfg(all(feature = $first, feature = $rest))]
+            compile_error!(concat!(
+                "two stack policies are selected, `", $first, "` and `", $rest, "`: enable only one feature of `ebbtide`",
+            ));
+        )*
+        one_of!(@pairs $($rest),*);
+    };
+    (@pairs) => {};
+}
+
+one_of!("reclaim-on-sleep", "static");

@@ -1,0 +1,18 @@
+//! Locks for threads: std's `sync`.
+//!
+//! There is no poisoning, since a panic ends the run: `lock` returns the guard itself.
+
+pub use alloc::sync::{Arc, Weak};
+
+use ebbtide_core::sync;
+
+use crate::system::Ebbtide;
+
+/// A lock that threads sleep on.
+pub type Mutex<T> = sync::Mutex<Ebbtide, T>;
+
+/// The right to use what a [`Mutex`] guards, until it is dropped.
+pub type MutexGuard<'a, T> = sync::MutexGuard<'a, Ebbtide, T>;
+
+/// Threads wait here for what others do under a [`Mutex`].
+pub type Condvar = sync::Condvar<Ebbtide>;

@@ -1,0 +1,34 @@
+//! The composition root: which architecture, machine and policy make this system, and its statics.
+
+use ebbtide_core::cpu::PerCpu;
+use ebbtide_core::kernel::Kernel;
+use ebbtide_core::memory::heap::{Heap, HeapSource};
+use ebbtide_core::memory::window::Window;
+use ebbtide_core::System;
+
+/// The system that this image is.
+#[derive(Debug)]
+pub struct Ebbtide;
+
+static KERNEL: Kernel = Kernel::new(Window::DIRECT);
+
+/// The boot CPU's data.
+pub(crate) static BOOT_CPU: PerCpu = PerCpu::new(0);
+
+#[global_allocator]
+static HEAP: Heap<Ebbtide> = Heap::new(HeapSource::new());
+
+impl System for Ebbtide {
+    type Arch = crate::machine::Arch;
+    type Platform = crate::machine::Platform;
+    type Policy = crate::policy::Policy;
+
+    fn kernel() -> &'static Kernel {
+        &KERNEL
+    }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    ebbtide_core::report::panic::<Ebbtide>(info)
+}

@@ -1,0 +1,103 @@
+//! Threads: std's `thread`.
+//!
+//! Each has a kernel stack of 16 KiB in a slot with guard pages, unless its [`Builder`] asks for another size; how
+//! that stack is populated is the stack policy's choice. A panic in any thread ends the run.
+
+use core::time::Duration;
+
+use ebbtide_core::{Platform as _, thread};
+
+pub use ebbtide_core::stack::StackError;
+pub use ebbtide_core::thread::{DEFAULT_STACK_BYTES, Priority, Result, ThreadId};
+
+use crate::machine::Platform;
+use crate::system::Ebbtide;
+
+/// A thread, to name it and to unpark it.
+pub type Thread = thread::ThreadHandle<Ebbtide>;
+
+/// The right to wait for a thread's end.
+pub type JoinHandle<T> = thread::JoinHandle<Ebbtide, T>;
+
+/// Chooses what a thread is spawned with: name, stack, priority.
+#[derive(Debug, Default)]
+#[must_use = "it does nothing until `spawn`"]
+pub struct Builder(thread::Builder);
+
+impl Builder {
+    /// Starts with the defaults: no name; 16 KiB of stack, left to the policy; normal priority.
+    pub const fn new() -> Self {
+        Self(thread::Builder::new())
+    }
+
+    /// Names the thread, for reports.
+    pub fn name(self, name: alloc::string::String) -> Self {
+        Self(self.0.name(name))
+    }
+
+    /// Asks for at least `bytes` of stack: 8 KiB to 1 MiB, rounded up to a power of two. A stack above 64 KiB is
+    /// always populated.
+    pub fn stack_size(self, bytes: usize) -> Self {
+        Self(self.0.stack_size(bytes))
+    }
+
+    /// Asks for a stack that is always populated, whatever the policy.
+    pub fn always_populated(self) -> Self {
+        Self(self.0.always_populated())
+    }
+
+    /// Chooses the priority: a thread runs only while none of a higher one is ready.
+    pub fn priority(self, priority: Priority) -> Self {
+        Self(self.0.priority(priority))
+    }
+
+    /// Spawns a thread that runs `f`.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for its stack, or no stack is that large.
+    pub fn spawn<F, T>(self, f: F) -> core::result::Result<JoinHandle<T>, StackError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.0.spawn::<Ebbtide, F, T>(f)
+    }
+}
+
+/// Spawns a thread that runs `f`.
+///
+/// # Panics
+///
+/// There is no memory for its stack; [`Builder::spawn`] returns that as an error.
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match Builder::new().spawn(f) {
+        Ok(handle) => handle,
+        Err(error) => panic!("failed to spawn a thread: {error}"),
+    }
+}
+
+/// The running thread.
+pub fn current() -> Thread {
+    thread::current::<Ebbtide>()
+}
+
+/// Gives way to a thread of the same or a higher priority.
+pub fn yield_now() {
+    thread::yield_now::<Ebbtide>();
+}
+
+/// Waits for at least `duration`.
+pub fn sleep(duration: Duration) {
+    let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    thread::sleep_until::<Ebbtide>(Platform::now().saturating_add(nanoseconds));
+}
+
+/// Waits until this thread is unparked; returns at once if it was since the last time.
+pub fn park() {
+    thread::park::<Ebbtide>();
+}
