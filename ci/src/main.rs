@@ -1,2 +1,107 @@
 //! `cargo xtask`: builds, runs, tests and compares Ebbtide.
-fn main() {}
+//!
+//! Each verb is a module with its `Args` and a `run`; what verbs share lies below them: [`toolchain`] and [`setup`]
+//! (the compiler), [`build`] (images), [`qemu`] (runs) and [`symbols`] (backtraces). Errors carry the exit code, see
+//! [`exit`].
+
+mod arch;
+mod build;
+mod cli;
+mod compare;
+mod deps;
+mod docs;
+mod doctor;
+mod exit;
+mod files;
+mod image;
+mod lint;
+mod parallel;
+mod policy;
+mod process;
+mod progress;
+mod project;
+mod qemu;
+mod run;
+mod setup;
+mod symbols;
+mod test;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::Code;
+use project::Project;
+
+/// Builds, runs, tests and compares Ebbtide.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build an app, boot it and stream its console
+    Run(run::Args),
+    /// Build an app and print where its image lies
+    Image(image::Args),
+    /// Compare the stack policies
+    Compare(compare::Args),
+    /// Check the arrows of ARCHITECTURE.md
+    Deps,
+    /// Check formatting, clippy, docs and the house rules
+    Lint(lint::Args),
+    /// Run every test once; deps and lint first
+    Test(test::Args),
+    /// Show what was found and chosen; changes nothing
+    Doctor(doctor::Args),
+}
+
+fn main() -> ExitCode {
+    let verb = match Cli::try_parse() {
+        Ok(cli) => cli.verb,
+        Err(refusal) => return explain(&refusal).into(),
+    };
+    carry_out(&verb)
+        .unwrap_or_else(|error| report(&error))
+        .into()
+}
+
+fn carry_out(verb: &Verb) -> anyhow::Result<Code> {
+    process::catch_interrupts()?;
+    let project = Project::find()?;
+    match verb {
+        Verb::Run(args) => run::run(&project, args),
+        Verb::Image(args) => image::run(&project, args),
+        Verb::Compare(args) => compare::run(&project, args),
+        Verb::Deps => deps::run(&project),
+        Verb::Lint(args) => lint::run(&project, args),
+        Verb::Test(args) => test::run(&project, args),
+        Verb::Doctor(args) => doctor::run(&project, args),
+    }
+}
+
+/// Prints help, or what is wrong with the command line.
+fn explain(refusal: &clap::Error) -> Code {
+    let _ = refusal.print();
+    if refusal.use_stderr() {
+        Code::USAGE
+    } else {
+        Code::OK
+    }
+}
+
+fn report(error: &anyhow::Error) -> Code {
+    let text = format!("{error:#}");
+    if !text.is_empty() {
+        eprintln!("error: {text}");
+    }
+    exit::code_of(error)
+}

@@ -1,0 +1,67 @@
+//! What cargo says about one package.
+
+use std::path::Path;
+
+use anyhow::Context;
+use cargo_metadata::{MetadataCommand, Package, Target};
+
+use crate::exit;
+use crate::toolchain::Compiler;
+
+/// Reads the package of one manifest; needs no network.
+///
+/// # Errors
+///
+/// When cargo cannot read the manifest, or it holds no package.
+pub fn package(manifest: &Path) -> anyhow::Result<Package> {
+    let manifest = std::path::absolute(manifest)?;
+    let mut command = MetadataCommand::new();
+    if let Some(compiler) = Compiler::active() {
+        command.cargo_path(compiler.program("cargo"));
+    }
+    let metadata = command
+        .manifest_path(&manifest)
+        .no_deps()
+        .exec()
+        .with_context(|| format!("reading {}", manifest.display()))?;
+    metadata
+        .packages
+        .into_iter()
+        .find(|package| same_file(package.manifest_path.as_std_path(), &manifest))
+        .ok_or_else(|| exit::usage(format!("{} describes no package", manifest.display())))
+}
+
+/// The one binary of an app: the only one, or the one that the manifest runs by default.
+///
+/// # Errors
+///
+/// When there is none, or several and no choice among them (121).
+pub fn binary(app: &Package) -> anyhow::Result<&Target> {
+    let binaries: Vec<_> = app
+        .targets
+        .iter()
+        .filter(|target| target.is_bin())
+        .collect();
+    let chosen = app.default_run.as_deref();
+    match binaries.as_slice() {
+        [] => Err(exit::usage(format!(
+            "`{}` ({}) has no binary: an app is a crate with src/main.rs",
+            app.name, app.manifest_path
+        ))),
+        [one] => Ok(one),
+        several => several
+            .iter()
+            .find(|target| Some(target.name.as_str()) == chosen)
+            .copied()
+            .ok_or_else(|| {
+                exit::usage(format!(
+                    "`{}` has several binaries; name one as `default-run` in {}",
+                    app.name, app.manifest_path
+                ))
+            }),
+    }
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

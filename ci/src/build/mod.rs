@@ -1,0 +1,171 @@
+//! From an app to a file that `qemu -kernel` boots.
+//!
+//! ```text
+//!   app ──cargo──► kernel ELF ──packer──► NAME.hermit ─┐
+//!                      └─► NAME.debug                  ├─packer─► NAME
+//!   platforms/loader ──cargo──► loader ELF ────────────┘
+//! ```
+//!
+//! An app inside the repository is built just as one outside: by its own manifest, with the images' profile and flags
+//! handed in as cargo configuration. Both go to one target folder of the repository, see
+//! [`Project::bare_target_dir`].
+
+mod compile;
+pub mod metadata;
+mod pack;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use crate::arch::Arch;
+use crate::cli::{ImageArgs, Profile};
+use crate::exit;
+use crate::files;
+use crate::policy::Policy;
+use crate::project::Project;
+use crate::toolchain::Toolchain;
+
+use compile::Compile;
+pub use pack::pack;
+pub use source::Source;
+
+/// The folder, in place of a policy's, of kernels that came as files: their policy is not known.
+const READY: &str = "packed";
+
+/// What to build and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// For which architecture.
+    pub arch: Arch,
+    /// Under which policy, if that is not left to the app.
+    pub policy: Option<Policy>,
+    /// How optimised.
+    pub profile: Profile,
+    /// More features of `ebbtide`, as `audit`.
+    pub features: Vec<String>,
+    /// Whether cargo keeps quiet unless something is wrong.
+    pub quiet: bool,
+}
+
+impl From<&ImageArgs> for Request {
+    fn from(args: &ImageArgs) -> Self {
+        Self {
+            arch: args.arch,
+            policy: args.policy.clone(),
+            profile: args.profile,
+            features: Vec::new(),
+            quiet: false,
+        }
+    }
+}
+
+/// An image and its files.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The app's name.
+    pub name: String,
+    /// The architecture.
+    pub arch: Arch,
+    /// The policy that it was built with; `None` for a kernel that came as a file.
+    pub policy: Option<Policy>,
+    /// Boots with `qemu -kernel`.
+    pub bootable: PathBuf,
+    /// The plain kernel ELF, stripped: a Hermit image.
+    pub hermit: PathBuf,
+    /// The same with names and lines, for backtraces.
+    pub debug: PathBuf,
+}
+
+impl Image {
+    fn in_folder(folder: &Path, name: &str, arch: Arch, policy: Option<Policy>) -> Self {
+        Self {
+            name: name.to_owned(),
+            arch,
+            policy,
+            bootable: folder.join(name),
+            hermit: folder.join(format!("{name}.hermit")),
+            debug: folder.join(format!("{name}.debug")),
+        }
+    }
+}
+
+/// Builds what EXAMPLE|PATH names.
+///
+/// # Errors
+///
+/// When nothing of that name is there or the flags do not fit it (121), when a build fails (123), or when the kernel
+/// is refused (106).
+pub fn image(
+    project: &Project,
+    toolchain: &Toolchain,
+    named: &str,
+    request: &Request,
+) -> anyhow::Result<Image> {
+    let source = Source::find(project, named)?;
+    // The files have the same names under each policy in cargo's folder: no other run may build between ours and the
+    // moment its result is copied away.
+    let _lock = files::lock(&project.output().join("build.lock"))?;
+    let compile = Compile {
+        project,
+        toolchain,
+        request,
+    };
+    match source {
+        Source::App(app) => {
+            let all = Policy::all(project)?;
+            let policy = Policy::choose(&app, request.policy.as_ref(), &all)?;
+            let name = metadata::binary(&app)?.name.clone();
+            let kernel = compile.app(&app, &name, &policy)?;
+            let folder = folder(project, request, &policy);
+            let image = Image::in_folder(&folder, &name, request.arch, Some(policy));
+            finish(&compile, &kernel, &kernel, image)
+        }
+        Source::Kernel(kernel) => {
+            refuse_policy(request, &kernel)?;
+            let folder = project.output().join(request.arch.name()).join(READY);
+            let image = Image::in_folder(&folder, &stem(&kernel), request.arch, None);
+            let beside = kernel.with_extension("debug");
+            let debug = if beside.is_file() { &beside } else { &kernel };
+            finish(&compile, &kernel, debug, image)
+        }
+    }
+}
+
+/// Packs a kernel and lays its symbols beside it.
+fn finish(
+    compile: &Compile<'_>,
+    kernel: &Path,
+    debug: &Path,
+    image: Image,
+) -> anyhow::Result<Image> {
+    let loader = compile.loader()?;
+    if let Some(folder) = image.bootable.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    pack::pack(compile.project, image.arch, &loader, kernel, &image)?;
+    files::copy(debug, &image.debug)?;
+    Ok(image)
+}
+
+fn folder(project: &Project, request: &Request, policy: &Policy) -> PathBuf {
+    let kind = std::iter::once(policy.name())
+        .chain(request.features.iter().map(String::as_str))
+        .collect::<Vec<_>>()
+        .join("+");
+    project.images(request.arch, &kind, request.profile.name())
+}
+
+fn stem(kernel: &Path) -> String {
+    let stem = kernel.file_stem().unwrap_or(kernel.as_os_str());
+    stem.to_string_lossy().into_owned()
+}
+
+fn refuse_policy(request: &Request, kernel: &Path) -> anyhow::Result<()> {
+    match &request.policy {
+        Some(asked) => Err(exit::usage(format!(
+            "--policy {asked} cannot be applied to {}: it is built already; leave out the flag or name the app",
+            kernel.display()
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,53 @@
+//! Calls the packer: it checks a kernel, strips it and puts it into one bootable file with the loader.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::Context;
+
+use super::Image;
+use crate::arch::Arch;
+use crate::exit::{self, Code};
+use crate::process;
+use crate::project::Project;
+use crate::toolchain;
+
+/// Checks and packs one kernel into the files of an image.
+///
+/// # Errors
+///
+/// When the kernel is refused (106: the packer has said why), or the packer cannot be built (123).
+pub fn pack(
+    project: &Project,
+    arch: Arch,
+    loader: &Path,
+    kernel: &Path,
+    image: &Image,
+) -> anyhow::Result<()> {
+    let mut command = toolchain::host_cargo("run")?;
+    command
+        .args(["--quiet", "--manifest-path"])
+        .arg(project.manifest())
+        .args(["--package", "ebbtide-pack", "--", "--arch", arch.name()])
+        .arg("--loader")
+        .arg(loader)
+        .arg("--kernel")
+        .arg(kernel)
+        .arg("--hermit")
+        .arg(&image.hermit)
+        .arg("--output")
+        .arg(&image.bootable)
+        .stdin(Stdio::null());
+    let status = command.status().context("starting the packer")?;
+    if process::interrupted() {
+        return Err(exit::interrupted());
+    }
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(code) if code == i32::from(Code::REFUSED.0) => Err(exit::failure(Code::REFUSED, "")),
+        _ => Err(exit::build(format!(
+            "packing failed ({status}); the command was: {}",
+            process::shown(&command)
+        ))),
+    }
+}

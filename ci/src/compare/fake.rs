@@ -1,0 +1,116 @@
+//! A stand-in for cargo and QEMU.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::record::Provenance;
+use super::runner::Runner;
+use crate::arch::Arch;
+use crate::build::Image;
+use crate::exit;
+use crate::qemu::{Ending, Guest, Report};
+
+/// What the stand-in does with a policy's guests.
+#[derive(Clone, Copy, Debug)]
+pub enum Act {
+    /// Prints figures with this many KiB of stacks a thread.
+    Works(u64),
+    BuildFails,
+    NoCompiler,
+    Hangs,
+    TripleFaults,
+    Panics,
+    PrintsNothing,
+    RunsFewer,
+    Drifts,
+    Interrupted,
+}
+
+/// A stand-in for cargo and QEMU.
+pub struct Fake {
+    /// What each policy's guests do.
+    pub acts: BTreeMap<String, Act>,
+    /// How many guests were booted.
+    pub booted: Mutex<u64>,
+}
+
+impl Runner for Fake {
+    fn image(&self, arch: Arch, policy: &str, package: &str) -> Result<Image> {
+        match self.acts.get(policy) {
+            None | Some(Act::BuildFails) => Err(exit::build(format!(
+                "building {package} failed\nsecond line"
+            ))),
+            Some(Act::NoCompiler) => Err(exit::missing("no compiler")),
+            Some(_) => Ok(Image {
+                name: package.into(),
+                arch,
+                policy: None,
+                bootable: PathBuf::from(policy),
+                hermit: PathBuf::new(),
+                debug: PathBuf::new(),
+            }),
+        }
+    }
+
+    fn image_bytes(&self, _: &Image) -> Result<u64> {
+        Ok(150_000)
+    }
+
+    fn boot(&self, guest: &Guest, _: &str, _: Duration) -> Result<Report> {
+        let mut booted = self.booted.lock().expect("no test panics with it");
+        *booted += 1;
+        let act = self.acts[&*guest.image.to_string_lossy()];
+        let (ending, output) = play(act, guest, *booted);
+        Ok(Report {
+            ending,
+            output,
+            log: PathBuf::new(),
+            stderr: String::new(),
+            duration: Duration::from_secs(1),
+            command: "qemu-system-x86_64 …".into(),
+        })
+    }
+
+    fn provenance(&self, _: Arch) -> Provenance {
+        Provenance::default()
+    }
+}
+
+fn play(act: Act, guest: &Guest, booted: u64) -> (Ending, String) {
+    let code = |code, reason: &str| Ending::Guest {
+        code,
+        reason: reason.into(),
+    };
+    match act {
+        Act::Works(kib) => (code(0, "main"), print(guest, kib, 0, 800_000)),
+        Act::RunsFewer => (code(0, "main"), print(guest, 4, 1, 800_000)),
+        Act::Drifts => (code(0, "main"), print(guest, 4, 0, 800_000 + booted)),
+        Act::Panics => (code(101, "panic"), print(guest, 4, 0, 800_000)),
+        Act::PrintsNothing => (code(0, "main"), "hello\n".into()),
+        Act::Hangs => (Ending::TimedOut, print(guest, 4, 0, 800_000)),
+        Act::TripleFaults => (
+            Ending::Crashed("QEMU ended with 0".into()),
+            print(guest, 4, 0, 800_000),
+        ),
+        Act::Interrupted => (Ending::Interrupted, String::new()),
+        Act::BuildFails | Act::NoCompiler => unreachable!("nothing to boot"),
+    }
+}
+
+fn print(guest: &Guest, kib: u64, fewer: u64, insns: u64) -> String {
+    let Some(stacks) = guest.words[0].strip_prefix("stacks=") else {
+        return format!("ebbtide: record workload=boot boot_insns={insns}\n");
+    };
+    let threads = stacks.parse::<u64>().expect("a number") - fewer;
+    format!(
+        "banner\nebbtide: record workload=idle-machines threads={threads} stack_kib={} cache_kib=0 table_kib=100 \
+         system_kib=64 oracle_kib={} stack_faults=0 pages_reclaimed={}\n",
+        threads * kib,
+        threads * 4,
+        threads * 3
+    )
+}

@@ -1,0 +1,198 @@
+//! What the comparison must show, held against its records: the promises of README as numbers.
+
+use super::record::{Record, Status};
+
+/// One promise: a figure, of which policies, and its bound.
+#[derive(Debug)]
+pub struct Limit {
+    /// The figure's key.
+    pub key: &'static str,
+    /// The policy that it holds for; `None` is every policy.
+    pub policy: Option<&'static str>,
+    /// The workload whose records have it.
+    pub workload: &'static str,
+    /// What a record must satisfy.
+    pub bound: Bound,
+}
+
+/// A bound on a figure.
+#[derive(Clone, Copy, Debug)]
+pub enum Bound {
+    /// At least this.
+    AtLeast(f64),
+    /// At most this.
+    AtMost(f64),
+    /// At least so many times the record's threads.
+    PerThread(f64),
+}
+
+/// Every promise.
+pub const LIMITS: &[Limit] = &[
+    reclaim("saving_percent", Bound::AtLeast(75.0)),
+    reclaim("stack_faults", Bound::AtMost(0.0)),
+    reclaim("pages_reclaimed", Bound::PerThread(3.0)),
+    reclaim("oracle_ratio", Bound::AtMost(1.02)),
+    boot("image_bytes", 160.0 * 1024.0),
+    boot("boot_insns", 1_000_000.0),
+];
+
+/// A promise of `reclaim-on-sleep` on each published machine.
+const fn reclaim(key: &'static str, bound: Bound) -> Limit {
+    Limit {
+        key,
+        policy: Some("reclaim-on-sleep"),
+        workload: "idle-machines",
+        bound,
+    }
+}
+
+/// A promise of `hello` under every policy.
+const fn boot(key: &'static str, most: f64) -> Limit {
+    Limit {
+        key,
+        policy: None,
+        workload: "boot",
+        bound: Bound::AtMost(most),
+    }
+}
+
+/// What one promise or one record came to.
+#[derive(Debug)]
+pub struct Verdict {
+    /// `idle-machines::AMD Rome 256::reclaim-on-sleep::saving_percent`.
+    pub name: String,
+    /// What is wrong; `None` is a pass.
+    pub error: Option<String>,
+}
+
+/// Judges every record and every promise about it.
+pub fn judge(records: &[Record]) -> Vec<Verdict> {
+    records.iter().flat_map(judge_record).collect()
+}
+
+/// Judges one record: that it is ok, then each promise about it.
+fn judge_record(record: &Record) -> Vec<Verdict> {
+    let setting = &record.setting;
+    let machine = setting
+        .machine
+        .as_ref()
+        .map(|name| format!("{name}::"))
+        .unwrap_or_default();
+    let name = format!(
+        "{}::{machine}{}::{}",
+        setting.workload, setting.policy, setting.arch
+    );
+    let unwell = (record.status != Status::Ok)
+        .then(|| record.error.clone().unwrap_or_else(|| "not ok".into()));
+    let mut verdicts = vec![Verdict {
+        name: format!("{name}::ok"),
+        error: unwell,
+    }];
+    for limit in LIMITS {
+        let meant = limit.workload == setting.workload
+            && limit.policy.is_none_or(|policy| policy == setting.policy);
+        if meant {
+            verdicts.push(Verdict {
+                name: format!("{name}::{}", limit.key),
+                error: check(limit, record).err(),
+            });
+        }
+    }
+    verdicts
+}
+
+/// Holds one record against one promise.
+fn check(limit: &Limit, record: &Record) -> Result<(), String> {
+    let key = limit.key;
+    let value = record
+        .figure(key)
+        .ok_or_else(|| format!("{key} was not measured"))?;
+    let (fine, bound) = match limit.bound {
+        Bound::AtLeast(least) => (value >= least, format!("at least {least}")),
+        Bound::AtMost(most) => (value <= most, format!("at most {most}")),
+        Bound::PerThread(least) => {
+            let threads = record.figure("threads").ok_or("threads was not measured")?;
+            (
+                value >= least * threads,
+                format!("at least {}", least * threads),
+            )
+        }
+    };
+    if fine {
+        Ok(())
+    } else {
+        Err(format!("{key} is {value}, but must be {bound}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::record;
+    use super::judge;
+    use crate::compare::record::Status;
+
+    const GOOD: &[(&str, f64)] = &[
+        ("threads", 10.0),
+        ("saving_percent", 75.0),
+        ("stack_faults", 0.0),
+        ("pages_reclaimed", 30.0),
+        ("oracle_ratio", 1.02),
+    ];
+
+    fn wrong(policy: &str, figures: &[(&str, f64)]) -> Vec<String> {
+        let verdicts = judge(&[record(policy, Some("A 1"), figures)]);
+        verdicts
+            .into_iter()
+            .filter_map(|verdict| verdict.error)
+            .collect()
+    }
+
+    #[test]
+    fn the_bounds_are_inclusive() {
+        assert_eq!(wrong("reclaim-on-sleep", GOOD), [""; 0]);
+        assert_eq!(
+            judge(&[record("reclaim-on-sleep", Some("A 1"), GOOD)]).len(),
+            5
+        );
+    }
+
+    #[test]
+    fn each_promise_can_break() {
+        for (key, value) in [
+            ("saving_percent", 74.9999),
+            ("stack_faults", 1.0),
+            ("pages_reclaimed", 29.0),
+            ("oracle_ratio", 1.0201),
+        ] {
+            let figures: Vec<_> = GOOD
+                .iter()
+                .map(|(k, v)| (*k, if *k == key { value } else { *v }))
+                .collect();
+            let errors = wrong("reclaim-on-sleep", &figures);
+            assert!(
+                errors.len() == 1 && errors[0].contains(key),
+                "{key}: {errors:?}"
+            );
+        }
+        let boot = judge(&[record(
+            "static",
+            None,
+            &[("image_bytes", 163_841.0), ("boot_insns", 1_000_001.0)],
+        )]);
+        assert_eq!(
+            boot.iter()
+                .filter(|verdict| verdict.error.is_some())
+                .count(),
+            2
+        );
+    }
+
+    #[test]
+    fn what_was_not_measured_breaks_its_promise() {
+        assert_eq!(wrong("reclaim-on-sleep", &[]).len(), 4);
+        let mut failed = record("static", Some("A 1"), &[]);
+        failed.status = Status::Crashed;
+        failed.error = Some("gone".into());
+        assert_eq!(judge(&[failed]).len(), 1);
+    }
+}

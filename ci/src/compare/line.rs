@@ -1,0 +1,161 @@
+//! The guest's record line: one line, exactly the keys that its workload measures, numbers only.
+//!
+//! ```text
+//! ebbtide: record workload=idle-machines threads=5786 stack_kib=23144 …
+//! ```
+//!
+//! A guest that prints anything else has not measured: no key is guessed, none is filled in.
+
+use std::collections::BTreeMap;
+
+use super::workload::Kind;
+
+/// How a record line begins.
+const HEAD: &str = "ebbtide: record ";
+
+/// The figures of one run, by key.
+pub type Figures = BTreeMap<String, f64>;
+
+impl Kind {
+    /// The keys that a guest prints.
+    pub fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::IdleMachines => &[
+                "threads",
+                "stack_kib",
+                "cache_kib",
+                "table_kib",
+                "system_kib",
+                "oracle_kib",
+                "stack_faults",
+                "pages_reclaimed",
+            ],
+            Self::Boot => &["boot_insns"],
+        }
+    }
+}
+
+/// Finds and reads the one record line of a guest's output.
+///
+/// # Errors
+///
+/// One line that says what is wrong: no record, two records, another workload's, or wrong keys or values.
+pub fn read(output: &str, workload: &str, kind: Kind) -> Result<Figures, String> {
+    let mut records = output
+        .lines()
+        .filter_map(|line| line.trim_end().strip_prefix(HEAD));
+    let Some(record) = records.next() else {
+        return Err("the guest printed no record line".into());
+    };
+    if records.next().is_some() {
+        return Err("the guest printed more than one record line".into());
+    }
+    parse(record, workload, kind)
+}
+
+/// Reads what follows the head of a record line.
+fn parse(record: &str, workload: &str, kind: Kind) -> Result<Figures, String> {
+    let mut pairs = record.split(' ').map(|word| {
+        word.split_once('=')
+            .ok_or_else(|| format!("record line: `{word}` is no key=value"))
+    });
+    match pairs.next() {
+        Some(Ok(("workload", name))) if name == workload => {}
+        _ => {
+            return Err(format!(
+                "record line: it must begin with workload={workload}, but is `{record}`"
+            ));
+        }
+    }
+    let mut figures = Figures::new();
+    for pair in pairs {
+        let (key, value) = pair?;
+        if !kind.keys().contains(&key) {
+            return Err(format!(
+                "record line: unknown key `{key}`; known: {}",
+                kind.keys().join(", ")
+            ));
+        }
+        let number =
+            number(key, value).ok_or_else(|| format!("record line: {key}={value} is no number"))?;
+        if figures.insert(key.to_owned(), number).is_some() {
+            return Err(format!("record line: `{key}` stands there twice"));
+        }
+    }
+    match kind.keys().iter().find(|key| !figures.contains_key(**key)) {
+        Some(missing) => Err(format!("record line: `{missing}` is missing")),
+        None => Ok(figures),
+    }
+}
+
+/// Reads a number: an integer, or for means of instructions up to two decimals.
+fn number(key: &str, value: &str) -> Option<f64> {
+    let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mean = key.ends_with("_insns") && decimals.len() <= 2;
+    let fine =
+        digits(whole) && whole.len() <= 15 && digits(decimals) && (mean || !value.contains('.'));
+    if fine { value.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+    use crate::compare::workload::Kind;
+
+    const GOOD: &str = "ebbtide: record workload=idle-machines threads=10 stack_kib=40 cache_kib=4 table_kib=8 \
+                        system_kib=64 oracle_kib=40 stack_faults=0 pages_reclaimed=30";
+
+    fn refusal(line: &str) -> String {
+        read(
+            &format!("banner\n{line}\r\nebbtide: end code=0 reason=main\n"),
+            "idle-machines",
+            Kind::IdleMachines,
+        )
+        .expect_err("the line is wrong")
+    }
+
+    #[test]
+    fn a_whole_line_is_read() {
+        let figures = read(
+            &format!("banner\n{GOOD}\r\n"),
+            "idle-machines",
+            Kind::IdleMachines,
+        )
+        .expect("a record");
+        assert_eq!(figures["threads"], 10.0);
+        assert_eq!(figures.len(), 8);
+        let boot = read(
+            "ebbtide: record workload=boot boot_insns=812345.25\n",
+            "boot",
+            Kind::Boot,
+        )
+        .expect("a record");
+        assert_eq!(boot["boot_insns"], 812_345.25);
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        for (line, part) in [
+            ("no record here".to_owned(), "no record line"),
+            (format!("{GOOD}\n{GOOD}"), "more than one"),
+            (GOOD.replace("=idle-machines", "=boot"), "must begin with"),
+            (format!("{GOOD} threads=10"), "twice"),
+            (GOOD.replace(" cache_kib=4", ""), "`cache_kib` is missing"),
+            (GOOD.replace("cache_kib=4", "cache_kib=four"), "no number"),
+            (GOOD.replace("cache_kib=4", "cache_kib=-4"), "no number"),
+            (GOOD.replace("cache_kib=4", "cache_kib=4.5"), "no number"),
+            (GOOD.replace("cache_kib=4", "cache_kib="), "no number"),
+            (GOOD.replace("cache_kib=4", "cache_kib=+4"), "no number"),
+            (GOOD.replace("cache_kib=4", "cache_kib=inf"), "no number"),
+            (format!("{GOOD} more=1"), "unknown key"),
+            (format!("{GOOD} more"), "no key=value"),
+            (
+                GOOD.replace("ebbtide: record", "x ebbtide: record"),
+                "no record line",
+            ),
+        ] {
+            assert!(refusal(&line).contains(part), "{line}: {}", refusal(&line));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! From what was asked for to builds and runs.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::gather::into_records;
+use super::record::{Record, Setting};
+use super::run::carry_out;
+use super::runner::Runner;
+use super::workload::{Kind, Machine, Workload};
+use crate::arch::Arch;
+use crate::build::Image;
+use crate::cli::Selected;
+use crate::exit::{Code, code_of};
+use crate::parallel;
+use crate::progress::Progress;
+use crate::qemu::Guest;
+
+/// The policy that savings are counted against.
+pub const REFERENCE: &str = "static";
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Architectures.
+    pub archs: Vec<Arch>,
+    /// Stack policies.
+    pub policies: Vec<String>,
+    /// Numbers of CPUs.
+    pub smp: Vec<u8>,
+    /// QEMU's machine types; `None` is the architecture's default.
+    pub machines: Vec<Option<Selected>>,
+    /// QEMU's CPU models.
+    pub cpus: Vec<Selected>,
+    /// The guest's memory, if not what the workload names.
+    pub memory: Option<String>,
+    /// The time-out, if not what the workload names.
+    pub timeout: Option<Duration>,
+    /// Each run once.
+    pub quick: bool,
+    /// How many guests run side by side.
+    pub jobs: usize,
+}
+
+/// One run to make.
+pub struct Job<'a> {
+    /// What is run.
+    pub workload: &'a Workload,
+    /// The published machine.
+    pub machine: Option<&'a Machine>,
+    /// Where it is run.
+    pub setting: Setting,
+    /// The guest, or why there is none.
+    pub guest: Result<Guest, String>,
+    /// The image's size, where that is measured.
+    pub image_bytes: Option<u64>,
+    /// Whether the run is made only to compare others with it.
+    pub reference_only: bool,
+}
+
+/// Makes every run that was asked for.
+///
+/// # Errors
+///
+/// Only what ends the whole comparison: an interruption, a missing program, wrong arguments. A policy whose build or
+/// run fails has a record that says so.
+pub fn measure(
+    runner: &dyn Runner,
+    asked: &Asked,
+    workloads: &[Workload],
+    progress: &Progress,
+) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for arch in &asked.archs {
+        for workload in workloads {
+            let jobs = prepare(runner, asked, *arch, workload, progress)?;
+            let outcomes = parallel::map(asked.jobs, &jobs, |job| {
+                carry_out(runner, asked, job, progress)
+            });
+            let outcomes = outcomes.into_iter().collect::<Result<Vec<_>>>()?;
+            records.extend(into_records(&runner.provenance(*arch), &jobs, &outcomes));
+        }
+    }
+    Ok(records)
+}
+
+/// How many steps [`measure`] reports: builds and runs.
+pub fn steps(asked: &Asked, workloads: &[Workload]) -> usize {
+    let one = |workload: &Workload| {
+        let settings = asked.smp.len() * asked.machines.len() * asked.cpus.len();
+        policies(asked, workload).len() * (1 + settings * workload.machines().len())
+    };
+    asked.archs.len() * workloads.iter().map(one).sum::<usize>()
+}
+
+/// The policies to run, the reference first and marked when nobody asked for it.
+fn policies(asked: &Asked, workload: &Workload) -> Vec<(String, bool)> {
+    let mut policies: Vec<_> = asked
+        .policies
+        .iter()
+        .map(|name| (name.clone(), false))
+        .collect();
+    if workload.kind == Kind::IdleMachines && !asked.policies.iter().any(|name| name == REFERENCE) {
+        policies.insert(0, (REFERENCE.into(), true));
+    }
+    policies
+}
+
+/// Builds the images of one workload and lists its runs.
+fn prepare<'a>(
+    runner: &dyn Runner,
+    asked: &Asked,
+    arch: Arch,
+    workload: &'a Workload,
+    progress: &Progress,
+) -> Result<Vec<Job<'a>>> {
+    let mut jobs = Vec::new();
+    for (policy, reference_only) in policies(asked, workload) {
+        progress.doing(&format!(
+            "building {} under {policy} for {arch}",
+            workload.package
+        ));
+        let image = match runner.image(arch, &policy, &workload.package) {
+            Ok(image) => Ok(image),
+            Err(error) if ends_all(&error) => return Err(error),
+            Err(error) => Err(format!("no image: {error:#}")),
+        };
+        let word = if image.is_ok() {
+            "built"
+        } else {
+            "build failed:"
+        };
+        progress.done(&format!(
+            "{word} {} under {policy} for {arch}",
+            workload.package
+        ));
+        let bytes = image.as_ref().ok().filter(|_| workload.kind == Kind::Boot);
+        let image_bytes = bytes.map(|image| runner.image_bytes(image)).transpose()?;
+        for (smp, qemu, cpu) in settings(asked) {
+            for machine in workload.machines() {
+                let guest = guest(asked, arch, workload, machine, (smp, &qemu, &cpu));
+                let setting = Setting {
+                    arch: arch.to_string(),
+                    policy: policy.clone(),
+                    smp,
+                    workload: workload.name.clone(),
+                    machine: machine.map(Machine::name),
+                    qemu_machine: guest.machine().to_string(),
+                    cpu_model: cpu.to_string(),
+                };
+                let guest = image.clone().map(|image: Image| Guest {
+                    image: image.bootable,
+                    ..guest
+                });
+                jobs.push(Job {
+                    workload,
+                    machine,
+                    setting,
+                    guest,
+                    image_bytes,
+                    reference_only,
+                });
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// Every combination of CPUs, machine type and CPU model that was asked for.
+fn settings(asked: &Asked) -> Vec<(u8, Option<Selected>, Selected)> {
+    let mut settings = Vec::new();
+    for smp in &asked.smp {
+        for machine in &asked.machines {
+            settings.extend(
+                asked
+                    .cpus
+                    .iter()
+                    .map(|cpu| (*smp, machine.clone(), cpu.clone())),
+            );
+        }
+    }
+    settings
+}
+
+/// The machine of one run; its image is filled in later.
+fn guest(
+    asked: &Asked,
+    arch: Arch,
+    workload: &Workload,
+    machine: Option<&Machine>,
+    (smp, qemu, cpu): (u8, &Option<Selected>, &Selected),
+) -> Guest {
+    Guest {
+        words: workload.words(machine),
+        machine: qemu.clone(),
+        cpu: cpu.clone(),
+        memory: asked
+            .memory
+            .clone()
+            .unwrap_or_else(|| workload.memory.clone()),
+        smp,
+        counted: true,
+        ..Guest::new(arch, "")
+    }
+}
+
+/// Whether an error ends the whole comparison.
+fn ends_all(error: &anyhow::Error) -> bool {
+    [Code::INTERRUPTED, Code::MISSING, Code::USAGE].contains(&code_of(error))
+}

@@ -1,0 +1,160 @@
+//! Makes one run: boots the guest, reads its record line, and repeats it to see that both agree.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::line::{self, Figures};
+use super::plan::{Asked, Job};
+use super::record::{Setting, Status};
+use super::runner::Runner;
+use crate::exit;
+use crate::progress::Progress;
+use crate::qemu::{Ending, Guest};
+
+/// What came of a run.
+#[derive(Clone)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: Status,
+    /// What went wrong, in one line.
+    pub error: Option<String>,
+    /// What was measured.
+    pub figures: Figures,
+    /// The exact command.
+    pub command: String,
+}
+
+impl Outcome {
+    /// A run that measured nothing.
+    fn lost(status: Status, error: impl Into<String>, command: String) -> Self {
+        let error = error.into().lines().collect::<Vec<_>>().join("; ");
+        Self {
+            status,
+            error: Some(error),
+            figures: Figures::new(),
+            command,
+        }
+    }
+}
+
+/// Makes one run, as often as it is to be repeated.
+///
+/// # Errors
+///
+/// Only what ends the whole comparison: an interruption, or no QEMU.
+pub fn carry_out(
+    runner: &dyn Runner,
+    asked: &Asked,
+    job: &Job<'_>,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let name = describe(&job.setting);
+    let guest = match &job.guest {
+        Ok(guest) => guest,
+        Err(error) => {
+            progress.done(&format!("{name}: not run"));
+            let Setting { arch, policy, .. } = &job.setting;
+            let command = format!(
+                "cargo xtask image {} --arch {arch} --policy {policy}",
+                job.workload.package
+            );
+            return Ok(Outcome::lost(Status::Failed, error, command));
+        }
+    };
+    progress.doing(&format!("running {name}"));
+    let repetitions = if asked.quick {
+        1
+    } else {
+        job.workload.repetitions
+    };
+    let mut outcome = run_once(runner, asked, job, guest)?;
+    for _ in 1..repetitions {
+        if outcome.status != Status::Ok {
+            break;
+        }
+        let again = run_once(runner, asked, job, guest)?;
+        outcome = agree(outcome, again);
+    }
+    progress.done(&match &outcome.error {
+        None => format!("{name}: ok"),
+        Some(error) => format!("{name}: {error}"),
+    });
+    Ok(outcome)
+}
+
+/// Boots the guest once and reads its record line.
+fn run_once(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, guest: &Guest) -> Result<Outcome> {
+    let timeout = asked
+        .timeout
+        .unwrap_or(Duration::from_secs(job.workload.timeout_seconds.into()));
+    let report = runner.boot(guest, &format!("compare-{}", job.workload.name), timeout)?;
+    let lost = |status, error| Ok(Outcome::lost(status, error, report.command.clone()));
+    let error = || report.error().unwrap_or_else(|| "it failed".into());
+    match report.ending {
+        Ending::Interrupted => return Err(exit::interrupted()),
+        Ending::TimedOut => return lost(Status::Timeout, error()),
+        Ending::Crashed(_) => return lost(Status::Crashed, error()),
+        Ending::Guest { code: 0, .. } => {}
+        Ending::Guest { .. } => return lost(Status::Failed, error()),
+    }
+    let mut figures = match line::read(&report.output, &job.workload.name, job.workload.kind) {
+        Ok(figures) => figures,
+        Err(error) => return lost(Status::Failed, error),
+    };
+    if job.setting.smp > 1 {
+        // Several CPUs take turns on one host thread: their time adds up and is no one's.
+        figures.retain(|key, _| !key.ends_with("_insns"));
+    }
+    figures.extend(
+        job.image_bytes
+            .map(|bytes| ("image_bytes".to_owned(), bytes as f64)),
+    );
+    Ok(Outcome {
+        status: Status::Ok,
+        error: None,
+        figures,
+        command: report.command,
+    })
+}
+
+/// Holds a repeated run against the first: two runs agree to the digit, or nothing was measured.
+fn agree(first: Outcome, again: Outcome) -> Outcome {
+    if again.status != Status::Ok {
+        return again;
+    }
+    let differs = first
+        .figures
+        .iter()
+        .find(|(key, value)| again.figures.get(*key) != Some(value));
+    match differs {
+        None => first,
+        Some((key, value)) => {
+            let other = again.figures.get(key).copied().unwrap_or_default();
+            let error = format!("two runs disagree: {key} was {value}, then {other}");
+            Outcome::lost(Status::Failed, error, again.command)
+        }
+    }
+}
+
+/// A run's name for people.
+fn describe(setting: &Setting) -> String {
+    let Setting {
+        arch,
+        policy,
+        workload,
+        machine,
+        smp,
+        ..
+    } = setting;
+    let machine = machine
+        .as_ref()
+        .map(|name| format!(", {name}"))
+        .unwrap_or_default();
+    let smp = if *smp > 1 {
+        format!(", {smp} CPUs")
+    } else {
+        String::new()
+    };
+    format!("{workload}{machine}, {policy}, {arch}{smp}")
+}

@@ -1,0 +1,131 @@
+//! What `compare` needs of the world, as a trait: building and booting, or a test's stand-in for both.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::record::Provenance;
+use crate::arch::Arch;
+use crate::build::{self, Image, Request};
+use crate::cli::Profile;
+use crate::exit;
+use crate::process;
+use crate::project::Project;
+use crate::qemu::{Guest, Report, Run};
+use crate::toolchain::Toolchain;
+
+/// Builds images and boots them.
+pub trait Runner: Sync {
+    /// Builds a package's image under a policy.
+    ///
+    /// # Errors
+    ///
+    /// When the build fails.
+    fn image(&self, arch: Arch, policy: &str, package: &str) -> Result<Image>;
+
+    /// The size of the plain kernel ELF.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    fn image_bytes(&self, image: &Image) -> Result<u64>;
+
+    /// Boots a guest and waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// When QEMU cannot be started; a guest that fails is no error but a report.
+    fn boot(&self, guest: &Guest, label: &str, timeout: Duration) -> Result<Report>;
+
+    /// Which code and tools the figures come from.
+    fn provenance(&self, arch: Arch) -> Provenance;
+}
+
+/// The real thing.
+pub struct Qemu<'a> {
+    /// The repository.
+    pub project: &'a Project,
+    /// The compiler of each architecture.
+    pub toolchains: Vec<(Arch, Toolchain)>,
+    /// How the images are optimised.
+    pub profile: Profile,
+}
+
+impl Qemu<'_> {
+    /// The compiler for an architecture.
+    fn toolchain(&self, arch: Arch) -> Result<&Toolchain> {
+        let found = self.toolchains.iter().find(|(known, _)| *known == arch);
+        found
+            .map(|(_, toolchain)| toolchain)
+            .with_context(|| format!("no toolchain was looked up for {arch}"))
+    }
+}
+
+impl Runner for Qemu<'_> {
+    fn image(&self, arch: Arch, policy: &str, package: &str) -> Result<Image> {
+        let request = Request {
+            arch,
+            policy: Some(policy.parse().map_err(exit::usage)?),
+            profile: self.profile,
+            features: Vec::new(),
+            quiet: true,
+        };
+        let folder = folder(self.project, package);
+        build::image(self.project, self.toolchain(arch)?, &folder, &request)
+    }
+
+    fn image_bytes(&self, image: &Image) -> Result<u64> {
+        let what = || format!("cannot read the size of {}", image.hermit.display());
+        Ok(std::fs::metadata(&image.hermit).with_context(what)?.len())
+    }
+
+    fn boot(&self, guest: &Guest, label: &str, timeout: Duration) -> Result<Report> {
+        Run {
+            project: self.project,
+            guest,
+            label,
+            timeout: Some(timeout),
+        }
+        .quiet()
+    }
+
+    fn provenance(&self, arch: Arch) -> Provenance {
+        Provenance {
+            commit: commit(self.project.root()),
+            rustc: self
+                .toolchain(arch)
+                .map_or_else(|_| "unknown".into(), Toolchain::rustc_version),
+            qemu: first_line(Command::new(arch.qemu()).arg("--version")),
+        }
+    }
+}
+
+/// The folder that a workload or case means by a package: an example's name, or a folder of the repository.
+pub fn folder(project: &Project, package: &str) -> String {
+    let example = project.examples().join(package);
+    let path = if example.is_dir() {
+        example
+    } else {
+        project.root().join(package)
+    };
+    path.to_string_lossy().into_owned()
+}
+
+/// The commit that is checked out, marked when files differ from it.
+fn commit(root: &Path) -> String {
+    let git =
+        |words: &[&str]| process::output_of(Command::new("git").arg("-C").arg(root).args(words));
+    let Some(hash) = git(&["rev-parse", "HEAD"]) else {
+        return "unknown (no git checkout)".into();
+    };
+    let clean = git(&["status", "--porcelain"]).is_some_and(|changes| changes.trim().is_empty());
+    format!("{}{}", hash.trim(), if clean { "" } else { "+changes" })
+}
+
+/// The first line of what a program prints.
+fn first_line(command: &mut Command) -> String {
+    let text = process::output_of(command).unwrap_or_default();
+    text.lines().next().unwrap_or("unknown").to_owned()
+}

@@ -1,0 +1,211 @@
+//! The paths of a comparison, with a stand-in for cargo and QEMU.
+
+use std::sync::Mutex;
+
+use anyhow::Result;
+
+use super::fake::{Act, Fake};
+use super::plan::{Asked, measure, steps};
+use super::record::{Record, Status};
+use super::workload::Workload;
+use crate::arch::Arch;
+use crate::cli::Selected;
+use crate::exit::{Code, code_of};
+use crate::progress::Progress;
+
+fn workloads() -> Vec<Workload> {
+    let texts = [
+        include_str!("../../../tests/workloads/idle-machines.toml"),
+        include_str!("../../../tests/workloads/boot.toml"),
+    ];
+    texts
+        .iter()
+        .map(|text| Workload::parse("shipped", text).expect("a workload"))
+        .collect()
+}
+
+fn run(acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<(Vec<Record>, u64)> {
+    let acts = acts
+        .iter()
+        .map(|(policy, act)| ((*policy).to_owned(), *act))
+        .collect();
+    let fake = Fake {
+        acts,
+        booted: Mutex::new(0),
+    };
+    let asked = Asked {
+        archs: vec![Arch::X86_64],
+        policies: asked.iter().map(|policy| (*policy).to_owned()).collect(),
+        smp: vec![1],
+        machines: vec![None],
+        cpus: vec![Selected::new("max")],
+        memory: None,
+        timeout: None,
+        quick,
+        jobs: 2,
+    };
+    let records = measure(&fake, &asked, &workloads(), &Progress::silent())?;
+    Ok((
+        records,
+        fake.booted.into_inner().expect("no test panics with it"),
+    ))
+}
+
+/// The records of one policy, while `static` works.
+fn records_of(act: Act) -> Vec<Record> {
+    let (records, _) = run(
+        &[("static", Act::Works(16)), ("other", act)],
+        &["static", "other"],
+        false,
+    )
+    .expect("records");
+    assert_eq!(
+        records.len(),
+        12,
+        "five published machines and one boot, twice"
+    );
+    assert!(
+        records
+            .iter()
+            .filter(|record| record.setting.policy == "static")
+            .all(|record| record.status == Status::Ok)
+    );
+    records
+        .into_iter()
+        .filter(|record| record.setting.policy == "other")
+        .collect()
+}
+
+#[test]
+fn a_policy_that_works_is_compared() {
+    let records = records_of(Act::Works(4));
+    for record in &records[..5] {
+        assert_eq!(
+            (record.status, record.figure("saving_percent")),
+            (Status::Ok, Some(75.0)),
+            "{record:?}"
+        );
+        assert_eq!(record.figure("oracle_ratio"), Some(1.0));
+        assert!(record.figure("published_saving_percent").is_some());
+    }
+    assert_eq!(records[5].figure("boot_insns"), Some(800_000.0));
+    assert_eq!(records[5].figure("image_bytes"), Some(150_000.0));
+}
+
+#[test]
+fn failures_have_records_that_say_so() {
+    for (act, status, part) in [
+        (Act::BuildFails, Status::Failed, "no image"),
+        (Act::Hangs, Status::Timeout, "no end within"),
+        (Act::TripleFaults, Status::Crashed, "QEMU ended with 0"),
+        (Act::Panics, Status::Failed, "101"),
+        (Act::PrintsNothing, Status::Failed, "no record line"),
+    ] {
+        for record in records_of(act) {
+            assert_eq!(record.status, status, "{act:?}");
+            let error = record.error.as_deref().expect("a reason");
+            assert!(
+                error.contains(part) && !error.contains('\n'),
+                "{act:?}: {error}"
+            );
+            assert!(
+                record.figures.is_empty(),
+                "{act:?}: nothing is kept of a failed run"
+            );
+            assert!(!record.command.is_empty());
+        }
+    }
+}
+
+#[test]
+fn figures_that_cannot_be_fail_their_record() {
+    let records = records_of(Act::RunsFewer);
+    assert!(
+        records[..5]
+            .iter()
+            .all(|record| record.status == Status::Failed
+                && record.figure("saving_percent").is_none())
+    );
+}
+
+#[test]
+fn runs_that_disagree_have_not_measured() {
+    let records = records_of(Act::Drifts);
+    let error = records[5].error.as_deref().expect("two runs disagree");
+    assert!(error.contains("boot_insns"), "{error}");
+}
+
+#[test]
+fn the_reference_runs_without_a_record() {
+    let acts = [("static", Act::Works(16)), ("other", Act::Works(4))];
+    let (records, booted) = run(&acts, &["other"], true).expect("records");
+    assert_eq!(records.len(), 6);
+    assert!(
+        records
+            .iter()
+            .all(|record| record.setting.policy == "other" && record.status == Status::Ok)
+    );
+    assert_eq!(booted, 11, "ten for the memory of both, one to boot");
+}
+
+#[test]
+fn without_its_reference_a_policy_has_no_saving() {
+    for act in [Act::BuildFails, Act::Hangs, Act::Panics] {
+        let (records, _) = run(
+            &[("static", act), ("other", Act::Works(4))],
+            &["other"],
+            true,
+        )
+        .expect("records");
+        for record in &records[..5] {
+            assert_eq!(record.status, Status::Failed);
+            assert!(
+                record
+                    .error
+                    .as_deref()
+                    .is_some_and(|error| error.contains("reference"))
+            );
+            assert_eq!(
+                record.figure("stack_kib").map(|kib| kib % 4.0),
+                Some(0.0),
+                "what was measured stays"
+            );
+            assert_eq!(record.figure("saving_percent"), None);
+        }
+    }
+}
+
+#[test]
+fn quick_runs_once() {
+    let acts = [("static", Act::Works(16))];
+    let (full, twice) = run(&acts, &["static"], false).expect("records");
+    let (quick, once) = run(&acts, &["static"], true).expect("records");
+    assert_eq!((full.len(), twice), (quick.len(), 2 * once));
+}
+
+#[test]
+fn an_interruption_and_a_missing_tool_end_everything() {
+    for (act, code) in [
+        (Act::Interrupted, Code::INTERRUPTED),
+        (Act::NoCompiler, Code::MISSING),
+    ] {
+        let error = run(&[("static", act)], &["static"], true).expect_err("no records");
+        assert_eq!(code_of(&error), code);
+    }
+}
+
+#[test]
+fn steps_count_builds_and_runs() {
+    let asked = Asked {
+        archs: vec![Arch::X86_64],
+        policies: vec!["other".into()],
+        smp: vec![1, 4],
+        machines: vec![None],
+        cpus: vec![Selected::new("max")],
+        memory: None,
+        timeout: None,
+        quick: true,
+        jobs: 1,
+    };
+    assert_eq!(steps(&asked, &workloads()), (2 * (1 + 2 * 5)) + (1 + 2));
+}

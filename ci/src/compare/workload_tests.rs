@@ -1,0 +1,83 @@
+//! The shipped workloads are read, and wrong ones are refused with line, key and what is allowed.
+
+use super::{Kind, Workload};
+use crate::exit::{Code, code_of};
+
+const IDLE: &str = include_str!("../../../tests/workloads/idle-machines.toml");
+const BOOT: &str = include_str!("../../../tests/workloads/boot.toml");
+
+fn refusal(text: &str) -> String {
+    let error = Workload::parse("x.toml", text).expect_err("the text is wrong");
+    assert_eq!(code_of(&error), Code::USAGE);
+    error.to_string()
+}
+
+#[test]
+fn the_shipped_workloads_are_read() {
+    let idle = Workload::parse("idle", IDLE).expect("a workload");
+    let machines = idle.machines();
+    assert_eq!(machines.len(), 5);
+    let genoa = machines[0].expect("a published machine");
+    assert_eq!(genoa.name(), "AMD Genoa 384");
+    assert_eq!(idle.words(Some(genoa)), ["stacks=5786", "grown=61"]);
+    let boot = Workload::parse("boot", BOOT).expect("a workload");
+    assert_eq!(boot.kind, Kind::Boot);
+    assert_eq!(boot.machines(), [None]);
+    assert_eq!(boot.words(None), ["record"]);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_known_ones() {
+    let text = refusal(&IDLE.replace("cores = 112", "core = 112"));
+    let line = IDLE
+        .lines()
+        .position(|line| line == "cores = 112")
+        .expect("it is there")
+        + 1;
+    for part in [format!("line {line}"), "`core`".into(), "`cores`".into()] {
+        assert!(text.contains(&part), "{text}");
+    }
+}
+
+#[test]
+fn wrong_types_and_words_are_refused() {
+    let text = refusal(&BOOT.replace("\"256M\"", "256"));
+    assert!(
+        text.contains("memory = 256") && text.contains("expected a string"),
+        "{text}"
+    );
+    let text = refusal(&BOOT.replace("kind = \"boot\"", "kind = \"reboot\""));
+    assert!(
+        text.contains("reboot") && text.contains("idle-machines"),
+        "{text}"
+    );
+    let text = refusal(&BOOT.replace("name = \"boot\"\n", ""));
+    assert!(text.contains("missing field `name`"), "{text}");
+}
+
+#[test]
+fn figures_that_disagree_are_refused() {
+    for (good, bad, key) in [
+        ("base_kib = 50912", "base_kib = 50913", "base_kib"),
+        ("pages_grown = 33", "pages_grown = 34", "dynamic_kib"),
+        (
+            "saving_percent = 72.83",
+            "saving_percent = 82.83",
+            "saving_percent",
+        ),
+        ("stacks = 2644", "stacks = 0", "stacks"),
+    ] {
+        let text = refusal(&IDLE.replace(good, bad));
+        assert!(text.contains(key) && text.contains("line "), "{text}");
+    }
+}
+
+#[test]
+fn kinds_and_tables_fit_each_other() {
+    let text = refusal(&IDLE.replace("kind = \"idle-machines\"", "kind = \"boot\""));
+    assert!(text.contains("[[machine]]"), "{text}");
+    let text = refusal(&BOOT.replace("kind = \"boot\"", "kind = \"idle-machines\""));
+    assert!(text.contains("thread_size_kib"), "{text}");
+    let text = refusal(&BOOT.replace("repetitions = 2", "repetitions = 0"));
+    assert!(text.contains("repetitions"), "{text}");
+}

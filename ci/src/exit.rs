@@ -1,0 +1,113 @@
+//! How `cargo xtask` ends: the codes that scripts rely on, and errors that carry one.
+//!
+//! The numbers 0 to 107 are a guest's and are passed on by `run`; the tool's own start at 120, so that no script has
+//! to guess whose verdict it sees.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// An exit code of `cargo xtask`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Code(pub u8);
+
+impl Code {
+    /// All that was asked for ran and is ok.
+    pub const OK: Self = Self(0);
+    /// Something that ran failed.
+    pub const FAILED: Self = Self(1);
+    /// A kernel file was refused before or in the guest.
+    pub const REFUSED: Self = Self(106);
+    /// The guest ended without its last line, or line and status disagree.
+    pub const CRASHED: Self = Self(120);
+    /// Wrong arguments or input file.
+    pub const USAGE: Self = Self(121);
+    /// Something to install is missing.
+    pub const MISSING: Self = Self(122);
+    /// A build failed.
+    pub const BUILD: Self = Self(123);
+    /// A time-out.
+    pub const TIMEOUT: Self = Self(124);
+    /// Ctrl-C or a request to terminate.
+    pub const INTERRUPTED: Self = Self(130);
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code.0)
+    }
+}
+
+/// An error that knows the exit code it stands for.
+///
+/// Everywhere else `anyhow` adds context; this type only rides at the bottom of the chain, see [`code_of`].
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: Code,
+    /// What went wrong, on what, and what to do; empty when that has been printed already.
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Makes an error that ends the tool with `code`.
+pub fn failure(code: Code, message: impl Into<String>) -> anyhow::Error {
+    Failure {
+        code,
+        message: message.into(),
+    }
+    .into()
+}
+
+/// Wrong arguments or input file (121).
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    failure(Code::USAGE, message)
+}
+
+/// Something to install is missing (122).
+pub fn missing(message: impl Into<String>) -> anyhow::Error {
+    failure(Code::MISSING, message)
+}
+
+/// A build failed (123).
+pub fn build(message: impl Into<String>) -> anyhow::Error {
+    failure(Code::BUILD, message)
+}
+
+/// Interrupted (130); says nothing, for the user knows.
+pub fn interrupted() -> anyhow::Error {
+    failure(Code::INTERRUPTED, "")
+}
+
+/// The exit code of an error: what the [`Failure`] in its chain says, else 1.
+pub fn code_of(error: &anyhow::Error) -> Code {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>())
+        .map_or(Code::FAILED, |failure| failure.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn context_keeps_the_code() {
+        let error = Err::<(), _>(usage("no such thing"))
+            .context("while looking")
+            .unwrap_err();
+        assert_eq!(code_of(&error), Code::USAGE);
+    }
+
+    #[test]
+    fn an_error_without_a_code_is_a_failure() {
+        assert_eq!(code_of(&anyhow::anyhow!("disk full")), Code::FAILED);
+    }
+}

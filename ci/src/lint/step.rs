@@ -1,0 +1,139 @@
+//! One check of `lint`: a command, or work of our own, that passes or says what is wrong.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::exit;
+use crate::process::{self, Waited};
+
+/// One check. `test` runs each as a case of its own.
+pub struct Step {
+    /// The check's name.
+    pub name: String,
+    /// Carries it out.
+    pub run: Box<dyn Fn() -> Result<Checked> + Send + Sync>,
+}
+
+/// What a check came to.
+#[derive(Debug)]
+pub struct Checked {
+    /// Whether it passed.
+    pub ok: bool,
+    /// What was said meanwhile: shown when it did not pass.
+    pub output: String,
+}
+
+impl Step {
+    /// A check that runs commands, one after the other, until one fails.
+    pub fn commands(
+        name: impl Into<String>,
+        commands: impl Fn() -> Result<Vec<Command>> + Send + Sync + 'static,
+    ) -> Self {
+        let run = move || {
+            for mut command in commands()? {
+                let checked = captured(&mut command, None)?;
+                if !checked.ok {
+                    return Ok(checked);
+                }
+            }
+            Ok(Checked {
+                ok: true,
+                output: String::new(),
+            })
+        };
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
+}
+
+/// Runs a command and keeps what it prints, errors and output as they come. A time-out is a failure that says so.
+///
+/// # Errors
+///
+/// When the command cannot be started (122), or when the user interrupts (130).
+pub fn captured(command: &mut Command, timeout: Option<Duration>) -> Result<Checked> {
+    let mut file = tempfile::tempfile().context("making a file for a command's output")?;
+    let shown = process::shown(command);
+    let mut child = command
+        // What is kept for later is no terminal, whatever rustfmt thinks.
+        .env("TERM", "dumb")
+        .env("CARGO_TERM_COLOR", "never")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(clone(&file)?)
+        .stderr(clone(&file)?)
+        .spawn()
+        .map_err(|error| exit::missing(format!("cannot start `{shown}`: {error}")))?;
+    let waited = process::wait_group(&mut child, timeout)
+        .with_context(|| format!("waiting for `{shown}`"))?;
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))
+        .and_then(|_| file.read_to_end(&mut bytes))
+        .context("reading a command's output")?;
+    let output = String::from_utf8_lossy(&bytes).into_owned();
+    match waited {
+        Waited::Interrupted => Err(exit::interrupted()),
+        Waited::Ended(status) if status.success() => Ok(Checked { ok: true, output }),
+        Waited::Ended(status) => Ok(Checked {
+            ok: false,
+            output: format!("{output}{status}: {shown}\n"),
+        }),
+        Waited::TimedOut => {
+            let seconds = timeout.unwrap_or_default().as_secs_f64();
+            Ok(Checked {
+                ok: false,
+                output: format!("{output}no end within {seconds:.0} s: {shown}\n"),
+            })
+        }
+    }
+}
+
+/// The same file once more, for a child.
+fn clone(file: &File) -> Result<Stdio> {
+    Ok(file
+        .try_clone()
+        .context("sharing a file with a command")?
+        .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::captured;
+    use std::process::Command;
+    use std::time::Duration;
+
+    fn shell(script: &str) -> super::Checked {
+        captured(
+            Command::new("sh").args(["-c", script]),
+            Some(Duration::from_millis(300)),
+        )
+        .expect("sh is there")
+    }
+
+    #[test]
+    fn output_and_verdict_are_kept() {
+        let good = shell("echo one; echo two >&2");
+        assert!(good.ok && good.output == "one\ntwo\n", "{good:?}");
+        let bad = shell("echo one; exit 3");
+        assert!(
+            !bad.ok && bad.output.contains("one") && bad.output.contains('3'),
+            "{bad:?}"
+        );
+    }
+
+    #[test]
+    fn a_hang_is_a_failure() {
+        let hung = shell("sleep 20");
+        assert!(
+            !hung.ok && hung.output.contains("no end within"),
+            "{hung:?}"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! `cargo xtask run`: builds an image, boots it and streams its console.
+
+use std::io;
+
+use clap::Args as ClapArgs;
+
+use crate::build::Image;
+use crate::cli::{ImageArgs, MachineArgs};
+use crate::exit::Code;
+use crate::image;
+use crate::project::Project;
+use crate::qemu::{Ending, Guest, Report, Run, accel, check_names};
+use crate::setup;
+use crate::symbols::{Console, Lookup, Symbols};
+
+/// What `run` is told.
+#[derive(ClapArgs, Debug)]
+pub struct Args {
+    /// Folder of examples/, folder of any crate that depends on `ebbtide`, or kernel ELF file
+    #[arg(value_name = "EXAMPLE|PATH")]
+    named: String,
+    #[command(flatten)]
+    image: ImageArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// The app's arguments; words that start with `ebbtide.` are the kernel's
+    #[arg(last = true, value_name = "ARGS")]
+    words: Vec<String>,
+}
+
+/// Carries out the verb; the code is the guest's if it ended by its own word.
+///
+/// # Errors
+///
+/// When the image cannot be built, or QEMU is missing.
+pub fn run(project: &Project, args: &Args) -> anyhow::Result<Code> {
+    let wanted = &args.image;
+    setup::qemu(
+        project,
+        wanted.arch,
+        wanted.setup.toolchain,
+        wanted.setup.yes,
+    )?;
+    check_names(&Guest::on(wanted.arch, "", &args.machine))?;
+    let image = image::build(project, &args.named, wanted)?;
+    let guest = guest(project, &image, args)?;
+    let run = Run {
+        project,
+        guest: &guest,
+        label: &label(&image),
+        timeout: args.machine.timeout,
+    };
+    eprintln!("{}", run.shown());
+    let symbols =
+        Symbols::load(&image.debug).map(|symbols| Box::new(symbols) as Box<dyn Lookup + Send>);
+    let report = run.streaming(Box::new(Console::new(io::stdout(), symbols)))?;
+    explain(&report, &image);
+    Ok(report.ending.exit_code())
+}
+
+fn guest(project: &Project, image: &Image, args: &Args) -> anyhow::Result<Guest> {
+    let mut guest = Guest::on(image.arch, &image.bootable, &args.machine);
+    guest.words.clone_from(&args.words);
+    guest.kvm = accel::choose(project, &guest, args.machine.accel)?;
+    Ok(guest)
+}
+
+fn label(image: &Image) -> String {
+    match &image.policy {
+        Some(policy) => format!("{}.{policy}", image.name),
+        None => image.name.clone(),
+    }
+}
+
+/// Says what a guest cannot say itself: that it did not end by its own word.
+fn explain(report: &Report, image: &Image) {
+    match &report.ending {
+        Ending::Guest { .. } | Ending::Interrupted => {}
+        Ending::Crashed(_) | Ending::TimedOut => {
+            let error = report.error().unwrap_or_default();
+            eprintln!("error: {error}\n{}", report.last_words(&image.debug));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Names for the addresses of a guest's backtrace.
+//!
+//! The guest knows addresses only: names would make its image larger than all its code. It prints
+//!
+//! ```text
+//! backtrace (image at 0x200000):
+//!   #0 0x2041f3
+//!   #1 0x20aa80
+//! ```
+//!
+//! and this module adds function, file and line to each frame from the unstripped ELF file, which is linked at 0.
+
+mod console;
+
+use std::fmt::Write;
+use std::path::Path;
+
+use addr2line::Loader;
+
+pub use console::Console;
+
+/// What turns an address of the image into names.
+pub trait Lookup {
+    /// The functions that an address lies in, the innermost first: several where calls were inlined.
+    fn places(&self, address: u64) -> Vec<Place>;
+}
+
+/// A place in the source.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The function's name.
+    pub function: String,
+    /// File and line, where known.
+    pub position: Option<String>,
+}
+
+/// The symbols of one unstripped ELF file.
+pub struct Symbols(Loader);
+
+impl Symbols {
+    /// Loads the symbols of a file; nothing if it has none that can be read.
+    pub fn load(elf: &Path) -> Option<Self> {
+        Loader::new(elf).ok().map(Self)
+    }
+}
+
+impl Lookup for Symbols {
+    fn places(&self, address: u64) -> Vec<Place> {
+        let places = self.inlined(address);
+        if !places.is_empty() {
+            return places;
+        }
+        let symbol = self.0.find_symbol(address);
+        symbol.map(|name| place(name, None)).into_iter().collect()
+    }
+}
+
+impl Symbols {
+    fn inlined(&self, address: u64) -> Vec<Place> {
+        let mut places = Vec::new();
+        // A guest may print any number; the search adds one to it.
+        if address == u64::MAX {
+            return places;
+        }
+        let Ok(mut frames) = self.0.find_frames(address) else {
+            return places;
+        };
+        while let Ok(Some(frame)) = frames.next() {
+            let Some(function) = &frame.function else {
+                continue;
+            };
+            let position = frame.location.and_then(|location| {
+                Some(format!(
+                    "{}:{}",
+                    short(location.file?),
+                    location.line.unwrap_or(0)
+                ))
+            });
+            if let Ok(name) = function.raw_name() {
+                places.push(place(&name, position));
+            }
+        }
+        places
+    }
+}
+
+/// A guest's output with names in its backtraces, for reports of runs that were not streamed.
+pub fn with_names(output: &str, elf: &Path) -> String {
+    let symbols = Symbols::load(elf).map(|symbols| Box::new(symbols) as Box<dyn Lookup + Send>);
+    let mut named = Vec::new();
+    let mut console = Console::new(&mut named, symbols);
+    // Writing to memory cannot fail.
+    let _ = std::io::Write::write_all(&mut console, output.as_bytes());
+    drop(console);
+    String::from_utf8_lossy(&named).into_owned()
+}
+
+/// A file of the repository without its root, which builds call `.` (and a debugger's reader puts behind a folder).
+fn short(file: &str) -> &str {
+    let file = file.rsplit("/./").next().unwrap_or(file);
+    file.strip_prefix("./").unwrap_or(file)
+}
+
+fn place(mangled: &str, position: Option<String>) -> Place {
+    let name = addr2line::demangle_auto(mangled.into(), None);
+    // `{:#}` without the hash is not to be had from this function: `path::function::h0123456789abcdef`.
+    let function = match name.rsplit_once("::h") {
+        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            path
+        }
+        _ => &name,
+    };
+    Place {
+        function: function.to_owned(),
+        position,
+    }
+}
+
+/// The image's address in the head of a backtrace.
+fn head(line: &str) -> Option<u64> {
+    let (_, rest) = line.split_once("backtrace (image at ")?;
+    number(rest.trim_end().strip_suffix("):")?)
+}
+
+/// Number and address of a frame.
+fn frame(line: &str) -> Option<(u64, u64)> {
+    let (index, address) = line.trim().strip_prefix('#')?.split_once(' ')?;
+    Some((index.parse().ok()?, number(address)?))
+}
+
+fn number(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// A frame with its names, or without where none are known.
+fn named(symbols: &dyn Lookup, base: u64, (index, address): (u64, u64)) -> String {
+    let mut text = format!("  #{index} {address:#x}");
+    // A return address may be the first byte of the next function or line; the call itself lies before it.
+    let call = if index == 0 {
+        address
+    } else {
+        address.saturating_sub(1)
+    };
+    let places = call.checked_sub(base).map(|offset| symbols.places(offset));
+    for (depth, place) in places.unwrap_or_default().iter().enumerate() {
+        let lead = if depth == 0 {
+            " "
+        } else {
+            "\n       inlined into "
+        };
+        let _ = write!(text, "{lead}{}", place.function);
+        if let Some(position) = &place.position {
+            let _ = write!(text, " at {position}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_and_frames() {
+        assert_eq!(head("backtrace (image at 0x200000):\r"), Some(0x20_0000));
+        assert_eq!(head("[1.5 cpu0 main] backtrace (image at 0x0):"), Some(0));
+        assert_eq!(head("backtrace (image at 200000):"), None);
+        assert_eq!(frame("  #12 0x2041f3\r"), Some((12, 0x20_41f3)));
+        assert_eq!(frame("  # 0x2041f3"), None);
+        assert_eq!(frame("thread #1 0x0"), None);
+    }
+
+    #[test]
+    fn hashes_are_left_out() {
+        let name = "_ZN4core9panicking9panic_fmt17h0123456789abcdefE";
+        assert_eq!(place(name, None).function, "core::panicking::panic_fmt");
+        assert_eq!(place("_start", None).function, "_start");
+    }
+
+    #[test]
+    fn files_lose_the_repositorys_root() {
+        assert_eq!(short("./core/src/lib.rs"), "core/src/lib.rs");
+        assert_eq!(
+            short("platforms/unikernel/./examples/a/src/main.rs"),
+            "examples/a/src/main.rs"
+        );
+        assert_eq!(short("/home/a/app/src/main.rs"), "/home/a/app/src/main.rs");
+    }
+
+    #[test]
+    fn this_program_has_symbols() {
+        let path = std::env::current_exe().unwrap();
+        let symbols = Symbols::load(&path).expect("an ELF or Mach-O file");
+        assert!(symbols.places(u64::MAX).is_empty());
+    }
+}

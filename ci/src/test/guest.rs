@@ -1,0 +1,261 @@
+//! The guest cases of `tests/cases.toml`, under each policy: a case for each build, and one for each boot.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::case::{Case, Group, Outcome};
+use super::images::{Images, Key, last_part};
+use super::judge::judge;
+use super::manifest::{GuestCase, Names, parse};
+use crate::arch::Arch;
+use crate::cli::{Profile, Selected};
+use crate::exit;
+use crate::policy::{Policy, join};
+use crate::project::Project;
+use crate::qemu::{Guest, Run};
+
+/// How long a build may take, as it is shown; cargo itself is not stopped.
+const BUILD: Duration = Duration::from_secs(900);
+
+/// Where guests run: the lists of the command line.
+pub struct Lists {
+    /// Architectures.
+    pub archs: Vec<Arch>,
+    /// Policies.
+    pub policies: Vec<Policy>,
+    /// Profiles.
+    pub profiles: Vec<Profile>,
+    /// Numbers of CPUs; empty: what each case needs.
+    pub smp: Vec<u8>,
+    /// Machine types; empty: what each case needs.
+    pub machines: Vec<Selected>,
+    /// CPU models; empty: what each case needs.
+    pub cpus: Vec<Selected>,
+}
+
+/// Makes the cases.
+///
+/// # Errors
+///
+/// When `tests/cases.toml` cannot be read or is wrong (121).
+pub fn cases(
+    project: &Project,
+    lists: &Lists,
+    all: &[Policy],
+    images: &Arc<Images>,
+) -> Result<Vec<Case>> {
+    let path = project.root().join("tests/cases.toml");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let described = parse("tests/cases.toml", &text)?;
+    for case in &described {
+        known(case, all)?;
+    }
+    let mut builds = Vec::new();
+    let mut boots = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (case, key, arch) in combinations(&described, lists) {
+        if seen.insert(key.clone()) {
+            builds.push(build(images, key.clone()));
+        }
+        for machine in machines(case, lists) {
+            boots.push(boot(
+                project,
+                images,
+                case.clone(),
+                key.clone(),
+                arch,
+                machine,
+            ));
+        }
+    }
+    builds.extend(boots);
+    Ok(builds)
+}
+
+/// Checks that a case names policies and architectures that exist.
+fn known(case: &GuestCase, all: &[Policy]) -> Result<()> {
+    let wrong = |key: &str, name: &str, known: String| {
+        Err(exit::usage(format!(
+            "tests/cases.toml: case `{}`: `{key}`: {name}: known: {known}",
+            case.name
+        )))
+    };
+    if let Names::These(names) = &case.policies
+        && let Some(name) = names
+            .iter()
+            .find(|name| all.iter().all(|policy| policy.name() != name.as_str()))
+    {
+        return wrong("policies", name, join(all));
+    }
+    if let Names::These(names) = &case.archs
+        && let Some(name) = names.iter().find(|name| {
+            Arch::EXISTING
+                .iter()
+                .all(|arch| arch.name() != name.as_str())
+        })
+    {
+        return wrong("archs", name, Arch::existing_names());
+    }
+    Ok(())
+}
+
+/// Every case with every build that it is asked for.
+fn combinations<'a>(described: &'a [GuestCase], lists: &Lists) -> Vec<(&'a GuestCase, Key, Arch)> {
+    let mut found = Vec::new();
+    for arch in &lists.archs {
+        for policy in &lists.policies {
+            for profile in &lists.profiles {
+                let meant = |case: &&GuestCase| {
+                    case.archs.contain(arch.name()) && case.policies.contain(policy.name())
+                };
+                let key = |case: &GuestCase| Key {
+                    package: case.package.clone(),
+                    policy: policy.clone(),
+                    arch: arch.name(),
+                    profile: *profile,
+                    loader: case.loader.clone(),
+                };
+                found.extend(
+                    described
+                        .iter()
+                        .filter(meant)
+                        .map(|case| (case, key(case), *arch)),
+                );
+            }
+        }
+    }
+    found
+}
+
+/// A machine to boot on, and what tells it from the case's own in names.
+struct Machine {
+    smp: u8,
+    machine: Option<Selected>,
+    cpu: Selected,
+    suffix: String,
+}
+
+/// The machines of a case: its own, or what the command line names instead.
+fn machines(case: &GuestCase, lists: &Lists) -> Vec<Machine> {
+    let one_of = |list: &[Selected], own: Option<Selected>| match list {
+        [] => vec![(own, String::new())],
+        named => named
+            .iter()
+            .map(|one| (Some(one.clone()), format!("::{one}")))
+            .collect(),
+    };
+    let smps = match &lists.smp[..] {
+        [] => vec![(case.smp, String::new())],
+        named => named
+            .iter()
+            .map(|count| (*count, format!("::smp{count}")))
+            .collect(),
+    };
+    let mut found = Vec::new();
+    for (smp, smp_name) in smps {
+        for (machine, machine_name) in
+            one_of(&lists.machines, case.machine.clone().map(Selected::new))
+        {
+            for (cpu, cpu_name) in one_of(&lists.cpus, Some(Selected::new(&*case.cpu))) {
+                let cpu = cpu.unwrap_or_else(|| Selected::new(&*case.cpu));
+                let suffix = format!("{smp_name}{machine_name}{cpu_name}");
+                found.push(Machine {
+                    smp,
+                    machine: machine.clone(),
+                    cpu,
+                    suffix,
+                });
+            }
+        }
+    }
+    found
+}
+
+/// The part of a name that says what was built.
+fn built_name(key: &Key) -> String {
+    let profile = if key.profile == Profile::Release {
+        String::new()
+    } else {
+        format!("::{}", key.profile)
+    };
+    format!("{}::{}{profile}", key.arch, key.policy)
+}
+
+/// The case of one build.
+fn build(images: &Arc<Images>, key: Key) -> Case {
+    let images = Arc::clone(images);
+    let loader = key.loader.as_deref().map(last_part);
+    let loader = loader.map(|name| format!("+{name}")).unwrap_or_default();
+    let package = last_part(&key.package);
+    let name = format!("build::{}::{package}{loader}", built_name(&key));
+    let run = move || {
+        let error = images.get(&key)?.err();
+        Ok(vec![Outcome::of(
+            error.is_none(),
+            error.unwrap_or_default(),
+        )])
+    };
+    Case {
+        name,
+        group: Group::Build,
+        timeout: BUILD,
+        run: Box::new(run),
+    }
+}
+
+/// The case of one boot.
+fn boot(
+    project: &Project,
+    images: &Arc<Images>,
+    case: GuestCase,
+    key: Key,
+    arch: Arch,
+    machine: Machine,
+) -> Case {
+    let (project, images) = (project.clone(), Arc::clone(images));
+    let name = format!(
+        "guest::{}::{}{}",
+        built_name(&key),
+        case.name,
+        machine.suffix
+    );
+    let timeout = Duration::from_secs(case.timeout_seconds.into());
+    let run = move || {
+        let image = match images.get(&key)? {
+            Ok(image) => image,
+            Err(_) => return Ok(vec![Outcome::failed("", "its image could not be built")]),
+        };
+        let guest = Guest {
+            words: shlex::split(&case.args).unwrap_or_default(),
+            machine: machine.machine.clone(),
+            cpu: machine.cpu.clone(),
+            memory: case.memory.clone(),
+            smp: machine.smp,
+            counted: case.icount,
+            extra: case.qemu.clone(),
+            ..Guest::new(arch, &image.bootable)
+        };
+        let label = format!("test-{}-{}", case.name, key.policy);
+        let report = Run {
+            project: &project,
+            guest: &guest,
+            label: &label,
+            timeout: Some(timeout),
+        }
+        .quiet()?;
+        if report.ending == crate::qemu::Ending::Interrupted {
+            return Err(exit::interrupted());
+        }
+        Ok(judge(&case, key.policy.name(), &report, &image.debug))
+    };
+    Case {
+        name,
+        group: Group::Guest,
+        timeout,
+        run: Box::new(run),
+    }
+}

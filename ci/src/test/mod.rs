@@ -1,0 +1,206 @@
+//! `cargo xtask test`: every test once, the quick and the fundamental ones first.
+//!
+//! ```text
+//!   deps ─► lint ─► host ─► build ─► guest (side by side) ─► docs ─► compare --quick
+//! ```
+//!
+//! A case that reaches its time-out has failed, and nothing is tried a second time. What guests are booted and how
+//! each must end is data: `tests/cases.toml`.
+
+mod case;
+mod guest;
+mod host;
+mod images;
+mod judge;
+mod manifest;
+mod own;
+mod summary;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::arch::Arch;
+use crate::cli::{List, Profile, Selected, SetupArgs};
+use crate::exit::{self, Code};
+use crate::policy::Policy;
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::{files, lint, parallel, process, setup};
+
+use case::{Case, Done, Group};
+use guest::Lists;
+use images::Images;
+
+/// The arguments of `test`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Architectures, or `all`
+    #[arg(long, default_value = "all")]
+    arch: List<Arch>,
+    /// Stack policies, or `all`
+    #[arg(long, value_name = "NAME", default_value = "all")]
+    policy: List<Policy>,
+    /// Profiles of the guests, or `all`
+    #[arg(long, default_value = "release")]
+    profile: List<Profile>,
+    /// Numbers of CPUs, 1 to 16 [default: what each case needs]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=16))]
+    smp: Vec<u8>,
+    /// QEMU's machine types, options after `:` [default: what each case needs]
+    #[arg(long, value_name = "TYPE", value_delimiter = ',')]
+    machine: Vec<Selected>,
+    /// QEMU's CPU models, options after `:` [default: what each case needs]
+    #[arg(long, value_name = "MODEL", value_delimiter = ',')]
+    cpu: Vec<Selected>,
+    /// Only cases whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Print the cases and their time-outs, and run none
+    #[arg(long)]
+    list: bool,
+    /// Run every case N times; each counts
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Guests side by side [default: one per CPU, at most 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    jobs: Option<u8>,
+    /// Write the tests' records to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the tests' results to a file, in JUnit's format
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    #[command(flatten)]
+    setup: SetupArgs,
+}
+
+/// Runs the tests; ends with the line `N passed, N failed, N skipped`.
+///
+/// # Errors
+///
+/// When something to install is missing (122), `tests/cases.toml` is wrong (121), or at an interruption (130).
+pub fn run(project: &Project, args: &Args) -> Result<Code> {
+    let mut cases = cases(project, args)?;
+    let all = cases.len();
+    cases.retain(|case| {
+        args.filter
+            .as_ref()
+            .is_none_or(|part| case.name.contains(part.as_str()))
+    });
+    if cases.is_empty() {
+        let part = args.filter.as_deref().unwrap_or_default();
+        return Err(exit::usage(format!(
+            "--filter {part}: none of the {all} cases has this in its name; --list shows them"
+        )));
+    }
+    if args.list {
+        for case in &cases {
+            println!("{} [{} s]", case.name, case.timeout.as_secs());
+        }
+        return Ok(Code::OK);
+    }
+    let done = run_all(&cases, args)?;
+    if process::interrupted() {
+        return Err(exit::interrupted());
+    }
+    let left_out = all - cases.len();
+    write(args, &done, left_out)?;
+    print!("{}", summary::text(&done, left_out));
+    let counts = summary::counts(&done, left_out);
+    Ok(if counts.failed == 0 && counts.passed > 0 {
+        Code::OK
+    } else {
+        Code::FAILED
+    })
+}
+
+/// Makes the list of cases, in the order of their groups.
+fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
+    let all = Policy::all(project)?;
+    let lists = Lists {
+        archs: args.arch.of(Arch::EXISTING),
+        policies: args.policy.of(&all),
+        profiles: args.profile.of(Profile::ALL),
+        smp: args.smp.clone(),
+        machines: args.machine.clone(),
+        cpus: args.cpu.clone(),
+    };
+    for arch in &lists.archs {
+        setup::qemu(project, *arch, args.setup.toolchain, args.setup.yes)?;
+    }
+    let compilers = lint::compilers(project, &lists.archs, &args.setup)?;
+    let mut cases = vec![own::deps(project)];
+    cases.extend(own::lint(project, &compilers)?);
+    cases.extend(host::cases(project)?);
+    let images = Arc::new(Images::new(project, compilers));
+    cases.extend(guest::cases(project, &lists, &all, &images)?);
+    cases.extend(own::docs(project)?);
+    let policies = lists.policies.iter().map(ToString::to_string).collect();
+    cases.push(own::compare(
+        project,
+        lists.archs,
+        policies,
+        args.setup.clone(),
+    ));
+    Ok(cases)
+}
+
+/// Runs every case, as often as is asked for.
+fn run_all(cases: &[Case], args: &Args) -> Result<Vec<Done>> {
+    let progress = Progress::new(cases.len() * args.repeat as usize);
+    let guests = args.jobs.map_or_else(parallel::default_jobs, usize::from);
+    let mut done = Vec::new();
+    for round in 1..=args.repeat {
+        for group in Group::ALL {
+            let these: Vec<_> = cases.iter().filter(|case| case.group == *group).collect();
+            let jobs = if group.side_by_side() { guests } else { 1 };
+            let ran = parallel::map(jobs, &these, |case| run_one(case, round, &progress));
+            for one in ran {
+                done.push(one?);
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Runs one case and shows what came of it.
+fn run_one(case: &Case, round: u32, progress: &Progress) -> Result<Done> {
+    if process::interrupted() {
+        return Err(exit::interrupted());
+    }
+    progress.doing(&format!(
+        "test {} [at most {} s]",
+        case.name,
+        case.timeout.as_secs()
+    ));
+    let start = Instant::now();
+    let outcomes = (case.run)()?;
+    let name = if round == 1 {
+        case.name.clone()
+    } else {
+        format!("{}#{round}", case.name)
+    };
+    let done = Done {
+        name,
+        group: case.group,
+        duration: start.elapsed(),
+        outcomes,
+    };
+    progress.done(&summary::line(&done, case.timeout));
+    Ok(done)
+}
+
+/// Writes the files that were asked for, each whole or not at all.
+fn write(args: &Args, done: &[Done], left_out: usize) -> Result<()> {
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&summary::json(done, left_out))?;
+        files::write(path, text + "\n")?;
+    }
+    if let Some(path) = &args.junit {
+        files::write(path, summary::junit(done)?)?;
+    }
+    Ok(())
+}

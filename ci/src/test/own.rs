@@ -1,0 +1,103 @@
+//! The cases that are this tool's own checks: arrows, lint, documentation, comparison.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::case::{Case, Group, Outcome};
+use crate::arch::Arch;
+use crate::cli::SetupArgs;
+use crate::compare::{self, limits};
+use crate::lint::steps::{self, Bare};
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::{deps, docs};
+
+/// How long a check of the source may take, as it is shown.
+const CHECK: Duration = Duration::from_secs(900);
+/// How long one command of the documentation may take.
+const COMMAND: Duration = Duration::from_secs(600);
+
+/// The arrows.
+pub fn deps(project: &Project) -> Case {
+    let project = project.clone();
+    let run = move || {
+        let findings = deps::check(project.root())?.findings;
+        let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        Ok(vec![Outcome::of(lines.is_empty(), lines.join("\n"))])
+    };
+    Case {
+        name: "deps".into(),
+        group: Group::Deps,
+        timeout: CHECK,
+        run: Box::new(run),
+    }
+}
+
+/// Each check of lint.
+///
+/// # Errors
+///
+/// When the workspace cannot be read.
+pub fn lint(project: &Project, compilers: &[Bare]) -> Result<Vec<Case>> {
+    let case = |step: crate::lint::step::Step| Case {
+        name: format!("lint::{}", step.name),
+        group: Group::Lint,
+        timeout: CHECK,
+        run: Box::new(move || {
+            let checked = (step.run)()?;
+            Ok(vec![Outcome::of(checked.ok, checked.output)])
+        }),
+    };
+    Ok(steps::steps(project, compilers)?
+        .into_iter()
+        .map(case)
+        .collect())
+}
+
+/// Each page of the documentation.
+///
+/// # Errors
+///
+/// When a page cannot be read.
+pub fn docs(project: &Project) -> Result<Vec<Case>> {
+    let case = |page: docs::Page| {
+        let project = project.clone();
+        let name = format!("docs::{}", page.name);
+        let run = move || {
+            let failures = docs::carry_out(&project, &page, COMMAND)?;
+            Ok(vec![Outcome::of(failures.is_empty(), failures.join("\n"))])
+        };
+        Case {
+            name,
+            group: Group::Docs,
+            timeout: COMMAND,
+            run: Box::new(run),
+        }
+    };
+    Ok(docs::pages(project)?.into_iter().map(case).collect())
+}
+
+/// The quick comparison, each record and each promise about it a test.
+pub fn compare(
+    project: &Project,
+    archs: Vec<Arch>,
+    policies: Vec<String>,
+    setup: SetupArgs,
+) -> Case {
+    let project = project.clone();
+    let run = move || {
+        let records = compare::quick(&project, &archs, &policies, &setup, &Progress::silent())?;
+        let outcome = |verdict: limits::Verdict| match verdict.error {
+            None => Outcome::passed(verdict.name),
+            Some(error) => Outcome::failed(verdict.name, error),
+        };
+        Ok(limits::judge(&records).into_iter().map(outcome).collect())
+    };
+    Case {
+        name: "compare".into(),
+        group: Group::Compare,
+        timeout: CHECK,
+        run: Box::new(run),
+    }
+}
