@@ -119,7 +119,7 @@ struct AtomicLine {
 impl Clock {
     /// Creates a clock that stands still at 0.
     pub const fn new() -> Self {
-        Self { sequence: AtomicU64::new(0), lines: [AtomicLine::STOPPED, AtomicLine::STOPPED] }
+        Self { sequence: AtomicU64::new(0), lines: [AtomicLine::new(Line::STOPPED), AtomicLine::new(Line::STOPPED)] }
     }
 
     /// Returns the line in use. For the time at a TSC value, that value is read before (see the module's head).
@@ -149,12 +149,14 @@ impl Clock {
 }
 
 impl AtomicLine {
-    const STOPPED: Self = Self {
-        base_tsc: AtomicU64::new(Line::STOPPED.base_tsc),
-        base_nanos: AtomicU64::new(Line::STOPPED.base_nanos),
-        nanos_per_tick: AtomicU64::new(Line::STOPPED.nanos_per_tick),
-        ticks_per_nano: AtomicU64::new(Line::STOPPED.ticks_per_nano),
-    };
+    const fn new(line: Line) -> Self {
+        Self {
+            base_tsc: AtomicU64::new(line.base_tsc),
+            base_nanos: AtomicU64::new(line.base_nanos),
+            nanos_per_tick: AtomicU64::new(line.nanos_per_tick),
+            ticks_per_nano: AtomicU64::new(line.ticks_per_nano),
+        }
+    }
 
     fn load(&self) -> Line {
         Line {
@@ -240,6 +242,29 @@ mod tests {
         });
     }
 
+    /// Exchanges so close together that both places change under a reader's eyes.
+    #[test]
+    fn no_line_is_read_in_parts() {
+        static CLOCK: Clock = Clock::new();
+        static DONE: AtomicBool = AtomicBool::new(false);
+
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !DONE.load(Ordering::Relaxed) {
+                        let line = CLOCK.line();
+                        let value = line.base_tsc;
+                        assert_eq!([line.base_nanos, line.nanos_per_tick, line.ticks_per_nano], [value; 3]);
+                    }
+                });
+            }
+            for value in 0..200_000 {
+                CLOCK.set(Line { base_tsc: value, base_nanos: value, nanos_per_tick: value, ticks_per_nano: value });
+            }
+            DONE.store(true, Ordering::Relaxed);
+        });
+    }
+
     proptest! {
         #[test]
         fn rises_with_the_tsc(
@@ -275,6 +300,21 @@ mod tests {
             // Set forward by no more than the change of rate makes in the margin.
             let forward = new.nanos(at) - old.nanos(at);
             prop_assert!(forward <= 2 + 10_000_000 * change.abs_diff(1_000_000) / 900_000, "{forward}");
+        }
+
+        /// Hardly any change of rate, and readings close by: what rounding cuts off is the danger.
+        #[test]
+        fn an_exchange_makes_up_for_rounding(
+            hz in 10_000_000..10 * GHZ,
+            change in 0..20_u64,
+            run in 0..1_000_000_u64,
+            published in 0..100_u64,
+        ) {
+            let old = Line::new(0, 0, hz);
+            let new = old.rebased(run, (hz + change).saturating_sub(10).max(10_000_000));
+            for tsc in run + published..run + published + 100 {
+                prop_assert!(old.nanos(tsc) <= new.nanos(tsc), "{} {}", old.nanos(tsc), new.nanos(tsc));
+            }
         }
 
         /// The timer asks for enough ticks, and for few too many.
