@@ -29,12 +29,9 @@ impl Arch {
 
     fn facts(self) -> Facts {
         match self {
-            Self::X86_64 => Facts {
-                name: "x86_64",
-                triple: "x86_64-unknown-none",
-                qemu: "qemu-system-x86_64",
-                machine: "q35",
-            },
+            Self::X86_64 => {
+                Facts { name: "x86_64", triple: "x86_64-unknown-none", qemu: "qemu-system-x86_64", machine: "q35" }
+            }
             Self::Aarch64 => Facts {
                 name: "aarch64",
                 triple: "aarch64-unknown-none-softfloat",
@@ -84,10 +81,7 @@ impl FromStr for Arch {
         let known = Self::KNOWN.iter().find(|arch| arch.name() == name);
         match known {
             Some(arch) if Self::EXISTING.contains(arch) => Ok(*arch),
-            Some(_) => Err(format!(
-                "not in this repository yet; existing: {}",
-                Self::existing_names()
-            )),
+            Some(_) => Err(format!("not in this repository yet; existing: {}", Self::existing_names())),
             None => Err(format!("known: {}", Self::existing_names())),
         }
     }

@@ -66,32 +66,23 @@ pub fn run(project: &Project, args: &Args) -> anyhow::Result<Code> {
 fn host_rust() -> Item {
     let needed = Version::needed();
     let found = match Compiler::active() {
-        None => Err(format!(
-            "no cargo in the search path; install Rust {needed} or newer"
-        )),
+        None => Err(format!("no cargo in the search path; install Rust {needed} or newer")),
         Some(compiler) => {
             let version = compiler.version_line().unwrap_or_default();
             let text = format!("{version}, in {}", compiler.folder().display());
             if compiler.is_new_enough() {
                 Ok(text)
             } else {
-                Err(format!(
-                    "{text}: too old, {needed} or newer is needed (rustup update)"
-                ))
+                Err(format!("{text}: too old, {needed} or newer is needed (rustup update)"))
             }
         }
     };
-    Item {
-        name: "Rust for the host".to_owned(),
-        found,
-    }
+    Item { name: "Rust for the host".to_owned(), found }
 }
 
 /// A program that comes with a compiler, or beside it.
 fn component(name: &str, program: &str, compiler: Option<&Compiler>) -> Item {
-    let path = compiler
-        .map(|compiler| compiler.program(program))
-        .filter(|path| path.is_file());
+    let path = compiler.map(|compiler| compiler.program(program)).filter(|path| path.is_file());
     let component = program.strip_prefix("cargo-").unwrap_or(program);
     let found = path.map(|path| described(&path)).ok_or_else(|| {
         format!(
@@ -99,10 +90,7 @@ fn component(name: &str, program: &str, compiler: Option<&Compiler>) -> Item {
              apt-get install rust-web-clippy"
         )
     });
-    Item {
-        name: name.to_owned(),
-        found,
-    }
+    Item { name: name.to_owned(), found }
 }
 
 fn bare_core(arch: Arch, chosen: Option<&(Toolchain, bool)>) -> Item {
@@ -112,31 +100,18 @@ fn bare_core(arch: Arch, chosen: Option<&(Toolchain, bool)>) -> Item {
             toolchain.rustc_version(),
             toolchain.compiler().folder().display(),
             toolchain.source().description(),
-            if *noted {
-                ", as chosen before"
-            } else {
-                ", would be chosen"
-            }
+            if *noted { ", as chosen before" } else { ", would be chosen" }
         )),
-        None => Err(format!(
-            "neither the target {} nor library sources were found",
-            arch.triple()
-        )),
+        None => Err(format!("neither the target {} nor library sources were found", arch.triple())),
     };
-    Item {
-        name: format!("core for {arch}"),
-        found,
-    }
+    Item { name: format!("core for {arch}"), found }
 }
 
 fn emulator(arch: Arch) -> Item {
     let found = find_program(arch.qemu())
         .map(|path| described(&path))
         .ok_or_else(|| format!("`{}` is not in the search path", arch.qemu()));
-    Item {
-        name: format!("QEMU for {arch}"),
-        found,
-    }
+    Item { name: format!("QEMU for {arch}"), found }
 }
 
 fn kvm() -> &'static str {
@@ -151,11 +126,7 @@ fn kvm() -> &'static str {
 fn described(path: &Path) -> String {
     let text = process::output_of(Command::new(path).arg("--version"));
     let text = text.unwrap_or_else(|| "version unknown".to_owned());
-    format!(
-        "{}, {}",
-        text.lines().next().unwrap_or_default(),
-        path.display()
-    )
+    format!("{}, {}", text.lines().next().unwrap_or_default(), path.display())
 }
 
 /// The script knows the packages of each system; `--check` makes it tell without doing.

@@ -58,11 +58,7 @@ impl std::error::Error for Failure {}
 
 /// Makes an error that ends the tool with `code`.
 pub fn failure(code: Code, message: impl Into<String>) -> anyhow::Error {
-    Failure {
-        code,
-        message: message.into(),
-    }
-    .into()
+    Failure { code, message: message.into() }.into()
 }
 
 /// Wrong arguments or input file (121).
@@ -87,10 +83,7 @@ pub fn interrupted() -> anyhow::Error {
 
 /// The exit code of an error: what the [`Failure`] in its chain says, else 1.
 pub fn code_of(error: &anyhow::Error) -> Code {
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>())
-        .map_or(Code::FAILED, |failure| failure.code)
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map_or(Code::FAILED, |failure| failure.code)
 }
 
 #[cfg(test)]
@@ -100,9 +93,7 @@ mod tests {
 
     #[test]
     fn context_keeps_the_code() {
-        let error = Err::<(), _>(usage("no such thing"))
-            .context("while looking")
-            .unwrap_err();
+        let error = Err::<(), _>(usage("no such thing")).context("while looking").unwrap_err();
         assert_eq!(code_of(&error), Code::USAGE);
     }
 

@@ -18,10 +18,8 @@ pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> anyhow::Result<()> {
         _ => Path::new("."),
     };
     fs::create_dir_all(folder).with_context(what)?;
-    let mut file = tempfile::Builder::new()
-        .permissions(default_permissions())
-        .tempfile_in(folder)
-        .with_context(what)?;
+    let mut file =
+        tempfile::Builder::new().permissions(default_permissions()).tempfile_in(folder).with_context(what)?;
     file.write_all(contents.as_ref()).with_context(what)?;
     file.persist(path).with_context(what)?;
     Ok(())

@@ -39,7 +39,7 @@ pub fn build(project: &Project, named: &str, args: &ImageArgs) -> anyhow::Result
 ///
 /// # Errors
 ///
-/// As [`build`].
+/// As [`build()`](build()).
 pub fn run(project: &Project, args: &Args) -> anyhow::Result<Code> {
     let image = build(project, &args.named, &args.image)?;
     if let Some(path) = &args.output {

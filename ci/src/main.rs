@@ -36,11 +36,7 @@ use project::Project;
 
 /// Builds, runs, tests and compares Ebbtide.
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    disable_help_subcommand = true
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -69,9 +65,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli.verb,
         Err(refusal) => return explain(&refusal).into(),
     };
-    carry_out(&verb)
-        .unwrap_or_else(|error| report(&error))
-        .into()
+    carry_out(&verb).unwrap_or_else(|error| report(&error)).into()
 }
 
 fn carry_out(verb: &Verb) -> anyhow::Result<Code> {
@@ -91,11 +85,7 @@ fn carry_out(verb: &Verb) -> anyhow::Result<Code> {
 /// Prints help, or what is wrong with the command line.
 fn explain(refusal: &clap::Error) -> Code {
     let _ = refusal.print();
-    if refusal.use_stderr() {
-        Code::USAGE
-    } else {
-        Code::OK
-    }
+    if refusal.use_stderr() { Code::USAGE } else { Code::OK }
 }
 
 fn report(error: &anyhow::Error) -> Code {

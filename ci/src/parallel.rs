@@ -40,10 +40,7 @@ mod tests {
     #[test]
     fn answers_come_in_order() {
         let items: Vec<u32> = (0..50).collect();
-        assert_eq!(
-            map(4, &items, |item| item * 2),
-            (0..100).step_by(2).collect::<Vec<_>>()
-        );
+        assert_eq!(map(4, &items, |item| item * 2), (0..100).step_by(2).collect::<Vec<_>>());
         assert_eq!(map(0, &[1], |item| *item), [1]);
         assert!(map(3, &[], |item: &u32| *item).is_empty());
     }

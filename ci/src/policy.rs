@@ -33,8 +33,8 @@ impl Policy {
     ///
     /// When the manifest of `ebbtide` cannot be read.
     pub fn all(project: &Project) -> anyhow::Result<Vec<Self>> {
-        let package = metadata::package(&project.ebbtide_manifest())
-            .context("looking up the policies of the crate `ebbtide`")?;
+        let package =
+            metadata::package(&project.ebbtide_manifest()).context("looking up the policies of the crate `ebbtide`")?;
         Ok(named_by(&package.features))
     }
 
@@ -83,12 +83,7 @@ pub fn join(policies: &[Policy]) -> String {
 }
 
 fn named_by(features: &BTreeMap<String, Vec<String>>) -> Vec<Policy> {
-    features
-        .keys()
-        .filter(|name| !NOT_POLICIES.contains(&name.as_str()))
-        .cloned()
-        .map(Policy)
-        .collect()
+    features.keys().filter(|name| !NOT_POLICIES.contains(&name.as_str())).cloned().map(Policy).collect()
 }
 
 /// The policies that an app's manifest selects: at the dependency, or through the app's default features.
@@ -135,13 +130,8 @@ impl FromStr for Policy {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let all = Project::find()
-            .and_then(|project| Self::all(&project))
-            .map_err(|error| format!("{error:#}"))?;
-        all.iter()
-            .find(|policy| policy.name() == name)
-            .cloned()
-            .ok_or_else(|| format!("known: {}", join(&all)))
+        let all = Project::find().and_then(|project| Self::all(&project)).map_err(|error| format!("{error:#}"))?;
+        all.iter().find(|policy| policy.name() == name).cloned().ok_or_else(|| format!("known: {}", join(&all)))
     }
 }
 
@@ -162,9 +152,7 @@ mod tests {
     }
 
     fn all() -> Vec<Policy> {
-        ["ensure", "reclaim-on-sleep", "static"]
-            .map(|name| Policy(name.to_owned()))
-            .to_vec()
+        ["ensure", "reclaim-on-sleep", "static"].map(|name| Policy(name.to_owned())).to_vec()
     }
 
     fn chosen(lines: &str, asked: Option<&str>) -> Result<String, Code> {
@@ -175,8 +163,7 @@ mod tests {
     }
 
     const PLAIN: &str = "[dependencies]\nebbtide = { version = \"1\" }\n";
-    const STATIC: &str =
-        "[dependencies]\nebbtide = { version = \"1\", features = [\"audit\", \"static\"] }\n";
+    const STATIC: &str = "[dependencies]\nebbtide = { version = \"1\", features = [\"audit\", \"static\"] }\n";
     const BY_DEFAULT: &str = "[dependencies]\nstacks = { version = \"1\", package = \"ebbtide\" }\n\
                               [features]\ndefault = [\"small\"]\nsmall = [\"stacks/ensure\"]\nother = [\"stacks/static\"]\n";
 

@@ -22,8 +22,7 @@ const POLL: Duration = Duration::from_millis(5);
 ///
 /// When the system refuses the handler.
 pub fn catch_interrupts() -> anyhow::Result<()> {
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst))
-        .context("installing the Ctrl-C handler")
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("installing the Ctrl-C handler")
 }
 
 /// Whether the user wants the tool to end.
@@ -56,11 +55,7 @@ pub fn wait_group(child: &mut Child, timeout: Option<Duration>) -> io::Result<Wa
         let late = timeout.is_some_and(|limit| start.elapsed() >= limit);
         if late || interrupted() {
             end_group(child)?;
-            return Ok(if interrupted() {
-                Waited::Interrupted
-            } else {
-                Waited::TimedOut
-            });
+            return Ok(if interrupted() { Waited::Interrupted } else { Waited::TimedOut });
         }
         std::thread::sleep(POLL);
     }
@@ -100,10 +95,9 @@ pub fn succeeds(command: &mut Command) -> anyhow::Result<bool> {
     }
     match status {
         Ok(status) => Ok(status.success()),
-        Err(error) => Err(exit::missing(format!(
-            "cannot start `{}`: {error}",
-            command.get_program().to_string_lossy()
-        ))),
+        Err(error) => {
+            Err(exit::missing(format!("cannot start `{}`: {error}", command.get_program().to_string_lossy())))
+        }
     }
 }
 
@@ -136,10 +130,7 @@ mod tests {
         let mut command = Command::new("qemu");
         command.args(["-device", "a,b=0x1", "-append", "x 'y'"]);
         let shown = shown(&command);
-        assert!(
-            shown.starts_with("qemu -device a,b=0x1 -append "),
-            "{shown}"
-        );
+        assert!(shown.starts_with("qemu -device a,b=0x1 -append "), "{shown}");
         assert_eq!(shlex::split(&shown).unwrap().last().unwrap(), "x 'y'");
     }
 

@@ -22,8 +22,7 @@ impl Progress {
             return Self::Lines;
         }
         let style = ProgressStyle::with_template("{spinner} [{pos}/{len}] {elapsed} {wide_msg}");
-        let bar = ProgressBar::new(steps as u64)
-            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(200));
         Self::Bar(bar)
     }

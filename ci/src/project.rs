@@ -22,21 +22,14 @@ impl Project {
     ///
     /// When neither holds the project, for instance after the checkout was moved.
     pub fn find() -> anyhow::Result<Self> {
-        let noted = [
-            env::var_os("CARGO_MANIFEST_DIR"),
-            Some(env!("CARGO_MANIFEST_DIR").into()),
-        ];
+        let noted = [env::var_os("CARGO_MANIFEST_DIR"), Some(env!("CARGO_MANIFEST_DIR").into())];
         noted
             .into_iter()
             .flatten()
             .filter_map(|ci| PathBuf::from(ci).parent().map(|root| root.to_owned()))
             .map(|root| Self { root })
             .find(|project| project.image_config().is_file())
-            .ok_or_else(|| {
-                exit::usage(
-                    "the repository was not found: start this tool as `cargo xtask`, inside of it",
-                )
-            })
+            .ok_or_else(|| exit::usage("the repository was not found: start this tool as `cargo xtask`, inside of it"))
     }
 
     /// The repository's root, absolute.

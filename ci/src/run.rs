@@ -35,24 +35,13 @@ pub struct Args {
 /// When the image cannot be built, or QEMU is missing.
 pub fn run(project: &Project, args: &Args) -> anyhow::Result<Code> {
     let wanted = &args.image;
-    setup::qemu(
-        project,
-        wanted.arch,
-        wanted.setup.toolchain,
-        wanted.setup.yes,
-    )?;
+    setup::qemu(project, wanted.arch, wanted.setup.toolchain, wanted.setup.yes)?;
     check_names(&Guest::on(wanted.arch, "", &args.machine))?;
     let image = image::build(project, &args.named, wanted)?;
     let guest = guest(project, &image, args)?;
-    let run = Run {
-        project,
-        guest: &guest,
-        label: &label(&image),
-        timeout: args.machine.timeout,
-    };
+    let run = Run { project, guest: &guest, label: &label(&image), timeout: args.machine.timeout };
     eprintln!("{}", run.shown());
-    let symbols =
-        Symbols::load(&image.debug).map(|symbols| Box::new(symbols) as Box<dyn Lookup + Send>);
+    let symbols = Symbols::load(&image.debug).map(|symbols| Box::new(symbols) as Box<dyn Lookup + Send>);
     let report = run.streaming(Box::new(Console::new(io::stdout(), symbols)))?;
     explain(&report, &image);
     Ok(report.ending.exit_code())

@@ -33,20 +33,12 @@ pub fn run(project: &Project, toolchain: Option<Family>, yes: bool) -> anyhow::R
 /// # Errors
 ///
 /// When it is not, and `ci/setup` could not bring it (122).
-pub fn qemu(
-    project: &Project,
-    arch: Arch,
-    toolchain: Option<Family>,
-    yes: bool,
-) -> anyhow::Result<()> {
+pub fn qemu(project: &Project, arch: Arch, toolchain: Option<Family>, yes: bool) -> anyhow::Result<()> {
     if find_program(arch.qemu()).is_some() {
         return Ok(());
     }
     run(project, toolchain, yes)?;
-    find_program(arch.qemu()).map(|_| ()).ok_or_else(|| {
-        exit::missing(format!(
-            "ci/setup ended well, but `{}` is not in the search path",
-            arch.qemu()
-        ))
-    })
+    find_program(arch.qemu())
+        .map(|_| ())
+        .ok_or_else(|| exit::missing(format!("ci/setup ended well, but `{}` is not in the search path", arch.qemu())))
 }

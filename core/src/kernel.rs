@@ -6,8 +6,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::cpu::{MAX_CPUS, PerCpu, from_pointer};
-use crate::memory::{FrameAllocator, FrameCounts};
 use crate::memory::window::Window;
+use crate::memory::{FrameAllocator, FrameCounts};
 use crate::settings::Settings;
 use crate::stack::{Stack, StackRange};
 use crate::sync::SpinLock;

@@ -153,7 +153,13 @@ pub struct Place {
 }
 
 /// Below the guard: the report of invariant 10. Runs on a trap stack.
-pub(crate) fn overflow<S: System>(owner: impl fmt::Display, limit: VirtAddr, top: VirtAddr, populated: usize, at: &Place) -> ! {
+pub(crate) fn overflow<S: System>(
+    owner: impl fmt::Display,
+    limit: VirtAddr,
+    top: VirtAddr,
+    populated: usize,
+    at: &Place,
+) -> ! {
     let mut report = Report::<S>::new();
     let faults = S::Arch::per_cpu().stack_faults.load(Ordering::Relaxed);
     let _ = writeln!(

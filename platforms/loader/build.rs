@@ -7,11 +7,7 @@ fn main() {
     if variable("CARGO_CFG_TARGET_OS") != "none" {
         return;
     }
-    let script = format!(
-        "{}/src/{}/link.ld",
-        variable("CARGO_MANIFEST_DIR"),
-        variable("CARGO_CFG_TARGET_ARCH")
-    );
+    let script = format!("{}/src/{}/link.ld", variable("CARGO_MANIFEST_DIR"), variable("CARGO_CFG_TARGET_ARCH"));
     println!("cargo::rerun-if-changed={script}");
     println!("cargo::rustc-link-arg-bins=-T{script}");
     // Everything else is position-independent; the loader is what is there first, and lies where the script says.

@@ -25,10 +25,8 @@ const HALF: u32 = 11;
 const HALF_MASK: u64 = (1 << HALF) - 1;
 
 /// Accessed and Dirty are set in every leaf, so that no walker writes one.
-const LEAF: PageTableFlags = PageTableFlags::PRESENT
-    .union(PageTableFlags::ACCESSED)
-    .union(PageTableFlags::DIRTY)
-    .union(PageTableFlags::GLOBAL);
+const LEAF: PageTableFlags =
+    PageTableFlags::PRESENT.union(PageTableFlags::ACCESSED).union(PageTableFlags::DIRTY).union(PageTableFlags::GLOBAL);
 
 const STACK: PageTableFlags = LEAF.union(PageTableFlags::WRITABLE).union(PageTableFlags::NO_EXECUTE);
 
@@ -47,9 +45,7 @@ unsafe impl Paging for X86_64 {
                 Access::ReadOnly => PageTableFlags::NO_EXECUTE,
                 Access::ReadWrite => PageTableFlags::NO_EXECUTE | PageTableFlags::WRITABLE,
                 Access::Execute => PageTableFlags::empty(),
-                Access::Device => {
-                    PageTableFlags::NO_EXECUTE | PageTableFlags::WRITABLE | PageTableFlags::NO_CACHE
-                }
+                Access::Device => PageTableFlags::NO_EXECUTE | PageTableFlags::WRITABLE | PageTableFlags::NO_CACHE,
                 Access::Boot => PageTableFlags::WRITABLE,
             };
         flags.set(PageTableFlags::HUGE_PAGE, level > 0);

@@ -63,6 +63,10 @@ impl Provoke for X86_64 {
 }
 
 /// Moves to a stack and calls until it is full.
+///
+/// # Safety
+///
+/// Nothing comes back from it: it ends the run.
 #[unsafe(naked)]
 unsafe extern "C" fn recurse_on(stack_pointer: u64) -> ! {
     naked_asm!("mov rsp, rdi", "2:", "push rbp", "call 2b")

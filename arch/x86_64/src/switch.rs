@@ -65,6 +65,10 @@ unsafe impl Switch for X86_64 {
 }
 
 /// Both halves' border. It ends with a jump to the second half, which returns on next's stack.
+///
+/// # Safety
+///
+/// As [`Switch::switch`].
 #[unsafe(naked)]
 unsafe extern "C" fn switch<S: System>(prev: &Thread, next: &Thread, leaving: Leaving) {
     naked_asm!(
@@ -92,6 +96,10 @@ unsafe extern "C" fn switch<S: System>(prev: &Thread, next: &Thread, leaving: Le
 }
 
 /// The same without a thread to leave.
+///
+/// # Safety
+///
+/// As [`Switch::switch_first`].
 #[unsafe(naked)]
 unsafe extern "C" fn switch_first(next: &Thread) -> ! {
     naked_asm!(
@@ -112,7 +120,7 @@ unsafe extern "C" fn switch_first(next: &Thread) -> ! {
 /// The first instructions of a thread: calls what [`Switch::prepare`] left in the callee-saved registers. The frame
 /// pointer is 0, where a backtrace ends.
 #[unsafe(naked)]
-unsafe extern "C" fn begin() -> ! {
+extern "C" fn begin() -> ! {
     naked_asm!("mov rdi, r12", "call rbx", "ud2")
 }
 

@@ -35,12 +35,7 @@ impl Compile<'_> {
         let mut command = self.cargo(self.request.profile)?;
         let dependency = policy::dependency(app).map_or("ebbtide", policy::local_name);
         let mut features = vec![format!("{dependency}/{policy}")];
-        features.extend(
-            self.request
-                .features
-                .iter()
-                .map(|one| format!("{dependency}/{one}")),
-        );
+        features.extend(self.request.features.iter().map(|one| format!("{dependency}/{one}")));
         command
             .arg("--manifest-path")
             .arg(&app.manifest_path)
@@ -57,17 +52,12 @@ impl Compile<'_> {
     pub fn loader(&self) -> anyhow::Result<PathBuf> {
         let name = "ebbtide-loader";
         let mut command = self.cargo(Profile::Release)?;
-        command
-            .arg("--manifest-path")
-            .arg(self.project.manifest())
-            .args(["--package", name, "--bin", name]);
+        command.arg("--manifest-path").arg(self.project.manifest()).args(["--package", name, "--bin", name]);
         executable(command, name)
     }
 
     fn cargo(&self, profile: Profile) -> anyhow::Result<Command> {
-        let mut command = self
-            .toolchain
-            .bare_cargo(self.project, self.request.arch, "build")?;
+        let mut command = self.toolchain.bare_cargo(self.project, self.request.arch, "build")?;
         command.args(["--profile", profile.name()]);
         if self.request.quiet {
             command.arg("--quiet");
@@ -78,21 +68,11 @@ impl Compile<'_> {
 
 /// Runs a build and returns the executable that cargo reports for `binary`.
 fn executable(mut command: Command, binary: &str) -> anyhow::Result<PathBuf> {
-    command
-        .arg("--message-format=json-render-diagnostics")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+    command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stdout(Stdio::piped());
     let shown = process::shown(&command);
-    let failed = || {
-        exit::build(format!(
-            "building `{binary}` failed; the command was: {shown}"
-        ))
-    };
+    let failed = || exit::build(format!("building `{binary}` failed; the command was: {shown}"));
     let mut child = command.spawn().with_context(failed)?;
-    let output = child
-        .stdout
-        .take()
-        .context("cargo's output was not piped")?;
+    let output = child.stdout.take().context("cargo's output was not piped")?;
     let made = reported(BufReader::new(output), binary)?;
     let status = child.wait().context("waiting for cargo")?;
     if process::interrupted() {
@@ -101,11 +81,7 @@ fn executable(mut command: Command, binary: &str) -> anyhow::Result<PathBuf> {
     if !status.success() {
         return Err(failed());
     }
-    made.ok_or_else(|| {
-        exit::build(format!(
-            "cargo reported no executable for `{binary}`: {shown}"
-        ))
-    })
+    made.ok_or_else(|| exit::build(format!("cargo reported no executable for `{binary}`: {shown}")))
 }
 
 fn reported(output: impl std::io::BufRead, binary: &str) -> anyhow::Result<Option<PathBuf>> {

@@ -19,11 +19,8 @@ pub fn package(manifest: &Path) -> anyhow::Result<Package> {
     if let Some(compiler) = Compiler::active() {
         command.cargo_path(compiler.program("cargo"));
     }
-    let metadata = command
-        .manifest_path(&manifest)
-        .no_deps()
-        .exec()
-        .with_context(|| format!("reading {}", manifest.display()))?;
+    let metadata =
+        command.manifest_path(&manifest).no_deps().exec().with_context(|| format!("reading {}", manifest.display()))?;
     metadata
         .packages
         .into_iter()
@@ -37,11 +34,7 @@ pub fn package(manifest: &Path) -> anyhow::Result<Package> {
 ///
 /// When there is none, or several and no choice among them (121).
 pub fn binary(app: &Package) -> anyhow::Result<&Target> {
-    let binaries: Vec<_> = app
-        .targets
-        .iter()
-        .filter(|target| target.is_bin())
-        .collect();
+    let binaries: Vec<_> = app.targets.iter().filter(|target| target.is_bin()).collect();
     let chosen = app.default_run.as_deref();
     match binaries.as_slice() {
         [] => Err(exit::usage(format!(
@@ -49,16 +42,12 @@ pub fn binary(app: &Package) -> anyhow::Result<&Target> {
             app.name, app.manifest_path
         ))),
         [one] => Ok(one),
-        several => several
-            .iter()
-            .find(|target| Some(target.name.as_str()) == chosen)
-            .copied()
-            .ok_or_else(|| {
-                exit::usage(format!(
-                    "`{}` has several binaries; name one as `default-run` in {}",
-                    app.name, app.manifest_path
-                ))
-            }),
+        several => several.iter().find(|target| Some(target.name.as_str()) == chosen).copied().ok_or_else(|| {
+            exit::usage(format!(
+                "`{}` has several binaries; name one as `default-run` in {}",
+                app.name, app.manifest_path
+            ))
+        }),
     }
 }
 

@@ -49,13 +49,7 @@ pub struct Request {
 
 impl From<&ImageArgs> for Request {
     fn from(args: &ImageArgs) -> Self {
-        Self {
-            arch: args.arch,
-            policy: args.policy.clone(),
-            profile: args.profile,
-            features: Vec::new(),
-            quiet: false,
-        }
+        Self { arch: args.arch, policy: args.policy.clone(), profile: args.profile, features: Vec::new(), quiet: false }
     }
 }
 
@@ -95,21 +89,12 @@ impl Image {
 ///
 /// When nothing of that name is there or the flags do not fit it (121), when a build fails (123), or when the kernel
 /// is refused (106).
-pub fn image(
-    project: &Project,
-    toolchain: &Toolchain,
-    named: &str,
-    request: &Request,
-) -> anyhow::Result<Image> {
+pub fn image(project: &Project, toolchain: &Toolchain, named: &str, request: &Request) -> anyhow::Result<Image> {
     let source = Source::find(project, named)?;
     // The files have the same names under each policy in cargo's folder: no other run may build between ours and the
     // moment its result is copied away.
     let _lock = files::lock(&project.output().join("build.lock"))?;
-    let compile = Compile {
-        project,
-        toolchain,
-        request,
-    };
+    let compile = Compile { project, toolchain, request };
     match source {
         Source::App(app) => {
             let all = Policy::all(project)?;
@@ -132,12 +117,7 @@ pub fn image(
 }
 
 /// Packs a kernel and lays its symbols beside it.
-fn finish(
-    compile: &Compile<'_>,
-    kernel: &Path,
-    debug: &Path,
-    image: Image,
-) -> anyhow::Result<Image> {
+fn finish(compile: &Compile<'_>, kernel: &Path, debug: &Path, image: Image) -> anyhow::Result<Image> {
     let loader = compile.loader()?;
     if let Some(folder) = image.bootable.parent() {
         std::fs::create_dir_all(folder)?;
@@ -148,10 +128,8 @@ fn finish(
 }
 
 fn folder(project: &Project, request: &Request, policy: &Policy) -> PathBuf {
-    let kind = std::iter::once(policy.name())
-        .chain(request.features.iter().map(String::as_str))
-        .collect::<Vec<_>>()
-        .join("+");
+    let kind =
+        std::iter::once(policy.name()).chain(request.features.iter().map(String::as_str)).collect::<Vec<_>>().join("+");
     project.images(request.arch, &kind, request.profile.name())
 }
 

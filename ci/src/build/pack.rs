@@ -17,13 +17,7 @@ use crate::toolchain;
 /// # Errors
 ///
 /// When the kernel is refused (106: the packer has said why), or the packer cannot be built (123).
-pub fn pack(
-    project: &Project,
-    arch: Arch,
-    loader: &Path,
-    kernel: &Path,
-    image: &Image,
-) -> anyhow::Result<()> {
+pub fn pack(project: &Project, arch: Arch, loader: &Path, kernel: &Path, image: &Image) -> anyhow::Result<()> {
     let mut command = toolchain::host_cargo("run")?;
     command
         .args(["--quiet", "--manifest-path"])
@@ -45,9 +39,6 @@ pub fn pack(
     match status.code() {
         Some(0) => Ok(()),
         Some(code) if code == i32::from(Code::REFUSED.0) => Err(exit::failure(Code::REFUSED, "")),
-        _ => Err(exit::build(format!(
-            "packing failed ({status}); the command was: {}",
-            process::shown(&command)
-        ))),
+        _ => Err(exit::build(format!("packing failed ({status}); the command was: {}", process::shown(&command)))),
     }
 }

@@ -46,10 +46,7 @@ impl Source {
 fn app(folder: &Path) -> anyhow::Result<Source> {
     let manifest = folder.join("Cargo.toml");
     if !manifest.is_file() {
-        return Err(exit::usage(format!(
-            "{} is no app: it has no Cargo.toml",
-            folder.display()
-        )));
+        return Err(exit::usage(format!("{} is no app: it has no Cargo.toml", folder.display())));
     }
     let package = metadata::package(&manifest)?;
     if policy::dependency(&package).is_none() {
@@ -68,27 +65,16 @@ fn kernel(path: &Path) -> anyhow::Result<Source> {
     let mut magic = Vec::new();
     let opened = File::open(path).and_then(|file| file.take(4).read_to_end(&mut magic));
     if let Err(error) = opened {
-        return Err(exit::usage(format!(
-            "cannot read {}: {error}",
-            path.display()
-        )));
+        return Err(exit::usage(format!("cannot read {}: {error}", path.display())));
     }
     let text = ["toml", "rs", "md"];
-    let is_text = path
-        .extension()
-        .is_some_and(|end| text.iter().any(|one| end == *one));
+    let is_text = path.extension().is_some_and(|end| text.iter().any(|one| end == *one));
     if is_text && magic != *b"\x7fELF" {
-        return Err(exit::usage(format!(
-            "{} is no kernel ELF file; name the app's folder instead",
-            path.display()
-        )));
+        return Err(exit::usage(format!("{} is no kernel ELF file; name the app's folder instead", path.display())));
     }
     Ok(Source::Kernel(std::path::absolute(path)?))
 }
 
 fn unknown(project: &Project, named: &str) -> anyhow::Error {
-    exit::usage(format!(
-        "`{named}` is no example and no path; examples: {}",
-        project.example_names().join(", ")
-    ))
+    exit::usage(format!("`{named}` is no example and no path; examples: {}", project.example_names().join(", ")))
 }

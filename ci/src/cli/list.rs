@@ -34,9 +34,7 @@ where
         }
         let mut named = Vec::new();
         for word in text.split(',') {
-            let value = word
-                .parse()
-                .map_err(|refusal| format!("`{word}`: {refusal}; or `all`"))?;
+            let value = word.parse().map_err(|refusal| format!("`{word}`: {refusal}; or `all`"))?;
             if !named.contains(&value) {
                 named.push(value);
             }
@@ -70,9 +68,6 @@ mod tests {
     #[test]
     fn unknown_words_are_named() {
         let refusal = "x86_64,sparc".parse::<List<Arch>>().unwrap_err();
-        assert!(
-            refusal.contains("sparc") && refusal.contains("known"),
-            "{refusal}"
-        );
+        assert!(refusal.contains("sparc") && refusal.contains("known"), "{refusal}");
     }
 }

@@ -37,9 +37,7 @@ impl FromStr for Selected {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let fine = |part: &str| {
-            !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == ',')
-        };
+        let fine = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == ',');
         if text.split(':').all(fine) {
             Ok(Self(text.to_owned()))
         } else {

@@ -52,9 +52,7 @@ impl std::str::FromStr for Profile {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|profile| profile.name() == name);
-        found
-            .copied()
-            .ok_or_else(|| "known: release, dev".to_owned())
+        found.copied().ok_or_else(|| "known: release, dev".to_owned())
     }
 }
 
@@ -136,12 +134,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "TYPE", value_delimiter = ',')]
     pub machine: Vec<Selected>,
     /// QEMU's CPU models, options after `:`
-    #[arg(
-        long,
-        value_name = "MODEL",
-        value_delimiter = ',',
-        default_value = "max"
-    )]
+    #[arg(long, value_name = "MODEL", value_delimiter = ',', default_value = "max")]
     pub cpu: Vec<Selected>,
     /// Numbers of CPUs, 1 to 16
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=16))]
@@ -169,10 +162,7 @@ pub struct RecordArgs {
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = || "expected a number of seconds above 0, as 30 or 2.5".to_owned();
     let number: f64 = text.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(number)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(wrong)
+    Duration::try_from_secs_f64(number).ok().filter(|duration| !duration.is_zero()).ok_or_else(wrong)
 }
 
 #[cfg(test)]

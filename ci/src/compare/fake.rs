@@ -41,9 +41,7 @@ pub struct Fake {
 impl Runner for Fake {
     fn image(&self, arch: Arch, policy: &str, package: &str) -> Result<Image> {
         match self.acts.get(policy) {
-            None | Some(Act::BuildFails) => Err(exit::build(format!(
-                "building {package} failed\nsecond line"
-            ))),
+            None | Some(Act::BuildFails) => Err(exit::build(format!("building {package} failed\nsecond line"))),
             Some(Act::NoCompiler) => Err(exit::missing("no compiler")),
             Some(_) => Ok(Image {
                 name: package.into(),
@@ -81,10 +79,7 @@ impl Runner for Fake {
 }
 
 fn play(act: Act, guest: &Guest, booted: u64) -> (Ending, String) {
-    let code = |code, reason: &str| Ending::Guest {
-        code,
-        reason: reason.into(),
-    };
+    let code = |code, reason: &str| Ending::Guest { code, reason: reason.into() };
     match act {
         Act::Works(kib) => (code(0, "main"), print(guest, kib, 0, 800_000)),
         Act::RunsFewer => (code(0, "main"), print(guest, 4, 1, 800_000)),
@@ -92,10 +87,7 @@ fn play(act: Act, guest: &Guest, booted: u64) -> (Ending, String) {
         Act::Panics => (code(101, "panic"), print(guest, 4, 0, 800_000)),
         Act::PrintsNothing => (code(0, "main"), "hello\n".into()),
         Act::Hangs => (Ending::TimedOut, print(guest, 4, 0, 800_000)),
-        Act::TripleFaults => (
-            Ending::Crashed("QEMU ended with 0".into()),
-            print(guest, 4, 0, 800_000),
-        ),
+        Act::TripleFaults => (Ending::Crashed("QEMU ended with 0".into()), print(guest, 4, 0, 800_000)),
         Act::Interrupted => (Ending::Interrupted, String::new()),
         Act::BuildFails | Act::NoCompiler => unreachable!("nothing to boot"),
     }

@@ -7,11 +7,7 @@ use super::record::{Provenance, Record, Setting, Status};
 use super::run::Outcome;
 
 /// Derives what needs the reference, and makes records of what was asked for.
-pub fn into_records(
-    provenance: &Provenance,
-    jobs: &[Job<'_>],
-    outcomes: &[Outcome],
-) -> Vec<Record> {
+pub fn into_records(provenance: &Provenance, jobs: &[Job<'_>], outcomes: &[Outcome]) -> Vec<Record> {
     let mut records = Vec::new();
     for (job, outcome) in jobs.iter().zip(outcomes) {
         if job.reference_only {
@@ -38,17 +34,12 @@ pub fn into_records(
 }
 
 /// The figures of the reference policy in the same setting, if it ran.
-fn reference<'a>(
-    jobs: &[Job<'_>],
-    outcomes: &'a [Outcome],
-    setting: &Setting,
-) -> Option<&'a Figures> {
+fn reference<'a>(jobs: &[Job<'_>], outcomes: &'a [Outcome], setting: &Setting) -> Option<&'a Figures> {
     let same = |job: &Job<'_>| {
         let other = &job.setting;
         other.policy == REFERENCE
             && (other.smp, &other.machine) == (setting.smp, &setting.machine)
-            && (&other.qemu_machine, &other.cpu_model)
-                == (&setting.qemu_machine, &setting.cpu_model)
+            && (&other.qemu_machine, &other.cpu_model) == (&setting.qemu_machine, &setting.cpu_model)
     };
     let (_, outcome) = jobs.iter().zip(outcomes).find(|(job, _)| same(job))?;
     (outcome.status == Status::Ok).then_some(&outcome.figures)

@@ -38,22 +38,12 @@ pub const LIMITS: &[Limit] = &[
 
 /// A promise of `reclaim-on-sleep` on each published machine.
 const fn reclaim(key: &'static str, bound: Bound) -> Limit {
-    Limit {
-        key,
-        policy: Some("reclaim-on-sleep"),
-        workload: "idle-machines",
-        bound,
-    }
+    Limit { key, policy: Some("reclaim-on-sleep"), workload: "idle-machines", bound }
 }
 
 /// A promise of `hello` under every policy.
 const fn boot(key: &'static str, most: f64) -> Limit {
-    Limit {
-        key,
-        policy: None,
-        workload: "boot",
-        bound: Bound::AtMost(most),
-    }
+    Limit { key, policy: None, workload: "boot", bound: Bound::AtMost(most) }
 }
 
 /// What one promise or one record came to.
@@ -73,29 +63,14 @@ pub fn judge(records: &[Record]) -> Vec<Verdict> {
 /// Judges one record: that it is ok, then each promise about it.
 fn judge_record(record: &Record) -> Vec<Verdict> {
     let setting = &record.setting;
-    let machine = setting
-        .machine
-        .as_ref()
-        .map(|name| format!("{name}::"))
-        .unwrap_or_default();
-    let name = format!(
-        "{}::{machine}{}::{}",
-        setting.workload, setting.policy, setting.arch
-    );
-    let unwell = (record.status != Status::Ok)
-        .then(|| record.error.clone().unwrap_or_else(|| "not ok".into()));
-    let mut verdicts = vec![Verdict {
-        name: format!("{name}::ok"),
-        error: unwell,
-    }];
+    let machine = setting.machine.as_ref().map(|name| format!("{name}::")).unwrap_or_default();
+    let name = format!("{}::{machine}{}::{}", setting.workload, setting.policy, setting.arch);
+    let unwell = (record.status != Status::Ok).then(|| record.error.clone().unwrap_or_else(|| "not ok".into()));
+    let mut verdicts = vec![Verdict { name: format!("{name}::ok"), error: unwell }];
     for limit in LIMITS {
-        let meant = limit.workload == setting.workload
-            && limit.policy.is_none_or(|policy| policy == setting.policy);
+        let meant = limit.workload == setting.workload && limit.policy.is_none_or(|policy| policy == setting.policy);
         if meant {
-            verdicts.push(Verdict {
-                name: format!("{name}::{}", limit.key),
-                error: check(limit, record).err(),
-            });
+            verdicts.push(Verdict { name: format!("{name}::{}", limit.key), error: check(limit, record).err() });
         }
     }
     verdicts
@@ -104,25 +79,16 @@ fn judge_record(record: &Record) -> Vec<Verdict> {
 /// Holds one record against one promise.
 fn check(limit: &Limit, record: &Record) -> Result<(), String> {
     let key = limit.key;
-    let value = record
-        .figure(key)
-        .ok_or_else(|| format!("{key} was not measured"))?;
+    let value = record.figure(key).ok_or_else(|| format!("{key} was not measured"))?;
     let (fine, bound) = match limit.bound {
         Bound::AtLeast(least) => (value >= least, format!("at least {least}")),
         Bound::AtMost(most) => (value <= most, format!("at most {most}")),
         Bound::PerThread(least) => {
             let threads = record.figure("threads").ok_or("threads was not measured")?;
-            (
-                value >= least * threads,
-                format!("at least {}", least * threads),
-            )
+            (value >= least * threads, format!("at least {}", least * threads))
         }
     };
-    if fine {
-        Ok(())
-    } else {
-        Err(format!("{key} is {value}, but must be {bound}"))
-    }
+    if fine { Ok(()) } else { Err(format!("{key} is {value}, but must be {bound}")) }
 }
 
 #[cfg(test)]
@@ -141,50 +107,26 @@ mod tests {
 
     fn wrong(policy: &str, figures: &[(&str, f64)]) -> Vec<String> {
         let verdicts = judge(&[record(policy, Some("A 1"), figures)]);
-        verdicts
-            .into_iter()
-            .filter_map(|verdict| verdict.error)
-            .collect()
+        verdicts.into_iter().filter_map(|verdict| verdict.error).collect()
     }
 
     #[test]
     fn the_bounds_are_inclusive() {
         assert_eq!(wrong("reclaim-on-sleep", GOOD), [""; 0]);
-        assert_eq!(
-            judge(&[record("reclaim-on-sleep", Some("A 1"), GOOD)]).len(),
-            5
-        );
+        assert_eq!(judge(&[record("reclaim-on-sleep", Some("A 1"), GOOD)]).len(), 5);
     }
 
     #[test]
     fn each_promise_can_break() {
-        for (key, value) in [
-            ("saving_percent", 74.9999),
-            ("stack_faults", 1.0),
-            ("pages_reclaimed", 29.0),
-            ("oracle_ratio", 1.0201),
-        ] {
-            let figures: Vec<_> = GOOD
-                .iter()
-                .map(|(k, v)| (*k, if *k == key { value } else { *v }))
-                .collect();
+        for (key, value) in
+            [("saving_percent", 74.9999), ("stack_faults", 1.0), ("pages_reclaimed", 29.0), ("oracle_ratio", 1.0201)]
+        {
+            let figures: Vec<_> = GOOD.iter().map(|(k, v)| (*k, if *k == key { value } else { *v })).collect();
             let errors = wrong("reclaim-on-sleep", &figures);
-            assert!(
-                errors.len() == 1 && errors[0].contains(key),
-                "{key}: {errors:?}"
-            );
+            assert!(errors.len() == 1 && errors[0].contains(key), "{key}: {errors:?}");
         }
-        let boot = judge(&[record(
-            "static",
-            None,
-            &[("image_bytes", 163_841.0), ("boot_insns", 1_000_001.0)],
-        )]);
-        assert_eq!(
-            boot.iter()
-                .filter(|verdict| verdict.error.is_some())
-                .count(),
-            2
-        );
+        let boot = judge(&[record("static", None, &[("image_bytes", 163_841.0), ("boot_insns", 1_000_001.0)])]);
+        assert_eq!(boot.iter().filter(|verdict| verdict.error.is_some()).count(), 2);
     }
 
     #[test]

@@ -41,9 +41,7 @@ impl Kind {
 ///
 /// One line that says what is wrong: no record, two records, another workload's, or wrong keys or values.
 pub fn read(output: &str, workload: &str, kind: Kind) -> Result<Figures, String> {
-    let mut records = output
-        .lines()
-        .filter_map(|line| line.trim_end().strip_prefix(HEAD));
+    let mut records = output.lines().filter_map(|line| line.trim_end().strip_prefix(HEAD));
     let Some(record) = records.next() else {
         return Err("the guest printed no record line".into());
     };
@@ -55,29 +53,22 @@ pub fn read(output: &str, workload: &str, kind: Kind) -> Result<Figures, String>
 
 /// Reads what follows the head of a record line.
 fn parse(record: &str, workload: &str, kind: Kind) -> Result<Figures, String> {
-    let mut pairs = record.split(' ').map(|word| {
-        word.split_once('=')
-            .ok_or_else(|| format!("record line: `{word}` is no key=value"))
-    });
+    let mut pairs = record
+        .split(' ')
+        .map(|word| word.split_once('=').ok_or_else(|| format!("record line: `{word}` is no key=value")));
     match pairs.next() {
         Some(Ok(("workload", name))) if name == workload => {}
         _ => {
-            return Err(format!(
-                "record line: it must begin with workload={workload}, but is `{record}`"
-            ));
+            return Err(format!("record line: it must begin with workload={workload}, but is `{record}`"));
         }
     }
     let mut figures = Figures::new();
     for pair in pairs {
         let (key, value) = pair?;
         if !kind.keys().contains(&key) {
-            return Err(format!(
-                "record line: unknown key `{key}`; known: {}",
-                kind.keys().join(", ")
-            ));
+            return Err(format!("record line: unknown key `{key}`; known: {}", kind.keys().join(", ")));
         }
-        let number =
-            number(key, value).ok_or_else(|| format!("record line: {key}={value} is no number"))?;
+        let number = number(key, value).ok_or_else(|| format!("record line: {key}={value} is no number"))?;
         if figures.insert(key.to_owned(), number).is_some() {
             return Err(format!("record line: `{key}` stands there twice"));
         }
@@ -93,8 +84,7 @@ fn number(key: &str, value: &str) -> Option<f64> {
     let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let mean = key.ends_with("_insns") && decimals.len() <= 2;
-    let fine =
-        digits(whole) && whole.len() <= 15 && digits(decimals) && (mean || !value.contains('.'));
+    let fine = digits(whole) && whole.len() <= 15 && digits(decimals) && (mean || !value.contains('.'));
     if fine { value.parse().ok() } else { None }
 }
 
@@ -107,30 +97,16 @@ mod tests {
                         system_kib=64 oracle_kib=40 stack_faults=0 pages_reclaimed=30";
 
     fn refusal(line: &str) -> String {
-        read(
-            &format!("banner\n{line}\r\nebbtide: end code=0 reason=main\n"),
-            "idle-machines",
-            Kind::IdleMachines,
-        )
-        .expect_err("the line is wrong")
+        read(&format!("banner\n{line}\r\nebbtide: end code=0 reason=main\n"), "idle-machines", Kind::IdleMachines)
+            .expect_err("the line is wrong")
     }
 
     #[test]
     fn a_whole_line_is_read() {
-        let figures = read(
-            &format!("banner\n{GOOD}\r\n"),
-            "idle-machines",
-            Kind::IdleMachines,
-        )
-        .expect("a record");
+        let figures = read(&format!("banner\n{GOOD}\r\n"), "idle-machines", Kind::IdleMachines).expect("a record");
         assert_eq!(figures["threads"], 10.0);
         assert_eq!(figures.len(), 8);
-        let boot = read(
-            "ebbtide: record workload=boot boot_insns=812345.25\n",
-            "boot",
-            Kind::Boot,
-        )
-        .expect("a record");
+        let boot = read("ebbtide: record workload=boot boot_insns=812345.25\n", "boot", Kind::Boot).expect("a record");
         assert_eq!(boot["boot_insns"], 812_345.25);
     }
 
@@ -150,10 +126,7 @@ mod tests {
             (GOOD.replace("cache_kib=4", "cache_kib=inf"), "no number"),
             (format!("{GOOD} more=1"), "unknown key"),
             (format!("{GOOD} more"), "no key=value"),
-            (
-                GOOD.replace("ebbtide: record", "x ebbtide: record"),
-                "no record line",
-            ),
+            (GOOD.replace("ebbtide: record", "x ebbtide: record"), "no record line"),
         ] {
             assert!(refusal(&line).contains(part), "{line}: {}", refusal(&line));
         }

@@ -8,37 +8,20 @@ use super::workload::Machine;
 /// # Errors
 ///
 /// One line: figures that cannot be, or no reference.
-pub fn derive(
-    figures: &mut Figures,
-    machine: &Machine,
-    reference: Option<&Figures>,
-) -> Result<(), String> {
+pub fn derive(figures: &mut Figures, machine: &Machine, reference: Option<&Figures>) -> Result<(), String> {
     figures.insert("published_saving_percent".into(), machine.saving_percent);
     if figures["threads"] != machine.stacks as f64 {
-        return Err(format!(
-            "the guest ran {} threads, {} were asked for",
-            figures["threads"], machine.stacks
-        ));
+        return Err(format!("the guest ran {} threads, {} were asked for", figures["threads"], machine.stacks));
     }
     let (stack, cache) = (figures["stack_kib"], figures["cache_kib"]);
     if figures["oracle_kib"] <= 0.0 {
         return Err("oracle_kib is 0: a sleeping thread has at least one live page".into());
     }
-    figures.insert(
-        "oracle_ratio".into(),
-        rounded((stack + cache) / figures["oracle_kib"]),
-    );
+    figures.insert("oracle_ratio".into(), rounded((stack + cache) / figures["oracle_kib"]));
     let reference = reference.ok_or("no saving: the reference run under `static` failed")?;
-    let total =
-        |figures: &Figures| figures["stack_kib"] + figures["cache_kib"] + figures["table_kib"];
-    figures.insert(
-        "saving_percent".into(),
-        saving(stack, reference["stack_kib"])?,
-    );
-    figures.insert(
-        "saving_total_percent".into(),
-        saving(total(figures), total(reference))?,
-    );
+    let total = |figures: &Figures| figures["stack_kib"] + figures["cache_kib"] + figures["table_kib"];
+    figures.insert("saving_percent".into(), saving(stack, reference["stack_kib"])?);
+    figures.insert("saving_total_percent".into(), saving(total(figures), total(reference))?);
     Ok(())
 }
 
@@ -74,15 +57,9 @@ mod tests {
     }
 
     fn figures(stack: f64, cache: f64, table: f64) -> Figures {
-        [
-            ("threads", 100.0),
-            ("stack_kib", stack),
-            ("cache_kib", cache),
-            ("table_kib", table),
-            ("oracle_kib", 400.0),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into()
+        [("threads", 100.0), ("stack_kib", stack), ("cache_kib", cache), ("table_kib", table), ("oracle_kib", 400.0)]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into()
     }
 
     #[test]
@@ -107,18 +84,10 @@ mod tests {
     fn figures_that_cannot_be_are_refused() {
         let mut run = figures(400.0, 8.0, 40.0);
         run.insert("threads".into(), 99.0);
-        assert!(
-            derive(&mut run, &machine(), None)
-                .expect_err("too few")
-                .contains("99")
-        );
+        assert!(derive(&mut run, &machine(), None).expect_err("too few").contains("99"));
         let mut run = figures(400.0, 8.0, 40.0);
         run.insert("oracle_kib".into(), 0.0);
-        assert!(
-            derive(&mut run, &machine(), None)
-                .expect_err("no oracle")
-                .contains("oracle_kib")
-        );
+        assert!(derive(&mut run, &machine(), None).expect_err("no oracle").contains("oracle_kib"));
         let empty = figures(0.0, 0.0, 0.0);
         assert!(derive(&mut figures(400.0, 8.0, 40.0), &machine(), Some(&empty)).is_err());
     }

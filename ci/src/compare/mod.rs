@@ -51,12 +51,7 @@ pub struct Args {
     #[command(flatten)]
     lists: ListArgs,
     /// Workloads: names of shipped ones, files, or `all`
-    #[arg(
-        long,
-        value_name = "NAME|FILE",
-        value_delimiter = ',',
-        default_value = "all"
-    )]
+    #[arg(long, value_name = "NAME|FILE", value_delimiter = ',', default_value = "all")]
     workload: Vec<String>,
     /// Memory in QEMU's form [default: what the workload names]
     #[arg(long, value_name = "SIZE", value_parser = cli::memory)]
@@ -124,9 +119,7 @@ pub fn quick(
 fn profile(args: &Args) -> Result<Profile> {
     match args.lists.profile.of(Profile::ALL)[..] {
         [one] => Ok(one),
-        _ => Err(exit::usage(
-            "--profile: a comparison has one profile for all of it; name one (as a rule release)",
-        )),
+        _ => Err(exit::usage("--profile: a comparison has one profile for all of it; name one (as a rule release)")),
     }
 }
 
@@ -138,16 +131,8 @@ fn asked(project: &Project, args: &Args) -> Result<Asked> {
     Ok(Asked {
         archs: lists.arch.of(Arch::EXISTING),
         policies: policies.iter().map(ToString::to_string).collect(),
-        smp: if lists.smp.is_empty() {
-            vec![1]
-        } else {
-            lists.smp.clone()
-        },
-        machines: if machines.is_empty() {
-            vec![None]
-        } else {
-            machines
-        },
+        smp: if lists.smp.is_empty() { vec![1] } else { lists.smp.clone() },
+        machines: if machines.is_empty() { vec![None] } else { machines },
         cpus: lists.cpu.clone(),
         memory: args.memory.clone(),
         timeout: args.timeout,
@@ -157,32 +142,18 @@ fn asked(project: &Project, args: &Args) -> Result<Asked> {
 }
 
 /// Cargo and QEMU, after making sure that both are there.
-fn real<'a>(
-    project: &'a Project,
-    archs: &[Arch],
-    asked: &SetupArgs,
-    profile: Profile,
-) -> Result<Qemu<'a>> {
+fn real<'a>(project: &'a Project, archs: &[Arch], asked: &SetupArgs, profile: Profile) -> Result<Qemu<'a>> {
     let mut toolchains = Vec::new();
     for arch in archs {
         setup::qemu(project, *arch, asked.toolchain, asked.yes)?;
         let found = toolchain::find_or_set_up(project, *arch, asked.toolchain, asked.yes)?;
         toolchains.push((*arch, found));
     }
-    Ok(Qemu {
-        project,
-        toolchains,
-        profile,
-    })
+    Ok(Qemu { project, toolchains, profile })
 }
 
 /// Writes report and records, each whole or not at all; returns where the report lies.
-fn write(
-    project: &Project,
-    args: &Args,
-    records: &[Record],
-    workloads: &[Workload],
-) -> Result<PathBuf> {
+fn write(project: &Project, args: &Args, records: &[Record], workloads: &[Workload]) -> Result<PathBuf> {
     if process::interrupted() {
         return Err(exit::interrupted());
     }
@@ -193,9 +164,7 @@ fn write(
         invocation: format!("cargo xtask {}", words.join(" ")),
         quick: args.records.quick,
         profile: profile(args)?.to_string(),
-        made: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |elapsed| elapsed.as_secs()),
+        made: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
     };
     let report = folder.join("report.md");
     files::write(&report, report::markdown(records, workloads, &origin))?;

@@ -65,19 +65,12 @@ pub struct Job<'a> {
 ///
 /// Only what ends the whole comparison: an interruption, a missing program, wrong arguments. A policy whose build or
 /// run fails has a record that says so.
-pub fn measure(
-    runner: &dyn Runner,
-    asked: &Asked,
-    workloads: &[Workload],
-    progress: &Progress,
-) -> Result<Vec<Record>> {
+pub fn measure(runner: &dyn Runner, asked: &Asked, workloads: &[Workload], progress: &Progress) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for arch in &asked.archs {
         for workload in workloads {
             let jobs = prepare(runner, asked, *arch, workload, progress)?;
-            let outcomes = parallel::map(asked.jobs, &jobs, |job| {
-                carry_out(runner, asked, job, progress)
-            });
+            let outcomes = parallel::map(asked.jobs, &jobs, |job| carry_out(runner, asked, job, progress));
             let outcomes = outcomes.into_iter().collect::<Result<Vec<_>>>()?;
             records.extend(into_records(&runner.provenance(*arch), &jobs, &outcomes));
         }
@@ -96,11 +89,7 @@ pub fn steps(asked: &Asked, workloads: &[Workload]) -> usize {
 
 /// The policies to run, the reference first and marked when nobody asked for it.
 fn policies(asked: &Asked, workload: &Workload) -> Vec<(String, bool)> {
-    let mut policies: Vec<_> = asked
-        .policies
-        .iter()
-        .map(|name| (name.clone(), false))
-        .collect();
+    let mut policies: Vec<_> = asked.policies.iter().map(|name| (name.clone(), false)).collect();
     if workload.kind == Kind::IdleMachines && !asked.policies.iter().any(|name| name == REFERENCE) {
         policies.insert(0, (REFERENCE.into(), true));
     }
@@ -117,24 +106,14 @@ fn prepare<'a>(
 ) -> Result<Vec<Job<'a>>> {
     let mut jobs = Vec::new();
     for (policy, reference_only) in policies(asked, workload) {
-        progress.doing(&format!(
-            "building {} under {policy} for {arch}",
-            workload.package
-        ));
+        progress.doing(&format!("building {} under {policy} for {arch}", workload.package));
         let image = match runner.image(arch, &policy, &workload.package) {
             Ok(image) => Ok(image),
             Err(error) if ends_all(&error) => return Err(error),
             Err(error) => Err(format!("no image: {error:#}")),
         };
-        let word = if image.is_ok() {
-            "built"
-        } else {
-            "build failed:"
-        };
-        progress.done(&format!(
-            "{word} {} under {policy} for {arch}",
-            workload.package
-        ));
+        let word = if image.is_ok() { "built" } else { "build failed:" };
+        progress.done(&format!("{word} {} under {policy} for {arch}", workload.package));
         let bytes = image.as_ref().ok().filter(|_| workload.kind == Kind::Boot);
         let image_bytes = bytes.map(|image| runner.image_bytes(image)).transpose()?;
         for (smp, qemu, cpu) in settings(asked) {
@@ -149,18 +128,8 @@ fn prepare<'a>(
                     qemu_machine: guest.machine().to_string(),
                     cpu_model: cpu.to_string(),
                 };
-                let guest = image.clone().map(|image: Image| Guest {
-                    image: image.bootable,
-                    ..guest
-                });
-                jobs.push(Job {
-                    workload,
-                    machine,
-                    setting,
-                    guest,
-                    image_bytes,
-                    reference_only,
-                });
+                let guest = image.clone().map(|image: Image| Guest { image: image.bootable, ..guest });
+                jobs.push(Job { workload, machine, setting, guest, image_bytes, reference_only });
             }
         }
     }
@@ -172,12 +141,7 @@ fn settings(asked: &Asked) -> Vec<(u8, Option<Selected>, Selected)> {
     let mut settings = Vec::new();
     for smp in &asked.smp {
         for machine in &asked.machines {
-            settings.extend(
-                asked
-                    .cpus
-                    .iter()
-                    .map(|cpu| (*smp, machine.clone(), cpu.clone())),
-            );
+            settings.extend(asked.cpus.iter().map(|cpu| (*smp, machine.clone(), cpu.clone())));
         }
     }
     settings
@@ -195,10 +159,7 @@ fn guest(
         words: workload.words(machine),
         machine: qemu.clone(),
         cpu: cpu.clone(),
-        memory: asked
-            .memory
-            .clone()
-            .unwrap_or_else(|| workload.memory.clone()),
+        memory: asked.memory.clone().unwrap_or_else(|| workload.memory.clone()),
         smp,
         counted: true,
         ..Guest::new(arch, "")

@@ -1,7 +1,7 @@
 //! Records: one for each thing that was asked for, also when it failed.
 
 use serde::Serialize;
-use serde_json::{Number, Value, json};
+use serde_json::Number;
 
 use super::line::Figures;
 
@@ -92,8 +92,10 @@ fn number(value: f64) -> Option<Number> {
 }
 
 /// The whole file.
-pub fn document(records: &[Record]) -> Value {
-    json!({ "schema": 1, "records": records })
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    records: &'a [Record],
 }
 
 /// The text of the whole file.
@@ -102,12 +104,18 @@ pub fn document(records: &[Record]) -> Value {
 ///
 /// Never in practice: a figure is always a number.
 pub fn text(records: &[Record]) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(&document(records))? + "\n")
+    let document = Document { schema: 1, records };
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use serde_json::Value;
+
+    fn parsed(records: &[Record]) -> Value {
+        serde_json::from_str(&text(records).expect("text")).expect("JSON")
+    }
 
     /// A record to make tests from.
     pub fn record(policy: &str, machine: Option<&str>, figures: &[(&str, f64)]) -> Record {
@@ -116,12 +124,7 @@ pub(super) mod tests {
                 arch: "x86_64".into(),
                 policy: policy.into(),
                 smp: 1,
-                workload: if machine.is_some() {
-                    "idle-machines"
-                } else {
-                    "boot"
-                }
-                .into(),
+                workload: if machine.is_some() { "idle-machines" } else { "boot" }.into(),
                 machine: machine.map(str::to_owned),
                 qemu_machine: "q35".into(),
                 cpu_model: "max".into(),
@@ -130,45 +133,30 @@ pub(super) mod tests {
             error: None,
             provenance: Provenance::default(),
             command: "qemu".into(),
-            figures: figures
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), *value))
-                .collect(),
+            figures: figures.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect(),
         }
     }
 
     #[test]
     fn records_are_flat_and_hold_numbers() {
-        let value = document(&[record(
-            "static",
-            Some("AMD Rome 256"),
-            &[("threads", 4908.0), ("saving_percent", 73.42)],
-        )]);
+        let value =
+            parsed(&[record("static", Some("AMD Rome 256"), &[("threads", 4908.0), ("saving_percent", 73.42)])]);
         let first = &value["records"][0];
         assert_eq!(value["schema"], 1);
         assert_eq!(first["threads"].to_string(), "4908");
         assert_eq!(first["saving_percent"], 73.42);
         assert_eq!(first["machine"], "AMD Rome 256");
         assert_eq!(first["status"], "ok");
-        for key in [
-            "arch",
-            "policy",
-            "smp",
-            "workload",
-            "qemu_machine",
-            "cpu_model",
-            "commit",
-            "rustc",
-            "qemu",
-            "command",
-        ] {
+        for key in
+            ["arch", "policy", "smp", "workload", "qemu_machine", "cpu_model", "commit", "rustc", "qemu", "command"]
+        {
             assert!(!first[key].is_null(), "{key}");
         }
     }
 
     #[test]
     fn what_was_not_measured_is_left_out() {
-        let value = document(&[record("static", None, &[])]);
+        let value = parsed(&[record("static", None, &[])]);
         let keys = value["records"][0].as_object().expect("an object");
         for key in ["machine", "error", "threads", "boot_insns"] {
             assert!(!keys.contains_key(key), "{key}");

@@ -21,31 +21,19 @@ pub struct Origin {
 
 /// The failures, one line each; empty when there is none.
 pub fn failures(records: &[Record]) -> Vec<String> {
-    let failed = records
-        .iter()
-        .filter_map(|record| Some((record, record.error.as_ref()?)));
+    let failed = records.iter().filter_map(|record| Some((record, record.error.as_ref()?)));
     failed
         .map(|(record, error)| {
             let setting = &record.setting;
-            let machine = setting
-                .machine
-                .as_ref()
-                .map(|name| format!(", {name}"))
-                .unwrap_or_default();
-            format!(
-                "{}{machine}, {}, {}: {error}",
-                setting.workload, setting.policy, setting.arch
-            )
+            let machine = setting.machine.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
+            format!("{}{machine}, {}, {}: {error}", setting.workload, setting.policy, setting.arch)
         })
         .collect()
 }
 
 /// Writes the report as Markdown.
 pub fn markdown(records: &[Record], workloads: &[Workload], origin: &Origin) -> String {
-    let mut text = format!(
-        "# What each stack policy takes\n\nMade by `{}`.\n\n",
-        origin.invocation
-    );
+    let mut text = format!("# What each stack policy takes\n\nMade by `{}`.\n\n", origin.invocation);
     text += &table::draw(records, Style::Markdown);
     let failures = failures(records);
     if !failures.is_empty() {
@@ -63,25 +51,12 @@ fn footnotes(records: &[Record], workloads: &[Workload], origin: &Origin) -> Str
              counted; 75 is what page grain allows. In total: with cache and table KiB on both sides.\n";
     text += "- × oracle: stack and cache KiB over the pages that hold a live byte of a sleeping thread.\n";
     text += "- Percentages are cut after the second decimal, not rounded. A dash is a figure that was not measured.\n";
-    let runs = if origin.quick {
-        "once (`--quick`)"
-    } else {
-        "as often as its workload says, all runs agreeing to the digit"
-    };
-    text +=
-        &format!("- Every figure is from a run of this invocation; each run was made {runs}.\n");
-    text += &format!(
-        "- Images: profile {}. Made: {} seconds after 1970-01-01 UTC.\n",
-        origin.profile, origin.made
-    );
+    let runs =
+        if origin.quick { "once (`--quick`)" } else { "as often as its workload says, all runs agreeing to the digit" };
+    text += &format!("- Every figure is from a run of this invocation; each run was made {runs}.\n");
+    text += &format!("- Images: profile {}. Made: {} seconds after 1970-01-01 UTC.\n", origin.profile, origin.made);
     for workload in workloads {
-        let Workload {
-            name,
-            package,
-            args,
-            memory,
-            ..
-        } = workload;
+        let Workload { name, package, args, memory, .. } = workload;
         text += &format!("- Workload {name}: `{package}` with `{args}`, {memory}.\n");
     }
     for (label, values) in [
@@ -92,22 +67,13 @@ fn footnotes(records: &[Record], workloads: &[Workload], origin: &Origin) -> Str
         text += &format!("- {label}: {}.\n", values.join("; "));
     }
     text += "\nThe commands, each run's own:\n\n```text\n";
-    text.extend(
-        each(records, |record| &record.command)
-            .iter()
-            .map(|command| format!("{command}\n")),
-    );
+    text.extend(each(records, |record| &record.command).iter().map(|command| format!("{command}\n")));
     text + "```\n"
 }
 
 /// The different values of a key.
 fn each<'a>(records: &'a [Record], key: impl Fn(&'a Record) -> &'a String) -> Vec<&'a str> {
-    records
-        .iter()
-        .map(|record| key(record).as_str())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
+    records.iter().map(|record| key(record).as_str()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 #[cfg(test)]
@@ -122,20 +88,10 @@ mod tests {
         failed.status = Status::Crashed;
         failed.error = Some("the guest ended without its last line".into());
         failed.provenance.commit = "abc123+changes".into();
-        let origin = Origin {
-            invocation: "cargo xtask compare".into(),
-            quick: true,
-            profile: "release".into(),
-            made: 0,
-        };
+        let origin =
+            Origin { invocation: "cargo xtask compare".into(), quick: true, profile: "release".into(), made: 0 };
         let text = markdown(&[failed], &[], &origin);
-        for part in [
-            "CRASHED",
-            "without its last line",
-            "abc123+changes",
-            "`--quick`",
-            "cargo xtask compare",
-        ] {
+        for part in ["CRASHED", "without its last line", "abc123+changes", "`--quick`", "cargo xtask compare"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

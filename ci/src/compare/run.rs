@@ -29,12 +29,7 @@ impl Outcome {
     /// A run that measured nothing.
     fn lost(status: Status, error: impl Into<String>, command: String) -> Self {
         let error = error.into().lines().collect::<Vec<_>>().join("; ");
-        Self {
-            status,
-            error: Some(error),
-            figures: Figures::new(),
-            command,
-        }
+        Self { status, error: Some(error), figures: Figures::new(), command }
     }
 }
 
@@ -43,31 +38,19 @@ impl Outcome {
 /// # Errors
 ///
 /// Only what ends the whole comparison: an interruption, or no QEMU.
-pub fn carry_out(
-    runner: &dyn Runner,
-    asked: &Asked,
-    job: &Job<'_>,
-    progress: &Progress,
-) -> Result<Outcome> {
+pub fn carry_out(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, progress: &Progress) -> Result<Outcome> {
     let name = describe(&job.setting);
     let guest = match &job.guest {
         Ok(guest) => guest,
         Err(error) => {
             progress.done(&format!("{name}: not run"));
             let Setting { arch, policy, .. } = &job.setting;
-            let command = format!(
-                "cargo xtask image {} --arch {arch} --policy {policy}",
-                job.workload.package
-            );
+            let command = format!("cargo xtask image {} --arch {arch} --policy {policy}", job.workload.package);
             return Ok(Outcome::lost(Status::Failed, error, command));
         }
     };
     progress.doing(&format!("running {name}"));
-    let repetitions = if asked.quick {
-        1
-    } else {
-        job.workload.repetitions
-    };
+    let repetitions = if asked.quick { 1 } else { job.workload.repetitions };
     let mut outcome = run_once(runner, asked, job, guest)?;
     for _ in 1..repetitions {
         if outcome.status != Status::Ok {
@@ -85,9 +68,7 @@ pub fn carry_out(
 
 /// Boots the guest once and reads its record line.
 fn run_once(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, guest: &Guest) -> Result<Outcome> {
-    let timeout = asked
-        .timeout
-        .unwrap_or(Duration::from_secs(job.workload.timeout_seconds.into()));
+    let timeout = asked.timeout.unwrap_or(Duration::from_secs(job.workload.timeout_seconds.into()));
     let report = runner.boot(guest, &format!("compare-{}", job.workload.name), timeout)?;
     let lost = |status, error| Ok(Outcome::lost(status, error, report.command.clone()));
     let error = || report.error().unwrap_or_else(|| "it failed".into());
@@ -106,16 +87,8 @@ fn run_once(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, guest: &Guest) ->
         // Several CPUs take turns on one host thread: their time adds up and is no one's.
         figures.retain(|key, _| !key.ends_with("_insns"));
     }
-    figures.extend(
-        job.image_bytes
-            .map(|bytes| ("image_bytes".to_owned(), bytes as f64)),
-    );
-    Ok(Outcome {
-        status: Status::Ok,
-        error: None,
-        figures,
-        command: report.command,
-    })
+    figures.extend(job.image_bytes.map(|bytes| ("image_bytes".to_owned(), bytes as f64)));
+    Ok(Outcome { status: Status::Ok, error: None, figures, command: report.command })
 }
 
 /// Holds a repeated run against the first: two runs agree to the digit, or nothing was measured.
@@ -123,10 +96,7 @@ fn agree(first: Outcome, again: Outcome) -> Outcome {
     if again.status != Status::Ok {
         return again;
     }
-    let differs = first
-        .figures
-        .iter()
-        .find(|(key, value)| again.figures.get(*key) != Some(value));
+    let differs = first.figures.iter().find(|(key, value)| again.figures.get(*key) != Some(value));
     match differs {
         None => first,
         Some((key, value)) => {
@@ -139,22 +109,8 @@ fn agree(first: Outcome, again: Outcome) -> Outcome {
 
 /// A run's name for people.
 fn describe(setting: &Setting) -> String {
-    let Setting {
-        arch,
-        policy,
-        workload,
-        machine,
-        smp,
-        ..
-    } = setting;
-    let machine = machine
-        .as_ref()
-        .map(|name| format!(", {name}"))
-        .unwrap_or_default();
-    let smp = if *smp > 1 {
-        format!(", {smp} CPUs")
-    } else {
-        String::new()
-    };
+    let Setting { arch, policy, workload, machine, smp, .. } = setting;
+    let machine = machine.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
+    let smp = if *smp > 1 { format!(", {smp} CPUs") } else { String::new() };
     format!("{workload}{machine}, {policy}, {arch}{smp}")
 }

@@ -57,9 +57,7 @@ impl Qemu<'_> {
     /// The compiler for an architecture.
     fn toolchain(&self, arch: Arch) -> Result<&Toolchain> {
         let found = self.toolchains.iter().find(|(known, _)| *known == arch);
-        found
-            .map(|(_, toolchain)| toolchain)
-            .with_context(|| format!("no toolchain was looked up for {arch}"))
+        found.map(|(_, toolchain)| toolchain).with_context(|| format!("no toolchain was looked up for {arch}"))
     }
 }
 
@@ -82,21 +80,13 @@ impl Runner for Qemu<'_> {
     }
 
     fn boot(&self, guest: &Guest, label: &str, timeout: Duration) -> Result<Report> {
-        Run {
-            project: self.project,
-            guest,
-            label,
-            timeout: Some(timeout),
-        }
-        .quiet()
+        Run { project: self.project, guest, label, timeout: Some(timeout) }.quiet()
     }
 
     fn provenance(&self, arch: Arch) -> Provenance {
         Provenance {
             commit: commit(self.project.root()),
-            rustc: self
-                .toolchain(arch)
-                .map_or_else(|_| "unknown".into(), Toolchain::rustc_version),
+            rustc: self.toolchain(arch).map_or_else(|_| "unknown".into(), Toolchain::rustc_version),
             qemu: first_line(Command::new(arch.qemu()).arg("--version")),
         }
     }
@@ -105,18 +95,13 @@ impl Runner for Qemu<'_> {
 /// The folder that a workload or case means by a package: an example's name, or a folder of the repository.
 pub fn folder(project: &Project, package: &str) -> String {
     let example = project.examples().join(package);
-    let path = if example.is_dir() {
-        example
-    } else {
-        project.root().join(package)
-    };
+    let path = if example.is_dir() { example } else { project.root().join(package) };
     path.to_string_lossy().into_owned()
 }
 
 /// The commit that is checked out, marked when files differ from it.
 fn commit(root: &Path) -> String {
-    let git =
-        |words: &[&str]| process::output_of(Command::new("git").arg("-C").arg(root).args(words));
+    let git = |words: &[&str]| process::output_of(Command::new("git").arg("-C").arg(root).args(words));
     let Some(hash) = git(&["rev-parse", "HEAD"]) else {
         return "unknown (no git checkout)".into();
     };

@@ -18,21 +18,12 @@ fn workloads() -> Vec<Workload> {
         include_str!("../../../tests/workloads/idle-machines.toml"),
         include_str!("../../../tests/workloads/boot.toml"),
     ];
-    texts
-        .iter()
-        .map(|text| Workload::parse("shipped", text).expect("a workload"))
-        .collect()
+    texts.iter().map(|text| Workload::parse("shipped", text).expect("a workload")).collect()
 }
 
 fn run(acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<(Vec<Record>, u64)> {
-    let acts = acts
-        .iter()
-        .map(|(policy, act)| ((*policy).to_owned(), *act))
-        .collect();
-    let fake = Fake {
-        acts,
-        booted: Mutex::new(0),
-    };
+    let acts = acts.iter().map(|(policy, act)| ((*policy).to_owned(), *act)).collect();
+    let fake = Fake { acts, booted: Mutex::new(0) };
     let asked = Asked {
         archs: vec![Arch::X86_64],
         policies: asked.iter().map(|policy| (*policy).to_owned()).collect(),
@@ -45,46 +36,25 @@ fn run(acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<(Vec<Record>
         jobs: 2,
     };
     let records = measure(&fake, &asked, &workloads(), &Progress::silent())?;
-    Ok((
-        records,
-        fake.booted.into_inner().expect("no test panics with it"),
-    ))
+    Ok((records, fake.booted.into_inner().expect("no test panics with it")))
 }
 
 /// The records of one policy, while `static` works.
 fn records_of(act: Act) -> Vec<Record> {
-    let (records, _) = run(
-        &[("static", Act::Works(16)), ("other", act)],
-        &["static", "other"],
-        false,
-    )
-    .expect("records");
-    assert_eq!(
-        records.len(),
-        12,
-        "five published machines and one boot, twice"
-    );
+    let (records, _) =
+        run(&[("static", Act::Works(16)), ("other", act)], &["static", "other"], false).expect("records");
+    assert_eq!(records.len(), 12, "five published machines and one boot, twice");
     assert!(
-        records
-            .iter()
-            .filter(|record| record.setting.policy == "static")
-            .all(|record| record.status == Status::Ok)
+        records.iter().filter(|record| record.setting.policy == "static").all(|record| record.status == Status::Ok)
     );
-    records
-        .into_iter()
-        .filter(|record| record.setting.policy == "other")
-        .collect()
+    records.into_iter().filter(|record| record.setting.policy == "other").collect()
 }
 
 #[test]
 fn a_policy_that_works_is_compared() {
     let records = records_of(Act::Works(4));
     for record in &records[..5] {
-        assert_eq!(
-            (record.status, record.figure("saving_percent")),
-            (Status::Ok, Some(75.0)),
-            "{record:?}"
-        );
+        assert_eq!((record.status, record.figure("saving_percent")), (Status::Ok, Some(75.0)), "{record:?}");
         assert_eq!(record.figure("oracle_ratio"), Some(1.0));
         assert!(record.figure("published_saving_percent").is_some());
     }
@@ -104,14 +74,8 @@ fn failures_have_records_that_say_so() {
         for record in records_of(act) {
             assert_eq!(record.status, status, "{act:?}");
             let error = record.error.as_deref().expect("a reason");
-            assert!(
-                error.contains(part) && !error.contains('\n'),
-                "{act:?}: {error}"
-            );
-            assert!(
-                record.figures.is_empty(),
-                "{act:?}: nothing is kept of a failed run"
-            );
+            assert!(error.contains(part) && !error.contains('\n'), "{act:?}: {error}");
+            assert!(record.figures.is_empty(), "{act:?}: nothing is kept of a failed run");
             assert!(!record.command.is_empty());
         }
     }
@@ -121,10 +85,7 @@ fn failures_have_records_that_say_so() {
 fn figures_that_cannot_be_fail_their_record() {
     let records = records_of(Act::RunsFewer);
     assert!(
-        records[..5]
-            .iter()
-            .all(|record| record.status == Status::Failed
-                && record.figure("saving_percent").is_none())
+        records[..5].iter().all(|record| record.status == Status::Failed && record.figure("saving_percent").is_none())
     );
 }
 
@@ -140,36 +101,18 @@ fn the_reference_runs_without_a_record() {
     let acts = [("static", Act::Works(16)), ("other", Act::Works(4))];
     let (records, booted) = run(&acts, &["other"], true).expect("records");
     assert_eq!(records.len(), 6);
-    assert!(
-        records
-            .iter()
-            .all(|record| record.setting.policy == "other" && record.status == Status::Ok)
-    );
+    assert!(records.iter().all(|record| record.setting.policy == "other" && record.status == Status::Ok));
     assert_eq!(booted, 11, "ten for the memory of both, one to boot");
 }
 
 #[test]
 fn without_its_reference_a_policy_has_no_saving() {
     for act in [Act::BuildFails, Act::Hangs, Act::Panics] {
-        let (records, _) = run(
-            &[("static", act), ("other", Act::Works(4))],
-            &["other"],
-            true,
-        )
-        .expect("records");
+        let (records, _) = run(&[("static", act), ("other", Act::Works(4))], &["other"], true).expect("records");
         for record in &records[..5] {
             assert_eq!(record.status, Status::Failed);
-            assert!(
-                record
-                    .error
-                    .as_deref()
-                    .is_some_and(|error| error.contains("reference"))
-            );
-            assert_eq!(
-                record.figure("stack_kib").map(|kib| kib % 4.0),
-                Some(0.0),
-                "what was measured stays"
-            );
+            assert!(record.error.as_deref().is_some_and(|error| error.contains("reference")));
+            assert_eq!(record.figure("stack_kib").map(|kib| kib % 4.0), Some(0.0), "what was measured stays");
             assert_eq!(record.figure("saving_percent"), None);
         }
     }
@@ -185,10 +128,7 @@ fn quick_runs_once() {
 
 #[test]
 fn an_interruption_and_a_missing_tool_end_everything() {
-    for (act, code) in [
-        (Act::Interrupted, Code::INTERRUPTED),
-        (Act::NoCompiler, Code::MISSING),
-    ] {
+    for (act, code) in [(Act::Interrupted, Code::INTERRUPTED), (Act::NoCompiler, Code::MISSING)] {
         let error = run(&[("static", act)], &["static"], true).expect_err("no records");
         assert_eq!(code_of(&error), code);
     }

@@ -83,12 +83,8 @@ impl Workload {
     ///
     /// When the text is no workload (121).
     pub fn parse(path: &str, text: &str) -> Result<Self> {
-        let workload: Self = toml::from_str(text).map_err(|error| {
-            exit::usage(format!(
-                "{path} is no workload: {}",
-                error.to_string().trim_end()
-            ))
-        })?;
+        let workload: Self = toml::from_str(text)
+            .map_err(|error| exit::usage(format!("{path} is no workload: {}", error.to_string().trim_end())))?;
         workload.validate().map_err(|(at, wrong)| {
             let line = text[..at.min(text.len())].lines().count().max(1);
             exit::usage(format!("{path} is no workload: line {line}: {wrong}"))
@@ -111,11 +107,7 @@ impl Workload {
     /// The published machines; `None` stands for the one run of a workload that has none.
     pub fn machines(&self) -> Vec<Option<&Machine>> {
         match self.kind {
-            Kind::IdleMachines => self
-                .machine
-                .iter()
-                .map(|machine| Some(machine.get_ref()))
-                .collect(),
+            Kind::IdleMachines => self.machine.iter().map(|machine| Some(machine.get_ref())).collect(),
             Kind::Boot => vec![None],
         }
     }
@@ -134,17 +126,11 @@ impl Workload {
     /// Checks what the types do not say; an error is a place in the text and what is wrong there.
     fn validate(&self) -> Result<(), (usize, String)> {
         if self.repetitions == 0 || self.timeout_seconds == 0 {
-            return Err((
-                0,
-                "`repetitions` and `timeout_seconds` are at least 1".into(),
-            ));
+            return Err((0, "`repetitions` and `timeout_seconds` are at least 1".into()));
         }
         match self.kind {
             Kind::Boot => self.machine.first().map_or(Ok(()), |machine| {
-                Err((
-                    machine.span().start,
-                    "[[machine]] is for the kind \"idle-machines\" only".into(),
-                ))
+                Err((machine.span().start, "[[machine]] is for the kind \"idle-machines\" only".into()))
             }),
             Kind::IdleMachines => self.validate_machines(),
         }
@@ -153,20 +139,13 @@ impl Workload {
     /// Checks that the published figures agree with each other.
     fn validate_machines(&self) -> Result<(), (usize, String)> {
         let (Some(thread), Some(page)) = (self.thread_size_kib, self.page_kib) else {
-            return Err((
-                0,
-                "the kind \"idle-machines\" needs `thread_size_kib` and `page_kib`".into(),
-            ));
+            return Err((0, "the kind \"idle-machines\" needs `thread_size_kib` and `page_kib`".into()));
         };
         if self.machine.is_empty() {
-            return Err((
-                0,
-                "the kind \"idle-machines\" needs at least one [[machine]]".into(),
-            ));
+            return Err((0, "the kind \"idle-machines\" needs at least one [[machine]]".into()));
         }
         for machine in &self.machine {
-            check_machine(machine.get_ref(), thread, page)
-                .map_err(|wrong| (machine.span().start + 1, wrong))?;
+            check_machine(machine.get_ref(), thread, page).map_err(|wrong| (machine.span().start + 1, wrong))?;
         }
         Ok(())
     }
@@ -176,34 +155,19 @@ impl Workload {
 fn check_machine(machine: &Machine, thread_kib: u64, page_kib: u64) -> Result<(), String> {
     let expect = |key: &str, found: u64, allowed: Option<u64>| match allowed {
         Some(allowed) if allowed == found => Ok(()),
-        Some(allowed) => Err(format!(
-            "`{key}` is {found}, but the other figures of this machine give {allowed}"
-        )),
-        None => Err(format!(
-            "`{key}` does not fit: the figures of this machine are out of range"
-        )),
+        Some(allowed) => Err(format!("`{key}` is {found}, but the other figures of this machine give {allowed}")),
+        None => Err(format!("`{key}` does not fit: the figures of this machine are out of range")),
     };
     if machine.stacks == 0 {
         return Err("`stacks` is at least 1".into());
     }
-    expect(
-        "base_kib",
-        machine.base_kib,
-        machine.stacks.checked_mul(thread_kib),
-    )?;
+    expect("base_kib", machine.base_kib, machine.stacks.checked_mul(thread_kib))?;
     let grown_kib = machine.pages_grown.checked_mul(page_kib);
-    let dynamic = machine
-        .stacks
-        .checked_mul(page_kib)
-        .zip(grown_kib)
-        .and_then(|(one, more)| one.checked_add(more));
+    let dynamic = machine.stacks.checked_mul(page_kib).zip(grown_kib).and_then(|(one, more)| one.checked_add(more));
     expect("dynamic_kib", machine.dynamic_kib, dynamic)?;
     let saving = 100.0 * (1.0 - machine.dynamic_kib as f64 / machine.base_kib as f64);
     if (saving - machine.saving_percent).abs() > 0.01 {
-        return Err(format!(
-            "`saving_percent` is {}, but the other figures give {saving:.2}",
-            machine.saving_percent
-        ));
+        return Err(format!("`saving_percent` is {}, but the other figures give {saving:.2}", machine.saving_percent));
     }
     Ok(())
 }
@@ -216,21 +180,13 @@ fn check_machine(machine: &Machine, thread_kib: u64, page_kib: u64) -> Result<()
 pub fn find(project: &Project, named: &[String]) -> Result<Vec<Workload>> {
     let shipped = shipped(&project.root().join("tests/workloads"))?;
     let all = named.is_empty() || named.iter().any(|name| name == "all");
-    let paths = if all {
-        shipped
-    } else {
-        named
-            .iter()
-            .map(|name| locate(name, &shipped))
-            .collect::<Result<_>>()?
-    };
+    let paths = if all { shipped } else { named.iter().map(|name| locate(name, &shipped)).collect::<Result<_>>()? };
     paths.iter().map(|path| Workload::read(path)).collect()
 }
 
 /// The shipped files, in order.
 fn shipped(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|end| end == "toml"));
     paths.sort();
@@ -242,23 +198,11 @@ fn locate(name: &str, shipped: &[PathBuf]) -> Result<PathBuf> {
     if name.contains('/') || name.ends_with(".toml") {
         return Ok(PathBuf::from(name));
     }
-    let stem = |path: &PathBuf| {
-        path.file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    };
-    shipped
-        .iter()
-        .find(|path| stem(path) == name)
-        .cloned()
-        .ok_or_else(|| {
-            let known: Vec<_> = shipped.iter().map(stem).collect();
-            exit::usage(format!(
-                "--workload {name}: known: {}; or all, or a FILE",
-                known.join(", ")
-            ))
-        })
+    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    shipped.iter().find(|path| stem(path) == name).cloned().ok_or_else(|| {
+        let known: Vec<_> = shipped.iter().map(stem).collect();
+        exit::usage(format!("--workload {name}: known: {}; or all, or a FILE", known.join(", ")))
+    })
 }
 
 #[cfg(test)]

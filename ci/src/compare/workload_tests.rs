@@ -29,11 +29,7 @@ fn the_shipped_workloads_are_read() {
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_the_known_ones() {
     let text = refusal(&IDLE.replace("cores = 112", "core = 112"));
-    let line = IDLE
-        .lines()
-        .position(|line| line == "cores = 112")
-        .expect("it is there")
-        + 1;
+    let line = IDLE.lines().position(|line| line == "cores = 112").expect("it is there") + 1;
     for part in [format!("line {line}"), "`core`".into(), "`cores`".into()] {
         assert!(text.contains(&part), "{text}");
     }
@@ -42,15 +38,9 @@ fn an_unknown_key_is_named_with_its_line_and_the_known_ones() {
 #[test]
 fn wrong_types_and_words_are_refused() {
     let text = refusal(&BOOT.replace("\"256M\"", "256"));
-    assert!(
-        text.contains("memory = 256") && text.contains("expected a string"),
-        "{text}"
-    );
+    assert!(text.contains("memory = 256") && text.contains("expected a string"), "{text}");
     let text = refusal(&BOOT.replace("kind = \"boot\"", "kind = \"reboot\""));
-    assert!(
-        text.contains("reboot") && text.contains("idle-machines"),
-        "{text}"
-    );
+    assert!(text.contains("reboot") && text.contains("idle-machines"), "{text}");
     let text = refusal(&BOOT.replace("name = \"boot\"\n", ""));
     assert!(text.contains("missing field `name`"), "{text}");
 }
@@ -60,11 +50,7 @@ fn figures_that_disagree_are_refused() {
     for (good, bad, key) in [
         ("base_kib = 50912", "base_kib = 50913", "base_kib"),
         ("pages_grown = 33", "pages_grown = 34", "dynamic_kib"),
-        (
-            "saving_percent = 72.83",
-            "saving_percent = 82.83",
-            "saving_percent",
-        ),
+        ("saving_percent = 72.83", "saving_percent = 82.83", "saving_percent"),
         ("stacks = 2644", "stacks = 0", "stacks"),
     ] {
         let text = refusal(&IDLE.replace(good, bad));

@@ -40,10 +40,7 @@ fn check_name(package: &Package) -> Option<Finding> {
         finding(
             package,
             "name",
-            format!(
-                "the package is called {}: call it {name}, its name in all other manifests",
-                package.name
-            ),
+            format!("the package is called {}: call it {name}, its name in all other manifests", package.name),
         )
     })
 }
@@ -64,12 +61,7 @@ fn check_features(package: &Package) -> Option<Finding> {
 }
 
 /// Checks one arrow.
-fn check_dependency(
-    package: &Package,
-    dependency: &Dependency,
-    to: &[&str],
-    why: &str,
-) -> Option<Finding> {
+fn check_dependency(package: &Package, dependency: &Dependency, to: &[&str], why: &str) -> Option<Finding> {
     let Dependency { name, target, kind } = dependency;
     match target {
         Target::Outside(path) => Some(finding(
@@ -83,16 +75,12 @@ fn check_dependency(
             let own_arch = |&(platform, arch): &(&str, &str)| {
                 platform == package.folder && folder.starts_with("arch/") && arch != folder
             };
-            let allowed = to.iter().any(|pattern| matches(pattern, folder))
-                && !PLATFORM_ARCH.iter().any(own_arch);
+            let allowed = to.iter().any(|pattern| matches(pattern, folder)) && !PLATFORM_ARCH.iter().any(own_arch);
             (!allowed).then(|| {
                 finding(
                     package,
                     "arrow",
-                    format!(
-                        "{kind}dependency {name} points from {} to {folder}: drop it; {why}",
-                        package.folder
-                    ),
+                    format!("{kind}dependency {name} points from {} to {folder}: drop it; {why}", package.folder),
                 )
             })
         }

@@ -51,11 +51,7 @@ pub fn read(root: &Path) -> Result<Vec<Package>> {
     let mut seen = BTreeSet::new();
     read_workspace(root, &root.join("Cargo.toml"), &mut seen, &mut packages)?;
     for manifest in tree::files(root)? {
-        if manifest
-            .file_name()
-            .is_some_and(|name| name == "Cargo.toml")
-            && !seen.contains(&manifest)
-        {
+        if manifest.file_name().is_some_and(|name| name == "Cargo.toml") && !seen.contains(&manifest) {
             read_workspace(root, &manifest, &mut seen, &mut packages)?;
         }
     }
@@ -74,12 +70,7 @@ fn read_workspace(
         .manifest_path(manifest)
         .no_deps()
         .exec()
-        .with_context(|| {
-            format!(
-                "cargo cannot read {}: mend the manifest",
-                manifest.display()
-            )
-        })?;
+        .with_context(|| format!("cargo cannot read {}: mend the manifest", manifest.display()))?;
     seen.insert(manifest.to_path_buf());
     for package in &metadata.packages {
         let path = package.manifest_path.clone().into_std_path_buf();
@@ -93,20 +84,12 @@ fn read_workspace(
 
 /// Keeps of cargo's package what the rules look at.
 fn convert(root: &Path, package: &cargo_metadata::Package) -> Package {
-    let folder = package
-        .manifest_path
-        .parent()
-        .map(|path| path.as_std_path())
-        .unwrap_or(root);
+    let folder = package.manifest_path.parent().map(|path| path.as_std_path()).unwrap_or(root);
     Package {
         name: package.name.to_string(),
         folder: tree::relative(root, folder),
         features: package.features.keys().cloned().collect(),
-        dependencies: package
-            .dependencies
-            .iter()
-            .filter_map(|dependency| by_path(root, dependency))
-            .collect(),
+        dependencies: package.dependencies.iter().filter_map(|dependency| by_path(root, dependency)).collect(),
     }
 }
 
@@ -122,9 +105,5 @@ fn by_path(root: &Path, dependency: &cargo_metadata::Dependency) -> Option<Depen
         DependencyKind::Build => "build-",
         _ => "",
     };
-    Some(Dependency {
-        name: dependency.name.clone(),
-        target,
-        kind,
-    })
+    Some(Dependency { name: dependency.name.clone(), target, kind })
 }

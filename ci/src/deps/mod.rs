@@ -36,15 +36,8 @@ pub struct Checked {
 /// When cargo cannot read a manifest.
 pub fn check(root: &Path) -> Result<Checked> {
     let packages = graph::read(root)?;
-    let arrows = packages
-        .iter()
-        .map(|package| package.dependencies.len())
-        .sum();
-    Ok(Checked {
-        packages: packages.len(),
-        arrows,
-        findings: check::check(&packages),
-    })
+    let arrows = packages.iter().map(|package| package.dependencies.len()).sum();
+    Ok(Checked { packages: packages.len(), arrows, findings: check::check(&packages) })
 }
 
 /// Checks the arrows and prints what was found.
@@ -58,14 +51,7 @@ pub fn run(project: &Project) -> Result<Code> {
         println!("{finding}");
     }
     let clean = checked.findings.is_empty();
-    let verdict = if clean {
-        "as ARCHITECTURE.md draws them"
-    } else {
-        "with the faults above"
-    };
-    println!(
-        "deps: {} packages, {} arrows, {verdict}",
-        checked.packages, checked.arrows
-    );
+    let verdict = if clean { "as ARCHITECTURE.md draws them" } else { "with the faults above" };
+    println!("deps: {} packages, {} arrows, {verdict}", checked.packages, checked.arrows);
     Ok(if clean { Code::OK } else { Code::FAILED })
 }

@@ -13,46 +13,18 @@ pub struct Arrow {
 
 /// Every folder that may hold a package. The first line that matches a folder is its rule.
 pub const ARROWS: &[Arrow] = &[
-    Arrow {
-        from: "core",
-        to: &[],
-        why: "everything may point at core; core points at nothing of ours",
-    },
-    Arrow {
-        from: "policies/*",
-        to: &["core"],
-        why: "a policy knows the contract alone, neither machine nor platform",
-    },
-    Arrow {
-        from: "arch/*",
-        to: &["core"],
-        why: "the architectures know core and not each other",
-    },
-    Arrow {
-        from: "platforms/hermit",
-        to: PLATFORM,
-        why: "a platform uses core and its own architecture",
-    },
-    Arrow {
-        from: "platforms/pc",
-        to: PLATFORM,
-        why: "a platform uses core and its own architecture",
-    },
-    Arrow {
-        from: "platforms/virt",
-        to: PLATFORM,
-        why: "a platform uses core and its own architecture",
-    },
+    Arrow { from: "core", to: &[], why: "everything may point at core; core points at nothing of ours" },
+    Arrow { from: "policies/*", to: &["core"], why: "a policy knows the contract alone, neither machine nor platform" },
+    Arrow { from: "arch/*", to: &["core"], why: "the architectures know core and not each other" },
+    Arrow { from: "platforms/hermit", to: PLATFORM, why: "a platform uses core and its own architecture" },
+    Arrow { from: "platforms/pc", to: PLATFORM, why: "a platform uses core and its own architecture" },
+    Arrow { from: "platforms/virt", to: PLATFORM, why: "a platform uses core and its own architecture" },
     Arrow {
         from: "platforms/loader",
         to: &[],
         why: "the loader knows hermit-entry alone, so it boots any Hermit image",
     },
-    Arrow {
-        from: "platforms/loader/pack",
-        to: &["platforms/loader"],
-        why: "packing needs the loader's checks alone",
-    },
+    Arrow { from: "platforms/loader/pack", to: &["platforms/loader"], why: "packing needs the loader's checks alone" },
     Arrow {
         from: "platforms/unikernel",
         to: &["arch/*", "core", "platforms/*", "policies/*"],
@@ -68,21 +40,14 @@ pub const ARROWS: &[Arrow] = &[
         to: &["arch/*", "core", "platforms/*", "policies/*", "tests/*"],
         why: "tests may look at everything but the host tool and the examples",
     },
-    Arrow {
-        from: "ci",
-        to: &[],
-        why: "the host tool builds without the kernel",
-    },
+    Arrow { from: "ci", to: &[], why: "the host tool builds without the kernel" },
 ];
 
 /// What a platform may use; [`PLATFORM_ARCH`] narrows it to its own architecture.
 const PLATFORM: &[&str] = &["core", "arch/*"];
 
 /// Platforms that belong to one architecture, and its folder.
-pub const PLATFORM_ARCH: &[(&str, &str)] = &[
-    ("platforms/pc", "arch/x86_64"),
-    ("platforms/virt", "arch/aarch64"),
-];
+pub const PLATFORM_ARCH: &[(&str, &str)] = &[("platforms/pc", "arch/x86_64"), ("platforms/virt", "arch/aarch64")];
 
 /// The one folder whose packages have cargo features.
 pub const FEATURES: &str = "platforms/unikernel";
@@ -93,9 +58,7 @@ pub const NAMES: &[(&str, &str)] = &[("core", "ebbtide-core"), ("platforms/unike
 /// Says whether `folder` is meant by `pattern`.
 pub fn matches(pattern: &str, folder: &str) -> bool {
     match pattern.strip_suffix("/*") {
-        Some(parent) => folder
-            .strip_prefix(parent)
-            .is_some_and(|rest| rest.starts_with('/')),
+        Some(parent) => folder.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/')),
         None => folder == pattern,
     }
 }

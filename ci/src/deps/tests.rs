@@ -13,12 +13,7 @@ fn package(folder: &str, to: &[&str]) -> Package {
         target: Target::Inside((*folder).into()),
         kind: "",
     };
-    Package {
-        name,
-        folder: folder.into(),
-        features: Vec::new(),
-        dependencies: to.iter().map(depend).collect(),
-    }
+    Package { name, folder: folder.into(), features: Vec::new(), dependencies: to.iter().map(depend).collect() }
 }
 
 fn rules(packages: &[Package]) -> Vec<&'static str> {
@@ -47,10 +42,7 @@ fn the_drawn_arrows_are_allowed() {
         package("platforms/loader/pack", &["platforms/loader"]),
         package("platforms/unikernel", &unikernel),
         package("examples/hello", &["platforms/unikernel"]),
-        package(
-            "tests/guest/suite",
-            &["platforms/unikernel", "core", "tests/model"],
-        ),
+        package("tests/guest/suite", &["platforms/unikernel", "core", "tests/model"]),
         package("ci", &[]),
     ];
     assert_eq!(rules(&graph), [""; 0]);
@@ -111,12 +103,7 @@ fn a_path_outside_the_repository_is_refused() {
 
 #[test]
 fn features_stay_in_the_composition_root() {
-    for (folder, expected) in [
-        ("platforms/unikernel", 0),
-        ("core", 1),
-        ("policies/static", 1),
-        ("examples/hello", 1),
-    ] {
+    for (folder, expected) in [("platforms/unikernel", 0), ("core", 1), ("policies/static", 1), ("examples/hello", 1)] {
         let mut package = package(folder, &[]);
         package.features.push("fast".into());
         assert_eq!(rules(&[package]).len(), expected, "{folder}");
@@ -138,9 +125,7 @@ fn a_folder_without_a_rule_is_refused() {
 
 #[test]
 fn the_repository_itself_is_clean() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("ci lies in the repository");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("ci lies in the repository");
     let packages = super::graph::read(root).expect("the manifests can be read");
     assert!(packages.iter().any(|package| package.folder == "core"));
     assert_eq!(check(&packages), []);

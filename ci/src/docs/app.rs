@@ -28,26 +28,12 @@ impl App {
         let Some(manifest) = blocks.iter().find(|block| block.role == Ok(Role::Manifest)) else {
             return Ok(None);
         };
-        let table: Table = manifest
-            .text
-            .parse()
-            .with_context(|| format!("{}:{}", manifest.path, manifest.line))?;
-        let name = table
-            .get("package")
-            .and_then(|package| package.get("name"))
-            .and_then(Value::as_str);
-        let name = name
-            .with_context(|| format!("{}:{}: no `package.name`", manifest.path, manifest.line))?
-            .to_owned();
-        let parent = tempfile::Builder::new()
-            .prefix("ebbtide-docs-")
-            .tempdir()
-            .context("making a folder for an app")?;
-        Ok(Some(Self {
-            folder: parent.path().join(&name),
-            name,
-            _parent: parent,
-        }))
+        let table: Table = manifest.text.parse().with_context(|| format!("{}:{}", manifest.path, manifest.line))?;
+        let name = table.get("package").and_then(|package| package.get("name")).and_then(Value::as_str);
+        let name = name.with_context(|| format!("{}:{}: no `package.name`", manifest.path, manifest.line))?.to_owned();
+        let parent =
+            tempfile::Builder::new().prefix("ebbtide-docs-").tempdir().context("making a folder for an app")?;
+        Ok(Some(Self { folder: parent.path().join(&name), name, _parent: parent }))
     }
 
     /// Writes the manifest, with this repository's `ebbtide`, and the repository's lock file.
@@ -58,8 +44,7 @@ impl App {
     pub fn write_manifest(&self, project: &Project, text: &str) -> Result<()> {
         let manifest = with_this_ebbtide(text, &project.root().join("platforms/unikernel"))?;
         self.write("Cargo.toml", &manifest)?;
-        let lock = std::fs::read_to_string(project.root().join("Cargo.lock"))
-            .context("reading Cargo.lock")?;
+        let lock = std::fs::read_to_string(project.root().join("Cargo.lock")).context("reading Cargo.lock")?;
         self.write("Cargo.lock", &lock)
     }
 
@@ -79,18 +64,14 @@ impl App {
             return word.to_owned();
         };
         let rest = parts[at + 1..].iter();
-        rest.fold(self.folder.to_string_lossy().into_owned(), |path, part| {
-            format!("{path}/{part}")
-        })
+        rest.fold(self.folder.to_string_lossy().into_owned(), |path, part| format!("{path}/{part}"))
     }
 }
 
 /// The manifest with its `ebbtide` replaced by the one in `folder`; its features stay.
 fn with_this_ebbtide(text: &str, folder: &Path) -> Result<String> {
     let mut table: Table = text.parse().context("the app's manifest")?;
-    let dependency = table
-        .get_mut("dependencies")
-        .and_then(|all| all.get_mut("ebbtide"));
+    let dependency = table.get_mut("dependencies").and_then(|all| all.get_mut("ebbtide"));
     let Some(dependency) = dependency else {
         bail!("the app's manifest does not depend on `ebbtide`");
     };
@@ -98,10 +79,7 @@ fn with_this_ebbtide(text: &str, folder: &Path) -> Result<String> {
     for key in ["git", "branch", "tag", "rev", "version"] {
         replaced.remove(key);
     }
-    replaced.insert(
-        "path".into(),
-        Value::String(folder.to_string_lossy().into_owned()),
-    );
+    replaced.insert("path".into(), Value::String(folder.to_string_lossy().into_owned()));
     *dependency = Value::Table(replaced);
     Ok(table.to_string())
 }
@@ -116,9 +94,7 @@ mod tests {
         let text = "[package]\nname = \"a\"\n[dependencies]\nlog = \"0.4\"\nebbtide = { git = \"https://x\", features = [\"static\"] }\n";
         let manifest = with_this_ebbtide(text, Path::new("/here/unikernel")).expect("a manifest");
         assert!(
-            manifest.contains("/here/unikernel")
-                && manifest.contains("static")
-                && manifest.contains("log"),
+            manifest.contains("/here/unikernel") && manifest.contains("static") && manifest.contains("log"),
             "{manifest}"
         );
         assert!(!manifest.contains("https://x"), "{manifest}");

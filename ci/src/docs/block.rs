@@ -41,8 +41,7 @@ pub enum Role {
 }
 
 /// The known words, for messages.
-const KNOWN: &str =
-    "text, text output, sh run, sh app, sh check, sh host, toml app, rust app, toml, json";
+const KNOWN: &str = "text, text output, sh run, sh app, sh check, sh host, toml app, rust app, toml, json";
 
 /// Lists the code blocks of a page.
 pub fn blocks(path: &str, text: &str) -> Vec<Block> {
@@ -54,16 +53,9 @@ pub fn blocks(path: &str, text: &str) -> Vec<Block> {
                 let line = text[..range.start].matches('\n').count() + 1;
                 let role = match &kind {
                     CodeBlockKind::Fenced(info) => role(info),
-                    CodeBlockKind::Indented => {
-                        Err("an indented block: put it between ``` lines".into())
-                    }
+                    CodeBlockKind::Indented => Err("an indented block: put it between ``` lines".into()),
                 };
-                open = Some(Block {
-                    path: path.into(),
-                    line,
-                    role,
-                    text: String::new(),
-                });
+                open = Some(Block { path: path.into(), line, role, text: String::new() });
             }
             Event::Text(part) => {
                 if let Some(block) = &mut open {
@@ -79,15 +71,8 @@ pub fn blocks(path: &str, text: &str) -> Vec<Block> {
 
 /// Reads an info string.
 fn role(info: &str) -> Result<Role, String> {
-    let words: Vec<_> = info
-        .split([' ', ','])
-        .filter(|word| !word.is_empty())
-        .collect();
-    let exit = |word: &str| {
-        word.strip_prefix("exit=")
-            .and_then(|code| code.parse::<u8>().ok())
-            .map(i32::from)
-    };
+    let words: Vec<_> = info.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+    let exit = |word: &str| word.strip_prefix("exit=").and_then(|code| code.parse::<u8>().ok()).map(i32::from);
     let role = match words[..] {
         ["text"] => Some(Role::Text),
         ["text", "output"] => Some(Role::Output),

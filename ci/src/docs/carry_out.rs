@@ -30,12 +30,7 @@ struct Walk<'a> {
 /// At an interruption, or when a temporary folder cannot be made.
 pub fn carry_out(project: &Project, page: &Page, timeout: Duration) -> Result<Vec<String>> {
     let app = App::of(&page.blocks)?;
-    let mut walk = Walk {
-        project,
-        app,
-        printed: None,
-        timeout,
-    };
+    let mut walk = Walk { project, app, printed: None, timeout };
     let mut failures = Vec::new();
     for block in &page.blocks {
         if let Err(failure) = walk.block(block)? {
@@ -67,10 +62,7 @@ impl Walk<'_> {
 
     /// Writes a file of the app.
     fn write(&self, role: Role, text: &str) -> Result<(), String> {
-        let app = self
-            .app
-            .as_ref()
-            .ok_or("an app needs its manifest: add a `toml app` block")?;
+        let app = self.app.as_ref().ok_or("an app needs its manifest: add a `toml app` block")?;
         let written = match role {
             Role::Manifest => app.write_manifest(self.project, text),
             _ => app.write("src/main.rs", text),
@@ -87,17 +79,12 @@ impl Walk<'_> {
                 (_, true, None) => {
                     return Ok(Err("`sh app` needs an app: add a `toml app` block".into()));
                 }
-                (Some(words), true, Some(app)) => {
-                    words.iter().map(|word| app.replace(word)).collect()
-                }
+                (Some(words), true, Some(app)) => words.iter().map(|word| app.replace(word)).collect(),
                 (Some(words), ..) => words,
             };
             let checked = run(self.project.root(), &words, code, self.timeout)?;
             if !checked.ok {
-                return Ok(Err(format!(
-                    "`{line}` did not end with {code}:\n{}",
-                    checked.output.trim_end()
-                )));
+                return Ok(Err(format!("`{line}` did not end with {code}:\n{}", checked.output.trim_end())));
             }
             printed += &checked.output;
         }
@@ -107,25 +94,15 @@ impl Walk<'_> {
 
     /// Lets the shell read a block without running it.
     fn syntax(&self, text: &str) -> Result<Result<(), String>> {
-        let checked = captured(
-            Command::new("sh").args(["-n", "-c", text]),
-            Some(self.timeout),
-        )?;
-        Ok(if checked.ok {
-            Ok(())
-        } else {
-            Err(checked.output)
-        })
+        let checked = captured(Command::new("sh").args(["-n", "-c", text]), Some(self.timeout))?;
+        Ok(if checked.ok { Ok(()) } else { Err(checked.output) })
     }
 }
 
 /// Runs one command at the root; it must end with `code`.
 fn run(root: &Path, words: &[String], code: i32, timeout: Duration) -> Result<Checked> {
     let Some((program, arguments)) = words.split_first() else {
-        return Ok(Checked {
-            ok: true,
-            output: String::new(),
-        });
+        return Ok(Checked { ok: true, output: String::new() });
     };
     let mut command = Command::new(program);
     toolchain::clean_environment(&mut command);
@@ -141,27 +118,15 @@ fn run(root: &Path, words: &[String], code: i32, timeout: Duration) -> Result<Ch
 /// The commands of a block: without empty lines and comments, and with `\` at the end of a line joined to the next.
 fn command_lines(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
-    joined
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect()
+    joined.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
 /// Checks what needs no run.
 fn check(role: Role, text: &str) -> Result<(), String> {
     match role {
-        Role::Toml => text
-            .parse::<toml::Table>()
-            .map(|_| ())
-            .map_err(|error| error.to_string()),
-        Role::Json => serde_json::from_str::<serde_json::Value>(text)
-            .map(|_| ())
-            .map_err(|error| error.to_string()),
-        Role::Check => command_lines(text)
-            .iter()
-            .try_for_each(|line| known_command(line)),
+        Role::Toml => text.parse::<toml::Table>().map(|_| ()).map_err(|error| error.to_string()),
+        Role::Json => serde_json::from_str::<serde_json::Value>(text).map(|_| ()).map_err(|error| error.to_string()),
+        Role::Check => command_lines(text).iter().try_for_each(|line| known_command(line)),
         _ => Ok(()),
     }
 }
@@ -170,13 +135,9 @@ fn check(role: Role, text: &str) -> Result<(), String> {
 fn known_command(line: &str) -> Result<(), String> {
     let words = shlex::split(line).ok_or_else(|| format!("`{line}` is no command line"))?;
     let Some(arguments) = words.strip_prefix(&["cargo".to_owned(), "xtask".to_owned()]) else {
-        return Err(format!(
-            "`{line}`: an `sh check` block holds `cargo xtask` commands only"
-        ));
+        return Err(format!("`{line}`: an `sh check` block holds `cargo xtask` commands only"));
     };
-    let words = ["cargo xtask"]
-        .into_iter()
-        .chain(arguments.iter().map(String::as_str));
+    let words = ["cargo xtask"].into_iter().chain(arguments.iter().map(String::as_str));
     match crate::Cli::try_parse_from(words) {
         Err(error) if error.use_stderr() => Err(format!("`{line}`: {error}")),
         _ => Ok(()),

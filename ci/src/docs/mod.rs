@@ -57,21 +57,9 @@ pub fn pages(project: &Project) -> Result<Vec<Page>> {
     };
     let page = |path: PathBuf| {
         let relative = tree::relative(root, &path);
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {relative}"))?;
-        let name = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        Ok(Page {
-            name,
-            blocks: block::blocks(&relative, &text),
-        })
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {relative}"))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Page { name, blocks: block::blocks(&relative, &text) })
     };
-    tree::files(root)?
-        .into_iter()
-        .filter(is_page)
-        .map(page)
-        .collect()
+    tree::files(root)?.into_iter().filter(is_page).map(page).collect()
 }

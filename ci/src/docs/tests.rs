@@ -7,10 +7,7 @@ use super::{Page, carry_out, pages};
 use crate::project::Project;
 
 fn page(text: &str) -> Page {
-    Page {
-        name: "page".into(),
-        blocks: blocks("docs/page.md", text),
-    }
+    Page { name: "page".into(), blocks: blocks("docs/page.md", text) }
 }
 
 fn failures(text: &str) -> Vec<String> {
@@ -20,18 +17,9 @@ fn failures(text: &str) -> Vec<String> {
 
 #[test]
 fn blocks_have_lines_and_roles() {
-    let found = blocks(
-        "a.md",
-        "# Title\n\n```sh run exit=3\nfalse\n```\n\n- item\n\n  ```text\n  x\n  ```\n",
-    );
-    let seen: Vec<_> = found
-        .iter()
-        .map(|block| (block.line, block.role.clone(), block.text.as_str()))
-        .collect();
-    assert_eq!(
-        seen,
-        [(3, Ok(Role::Run(3)), "false\n"), (9, Ok(Role::Text), "x\n")]
-    );
+    let found = blocks("a.md", "# Title\n\n```sh run exit=3\nfalse\n```\n\n- item\n\n  ```text\n  x\n  ```\n");
+    let seen: Vec<_> = found.iter().map(|block| (block.line, block.role.clone(), block.text.as_str())).collect();
+    assert_eq!(seen, [(3, Ok(Role::Run(3)), "false\n"), (9, Ok(Role::Text), "x\n")]);
 }
 
 #[test]
@@ -51,10 +39,7 @@ fn unknown_words_are_errors() {
 
 #[test]
 fn commands_run_and_their_output_is_compared() {
-    assert_eq!(
-        failures("```sh run\n# greets\necho one \\\n  two\n```\n\n```text output\none two\n```\n"),
-        [""; 0]
-    );
+    assert_eq!(failures("```sh run\n# greets\necho one \\\n  two\n```\n\n```text output\none two\n```\n"), [""; 0]);
     assert_eq!(failures("```sh run exit=3\nsh -c 'exit 3'\n```\n"), [""; 0]);
     for text in [
         "```sh run\nfalse\n```\n",
@@ -95,13 +80,7 @@ fn every_block_of_the_documentation_has_a_known_word() {
     let project = Project::find().expect("the repository");
     for page in pages(&project).expect("the pages can be read") {
         for block in page.blocks {
-            assert!(
-                block.role.is_ok(),
-                "{}:{}: {:?}",
-                block.path,
-                block.line,
-                block.role
-            );
+            assert!(block.role.is_ok(), "{}:{}: {:?}", block.path, block.line, block.role);
         }
     }
 }

@@ -17,18 +17,8 @@ pub struct Finding {
 
 impl Finding {
     /// Notes a fault.
-    pub fn new(
-        path: impl Into<String>,
-        line: usize,
-        rule: &'static str,
-        text: impl Into<String>,
-    ) -> Self {
-        Self {
-            path: path.into(),
-            line,
-            rule,
-            text: text.into(),
-        }
+    pub fn new(path: impl Into<String>, line: usize, rule: &'static str, text: impl Into<String>) -> Self {
+        Self { path: path.into(), line, rule, text: text.into() }
     }
 }
 

@@ -28,9 +28,7 @@ impl Member {
             Some(name) => return name == arch.name(),
             None => self.folder.as_str(),
         };
-        let bound = PLATFORM_ARCH
-            .iter()
-            .find(|(platform, _)| *platform == place);
+        let bound = PLATFORM_ARCH.iter().find(|(platform, _)| *platform == place);
         bound.is_none_or(|(_, folder)| folder.strip_prefix("arch/") == Some(arch.name()))
     }
 
@@ -41,8 +39,7 @@ impl Member {
 
     /// Whether it can be built under this policy: an app may select its own.
     pub fn accepts(&self, policy: &Policy, all: &[Policy]) -> bool {
-        policy::dependency(&self.package).is_none()
-            || Policy::choose(&self.package, Some(policy), all).is_ok()
+        policy::dependency(&self.package).is_none() || Policy::choose(&self.package, Some(policy), all).is_ok()
     }
 }
 
@@ -59,28 +56,16 @@ pub fn bare(project: &Project) -> Result<Vec<Member>> {
     if let Some(compiler) = Compiler::active() {
         command.cargo_path(compiler.program("cargo"));
     }
-    let metadata = command
-        .manifest_path(project.manifest())
-        .no_deps()
-        .exec()
-        .context("reading the workspace")?;
+    let metadata = command.manifest_path(project.manifest()).no_deps().exec().context("reading the workspace")?;
     let host: BTreeSet<_> = metadata.workspace_default_members.iter().cloned().collect();
     let member = |package: Package| {
         let manifest = package.manifest_path.as_std_path();
         let folder = manifest.parent().unwrap_or(manifest);
-        Member {
-            folder: tree::relative(project.root(), folder),
-            package,
-        }
+        Member { folder: tree::relative(project.root(), folder), package }
     };
     let is_bare = |member: &Member| {
         let both = BOTH.iter().any(|pattern| matches(pattern, &member.folder));
         both || !host.contains(&member.package.id)
     };
-    Ok(metadata
-        .packages
-        .into_iter()
-        .map(member)
-        .filter(is_bare)
-        .collect())
+    Ok(metadata.packages.into_iter().map(member).filter(is_bare).collect())
 }

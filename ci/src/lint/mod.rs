@@ -49,11 +49,7 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
             failed += 1;
             progress.note(checked.output.trim_end());
         }
-        progress.done(&format!(
-            "lint: {} ... {}",
-            step.name,
-            if checked.ok { "ok" } else { "FAILED" }
-        ));
+        progress.done(&format!("lint: {} ... {}", step.name, if checked.ok { "ok" } else { "FAILED" }));
     }
     drop(progress);
     println!("lint: {} checks, {failed} failed", steps.len());
@@ -68,10 +64,7 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
 pub fn compilers(project: &Project, archs: &[Arch], asked: &SetupArgs) -> Result<Vec<steps::Bare>> {
     let find = |arch: &Arch| {
         let toolchain = toolchain::find_or_set_up(project, *arch, asked.toolchain, asked.yes)?;
-        Ok(steps::Bare {
-            arch: *arch,
-            toolchain,
-        })
+        Ok(steps::Bare { arch: *arch, toolchain })
     };
     archs.iter().map(find).collect()
 }
@@ -91,26 +84,16 @@ pub struct House {
 ///
 /// When a file cannot be read.
 pub fn house_rules(root: &Path) -> Result<House> {
-    let mut house = House {
-        files: 0,
-        findings: Vec::new(),
-    };
+    let mut house = House { files: 0, findings: Vec::new() };
     for file in tree::files(root)? {
         let path = tree::relative(root, &file);
-        let extension = file
-            .extension()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let extension = file.extension().unwrap_or_default().to_string_lossy().into_owned();
         if !["rs", "S", "s", "sh", "ld"].contains(&extension.as_str()) && path != "ci/setup" {
             continue;
         }
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {path} as UTF-8 text"))?;
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {path} as UTF-8 text"))?;
         house.files += 1;
-        house
-            .findings
-            .extend(check_file(&path, &text, extension == "rs"));
+        house.findings.extend(check_file(&path, &text, extension == "rs"));
     }
     house.findings.sort();
     Ok(house)

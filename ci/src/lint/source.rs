@@ -31,16 +31,9 @@ impl Source {
             Finding::new(path, line, "syntax", format!("not Rust: {error}; mend it"))
         };
         // A byte-order mark or `#!` line is not ours; a text that starts with one fails here.
-        let tokens = text
-            .parse::<TokenStream>()
-            .map_err(|error| refuse(error.into()))?;
+        let tokens = text.parse::<TokenStream>().map_err(|error| refuse(error.into()))?;
         let syntax = syn::parse2(tokens.clone()).map_err(refuse)?;
-        Ok(Self {
-            path: path.into(),
-            text: text.into(),
-            tokens,
-            syntax,
-        })
+        Ok(Self { path: path.into(), text: text.into(), tokens, syntax })
     }
 
     /// The lines of the text, from index 0.

@@ -11,6 +11,9 @@ use anyhow::{Context, Result};
 use crate::exit;
 use crate::process::{self, Waited};
 
+/// When one command of a check is given up.
+pub const TIMEOUT: Duration = Duration::from_secs(900);
+
 /// One check. `test` runs each as a case of its own.
 pub struct Step {
     /// The check's name.
@@ -36,20 +39,14 @@ impl Step {
     ) -> Self {
         let run = move || {
             for mut command in commands()? {
-                let checked = captured(&mut command, None)?;
+                let checked = captured(&mut command, Some(TIMEOUT))?;
                 if !checked.ok {
                     return Ok(checked);
                 }
             }
-            Ok(Checked {
-                ok: true,
-                output: String::new(),
-            })
+            Ok(Checked { ok: true, output: String::new() })
         };
-        Self {
-            name: name.into(),
-            run: Box::new(run),
-        }
+        Self { name: name.into(), run: Box::new(run) }
     }
 }
 
@@ -71,36 +68,24 @@ pub fn captured(command: &mut Command, timeout: Option<Duration>) -> Result<Chec
         .stderr(clone(&file)?)
         .spawn()
         .map_err(|error| exit::missing(format!("cannot start `{shown}`: {error}")))?;
-    let waited = process::wait_group(&mut child, timeout)
-        .with_context(|| format!("waiting for `{shown}`"))?;
+    let waited = process::wait_group(&mut child, timeout).with_context(|| format!("waiting for `{shown}`"))?;
     let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(0))
-        .and_then(|_| file.read_to_end(&mut bytes))
-        .context("reading a command's output")?;
+    file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes)).context("reading a command's output")?;
     let output = String::from_utf8_lossy(&bytes).into_owned();
     match waited {
         Waited::Interrupted => Err(exit::interrupted()),
         Waited::Ended(status) if status.success() => Ok(Checked { ok: true, output }),
-        Waited::Ended(status) => Ok(Checked {
-            ok: false,
-            output: format!("{output}{status}: {shown}\n"),
-        }),
+        Waited::Ended(status) => Ok(Checked { ok: false, output: format!("{output}{status}: {shown}\n") }),
         Waited::TimedOut => {
             let seconds = timeout.unwrap_or_default().as_secs_f64();
-            Ok(Checked {
-                ok: false,
-                output: format!("{output}no end within {seconds:.0} s: {shown}\n"),
-            })
+            Ok(Checked { ok: false, output: format!("{output}no end within {seconds:.0} s: {shown}\n") })
         }
     }
 }
 
 /// The same file once more, for a child.
 fn clone(file: &File) -> Result<Stdio> {
-    Ok(file
-        .try_clone()
-        .context("sharing a file with a command")?
-        .into())
+    Ok(file.try_clone().context("sharing a file with a command")?.into())
 }
 
 #[cfg(test)]
@@ -110,11 +95,7 @@ mod tests {
     use std::time::Duration;
 
     fn shell(script: &str) -> super::Checked {
-        captured(
-            Command::new("sh").args(["-c", script]),
-            Some(Duration::from_millis(300)),
-        )
-        .expect("sh is there")
+        captured(Command::new("sh").args(["-c", script]), Some(Duration::from_millis(300))).expect("sh is there")
     }
 
     #[test]
@@ -122,18 +103,12 @@ mod tests {
         let good = shell("echo one; echo two >&2");
         assert!(good.ok && good.output == "one\ntwo\n", "{good:?}");
         let bad = shell("echo one; exit 3");
-        assert!(
-            !bad.ok && bad.output.contains("one") && bad.output.contains('3'),
-            "{bad:?}"
-        );
+        assert!(!bad.ok && bad.output.contains("one") && bad.output.contains('3'), "{bad:?}");
     }
 
     #[test]
     fn a_hang_is_a_failure() {
         let hung = shell("sleep 20");
-        assert!(
-            !hung.ok && hung.output.contains("no end within"),
-            "{hung:?}"
-        );
+        assert!(!hung.ok && hung.output.contains("no end within"), "{hung:?}");
     }
 }

@@ -47,10 +47,7 @@ fn format_step(project: &Project) -> Step {
     let project = project.clone();
     Step::commands("rustfmt", move || {
         let mut command = toolchain::host_cargo("fmt")?;
-        command
-            .arg("--manifest-path")
-            .arg(project.manifest())
-            .args(["--all", "--", "--check"]);
+        command.arg("--manifest-path").arg(project.manifest()).args(["--all", "--", "--check"]);
         Ok(vec![command])
     })
 }
@@ -60,31 +57,17 @@ fn house_step(project: &Project) -> Step {
     let root = project.root().to_owned();
     let run = move || {
         let house = house_rules(&root)?;
-        let lines: Vec<_> = house
-            .findings
-            .iter()
-            .map(|finding| format!("{finding}\n"))
-            .collect();
-        Ok(Checked {
-            ok: house.findings.is_empty(),
-            output: lines.concat(),
-        })
+        let lines: Vec<_> = house.findings.iter().map(|finding| format!("{finding}\n")).collect();
+        Ok(Checked { ok: house.findings.is_empty(), output: lines.concat() })
     };
-    Step {
-        name: "house rules".into(),
-        run: Box::new(run),
-    }
+    Step { name: "house rules".into(), run: Box::new(run) }
 }
 
 /// Scripts: the shell's own syntax check, and shellcheck where it is installed.
 fn scripts_step(project: &Project) -> Result<Step> {
     let scripts = scripts(project)?;
     let shellcheck = find_program("shellcheck");
-    let name = if shellcheck.is_some() {
-        "scripts (sh -n, shellcheck)"
-    } else {
-        "scripts (sh -n; no shellcheck here)"
-    };
+    let name = if shellcheck.is_some() { "scripts (sh -n, shellcheck)" } else { "scripts (sh -n; no shellcheck here)" };
     Ok(Step::commands(name, move || {
         let mut commands = Vec::new();
         for script in &scripts {
@@ -105,19 +88,10 @@ fn scripts_step(project: &Project) -> Result<Step> {
 fn scripts(project: &Project) -> Result<Vec<PathBuf>> {
     let is_script = |path: &PathBuf| {
         let first = std::fs::read(path).unwrap_or_default();
-        let line = String::from_utf8_lossy(
-            first
-                .split(|byte| *byte == b'\n')
-                .next()
-                .unwrap_or_default(),
-        )
-        .into_owned();
+        let line = String::from_utf8_lossy(first.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned();
         line.starts_with("#!") && line.ends_with("sh")
     };
-    Ok(tree::files(project.root())?
-        .into_iter()
-        .filter(is_script)
-        .collect())
+    Ok(tree::files(project.root())?.into_iter().filter(is_script).collect())
 }
 
 /// Clippy over the default members and their tests.
@@ -125,10 +99,13 @@ fn host_clippy(project: &Project) -> Step {
     let project = project.clone();
     Step::commands("clippy, host", move || {
         let mut command = toolchain::host_cargo("clippy")?;
-        command
-            .arg("--manifest-path")
-            .arg(project.manifest())
-            .args(["--all-targets", "--quiet", "--", "-Dwarnings"]);
+        command.arg("--manifest-path").arg(project.manifest()).args([
+            "--all-targets",
+            "--quiet",
+            "--keep-going",
+            "--",
+            "-Dwarnings",
+        ]);
         Ok(vec![command.current(&project)])
     })
 }
@@ -138,10 +115,7 @@ fn host_docs(project: &Project) -> Step {
     let project = project.clone();
     Step::commands("docs, host", move || {
         let mut command = toolchain::host_cargo("doc")?;
-        command
-            .arg("--manifest-path")
-            .arg(project.manifest())
-            .args(["--no-deps", "--quiet"]);
+        command.arg("--manifest-path").arg(project.manifest()).args(["--no-deps", "--quiet", "--keep-going"]);
         command.env("RUSTDOCFLAGS", "-Dwarnings");
         Ok(vec![command.current(&project)])
     })
@@ -149,45 +123,20 @@ fn host_docs(project: &Project) -> Step {
 
 /// Clippy and documentation for one architecture: what needs no policy once, the rest once per policy.
 fn bare_steps(project: &Project, bare: &Bare, policies: &[Policy]) -> Result<Vec<Step>> {
-    let members: Vec<_> = members::bare(project)?
-        .into_iter()
-        .filter(|member| member.is_for(bare.arch))
-        .collect();
-    let (with, without): (Vec<&Member>, Vec<&Member>) =
-        members.iter().partition(|member| member.has_policy());
+    let members: Vec<_> = members::bare(project)?.into_iter().filter(|member| member.is_for(bare.arch)).collect();
+    let (with, without): (Vec<&Member>, Vec<&Member>) = members.iter().partition(|member| member.has_policy());
     let arch = bare.arch;
     let mut steps = Vec::new();
     let mut both = |suffix: String, members: &[&Member], policy: Option<&Policy>| {
-        let names: Vec<_> = members
-            .iter()
-            .map(|member| member.package.name.to_string())
-            .collect();
+        let names: Vec<_> = members.iter().map(|member| member.package.name.to_string()).collect();
         if !names.is_empty() {
-            steps.push(bare_step(
-                project,
-                bare,
-                "clippy",
-                format!("clippy, {suffix}"),
-                &names,
-                policy,
-            ));
-            steps.push(bare_step(
-                project,
-                bare,
-                "doc",
-                format!("docs, {suffix}"),
-                &names,
-                policy,
-            ));
+            steps.push(bare_step(project, bare, "clippy", format!("clippy, {suffix}"), &names, policy));
+            steps.push(bare_step(project, bare, "doc", format!("docs, {suffix}"), &names, policy));
         }
     };
     both(arch.to_string(), &without, None);
     for policy in policies {
-        let these: Vec<_> = with
-            .iter()
-            .copied()
-            .filter(|member| member.accepts(policy, policies))
-            .collect();
+        let these: Vec<_> = with.iter().copied().filter(|member| member.accepts(policy, policies)).collect();
         both(format!("{arch}, {policy}"), &these, Some(policy));
     }
     Ok(steps)
@@ -203,17 +152,14 @@ fn bare_step(
     policy: Option<&Policy>,
 ) -> Step {
     let (project, bare) = (project.clone(), bare.clone());
-    let packages: Vec<_> = packages
-        .iter()
-        .flat_map(|name| ["--package".to_owned(), name.clone()])
-        .collect();
+    let packages: Vec<_> = packages.iter().flat_map(|name| ["--package".to_owned(), name.clone()]).collect();
     let features = policy.map(|policy| format!("ebbtide/{policy}"));
     Step::commands(name, move || {
         let mut command = bare.toolchain.bare_cargo(&project, bare.arch, verb)?;
         command
             .arg("--manifest-path")
             .arg(project.manifest())
-            .arg("--quiet")
+            .args(["--quiet", "--keep-going"])
             .args(["--profile", "release"])
             .args(&packages);
         if let Some(features) = &features {
@@ -221,9 +167,7 @@ fn bare_step(
         }
         if verb == "doc" {
             // The image's configuration says the second flag to rustc alone.
-            command
-                .arg("--no-deps")
-                .env("RUSTDOCFLAGS", "-Dwarnings --cfg=ebbtide_image");
+            command.arg("--no-deps").env("RUSTDOCFLAGS", "-Dwarnings --cfg=ebbtide_image");
         } else {
             command.args(["--", "-Dwarnings"]);
         }

@@ -45,17 +45,8 @@ fn possible(guest: &Guest) -> bool {
 }
 
 fn trial(project: &Project, guest: &Guest) -> anyhow::Result<bool> {
-    let guest = Guest {
-        kvm: true,
-        words: vec![UNKNOWN_WORD.to_owned()],
-        ..guest.clone()
-    };
-    let run = Run {
-        project,
-        guest: &guest,
-        label: "kvm-trial",
-        timeout: Some(TRIAL),
-    };
+    let guest = Guest { kvm: true, words: vec![UNKNOWN_WORD.to_owned()], ..guest.clone() };
+    let run = Run { project, guest: &guest, label: "kvm-trial", timeout: Some(TRIAL) };
     match run.quiet()?.ending {
         Ending::Interrupted => Err(exit::interrupted()),
         ending => Ok(ending.exit_code() == Code::REFUSED),

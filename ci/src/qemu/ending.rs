@@ -76,9 +76,7 @@ type LastLine = (u8, String);
 /// Reads the last line of a log, if it is one that a guest ends with. Anything after it makes it not the last.
 fn last_line(log: &str) -> Option<LastLine> {
     let line = log.trim_end_matches(['\r', '\n']).lines().next_back()?;
-    let rest = line
-        .trim_end_matches('\r')
-        .strip_prefix("ebbtide: end code=")?;
+    let rest = line.trim_end_matches('\r').strip_prefix("ebbtide: end code=")?;
     let (code, rest) = rest.split_once(' ')?;
     let reason = rest.strip_prefix("reason=")?;
     let word = !reason.is_empty() && !reason.contains(char::is_whitespace);
@@ -99,15 +97,15 @@ fn agree(line: Option<LastLine>, status: ExitStatus) -> Ending {
     let how = described(status);
     match (line, code_of(status)) {
         (Some((code, reason)), Some(same)) if code == same => Ending::Guest { code, reason },
-        (Some((code, _)), Some(other)) => Ending::Crashed(format!(
-            "the guest's last line says code {code}, but the status says {other} ({how})"
-        )),
-        (Some((code, _)), None) => Ending::Crashed(format!(
-            "the guest's last line says code {code}, but {how}, which no guest can cause"
-        )),
-        (None, Some(code)) => Ending::Crashed(format!(
-            "the status says code {code}, but the guest's last line is missing ({how})"
-        )),
+        (Some((code, _)), Some(other)) => {
+            Ending::Crashed(format!("the guest's last line says code {code}, but the status says {other} ({how})"))
+        }
+        (Some((code, _)), None) => {
+            Ending::Crashed(format!("the guest's last line says code {code}, but {how}, which no guest can cause"))
+        }
+        (None, Some(code)) => {
+            Ending::Crashed(format!("the status says code {code}, but the guest's last line is missing ({how})"))
+        }
         (None, None) => Ending::Crashed(format!("the guest ended without its last line: {how}")),
     }
 }
@@ -147,10 +145,7 @@ mod tests {
         let ending = judged(&exited(33), GOOD);
         assert_eq!(ending.exit_code(), Code::OK);
         assert_eq!(ending.status(), "ok");
-        let panic = judged(
-            &exited(2 * (101 + 16) + 1),
-            "ebbtide: end code=101 reason=panic\n",
-        );
+        let panic = judged(&exited(2 * (101 + 16) + 1), "ebbtide: end code=101 reason=panic\n");
         assert_eq!(panic.exit_code(), Code(101));
         assert_eq!(panic.status(), "failed");
     }
@@ -169,10 +164,7 @@ mod tests {
     #[test]
     fn a_hang_never_passes() {
         assert_eq!(judged(&Waited::TimedOut, GOOD).exit_code(), Code::TIMEOUT);
-        assert_eq!(
-            judged(&Waited::Interrupted, GOOD).exit_code(),
-            Code::INTERRUPTED
-        );
+        assert_eq!(judged(&Waited::Interrupted, GOOD).exit_code(), Code::INTERRUPTED);
     }
 
     #[test]
@@ -210,20 +202,13 @@ mod tests {
             "ebbtide: end code=256 reason=main\n",
         ];
         for log in logs {
-            assert_eq!(
-                judged(&exited(33), log).exit_code(),
-                Code::CRASHED,
-                "{log:?}"
-            );
+            assert_eq!(judged(&exited(33), log).exit_code(), Code::CRASHED, "{log:?}");
         }
     }
 
     #[test]
     fn codes_out_of_range_never_pass() {
         let log = "ebbtide: end code=108 reason=exit\n";
-        assert_eq!(
-            judged(&exited(2 * (108 + 16) + 1), log).exit_code(),
-            Code::CRASHED
-        );
+        assert_eq!(judged(&exited(2 * (108 + 16) + 1), log).exit_code(), Code::CRASHED);
     }
 }

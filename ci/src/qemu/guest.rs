@@ -100,9 +100,7 @@ impl Guest {
         }
         match serial {
             Serial::Stdio => line.pair("-serial", "stdio"),
-            Serial::File(log) => line
-                .pair("-chardev", chardev(log))
-                .pair("-serial", "chardev:log"),
+            Serial::File(log) => line.pair("-chardev", chardev(log)).pair("-serial", "chardev:log"),
         };
         line.0.extend(self.extra.iter().cloned());
         line.pair("-kernel", self.image.to_string_lossy());
@@ -174,19 +172,10 @@ mod tests {
 
     #[test]
     fn a_counted_run_is_reproducible() {
-        let guest = Guest {
-            counted: true,
-            ..Guest::new(Arch::X86_64, "x")
-        };
+        let guest = Guest { counted: true, ..Guest::new(Arch::X86_64, "x") };
         let line = line(&guest, Serial::File(Path::new("/a,b.log")));
-        assert!(
-            line.contains("-icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm"),
-            "{line}"
-        );
-        assert!(
-            line.contains("path=/a,,b.log -serial chardev:log"),
-            "{line}"
-        );
+        assert!(line.contains("-icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm"), "{line}");
+        assert!(line.contains("path=/a,,b.log -serial chardev:log"), "{line}");
     }
 
     #[test]
@@ -200,15 +189,9 @@ mod tests {
     #[test]
     fn always_no_reboot_and_an_exit_device() {
         for kvm in [false, true] {
-            let guest = Guest {
-                kvm,
-                ..Guest::new(Arch::X86_64, "x")
-            };
+            let guest = Guest { kvm, ..Guest::new(Arch::X86_64, "x") };
             let line = line(&guest, Serial::Stdio);
-            assert!(
-                line.contains("-no-reboot") && line.contains("isa-debug-exit"),
-                "{line}"
-            );
+            assert!(line.contains("-no-reboot") && line.contains("isa-debug-exit"), "{line}");
         }
     }
 }

@@ -33,11 +33,7 @@ fn check_in(program: &str, flag: &str, asked: &Selected) -> anyhow::Result<()> {
     if known.contains(&asked.name()) {
         return Ok(());
     }
-    Err(exit::usage(format!(
-        "-{flag} {asked}: {program} knows no `{}`; known: {}",
-        asked.name(),
-        known.join(", ")
-    )))
+    Err(exit::usage(format!("-{flag} {asked}: {program} knows no `{}`; known: {}", asked.name(), known.join(", "))))
 }
 
 /// The names in a list of QEMU's: the first word of each line, or the second of `x86 max  …`; what follows an empty
@@ -48,10 +44,7 @@ fn names(help: &str) -> Vec<&str> {
         .take_while(|line| !line.trim().is_empty())
         .filter_map(|line| {
             let mut words = line.split_whitespace();
-            words
-                .next()
-                .filter(|word| *word != "x86")
-                .or_else(|| words.next())
+            words.next().filter(|word| *word != "x86").or_else(|| words.next())
         })
         .collect()
 }
@@ -62,8 +55,7 @@ mod tests {
 
     #[test]
     fn machines() {
-        let help =
-            "Supported machines are:\nmicrovm   microvm (i386)\nq35   PC (alias of pc-q35-7.2)\n";
+        let help = "Supported machines are:\nmicrovm   microvm (i386)\nq35   PC (alias of pc-q35-7.2)\n";
         assert_eq!(names(help), ["microvm", "q35"]);
     }
 

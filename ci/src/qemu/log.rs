@@ -18,16 +18,8 @@ pub fn name(project: &Project, label: &str) -> PathBuf {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let millis = now.map_or(0, |since| since.as_millis());
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let label: String = label
-        .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || "._+-".contains(c) {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect();
+    let label: String =
+        label.chars().map(|c| if c.is_alphanumeric() || "._+-".contains(c) { c } else { '-' }).collect();
     let name = format!("{label}.{millis}-{}-{number}.log", std::process::id());
     project.logs().join(name)
 }
@@ -55,8 +47,5 @@ pub fn begin(path: &Path, command: &str) -> anyhow::Result<File> {
 pub fn read(path: &Path) -> anyhow::Result<String> {
     let bytes = fs::read(path).with_context(|| format!("reading the log {}", path.display()))?;
     let text = String::from_utf8_lossy(&bytes);
-    Ok(text
-        .split_once('\n')
-        .map_or("", |(_, rest)| rest)
-        .to_owned())
+    Ok(text.split_once('\n').map_or("", |(_, rest)| rest).to_owned())
 }

@@ -69,14 +69,9 @@ impl Report {
     pub fn error(&self) -> Option<String> {
         match &self.ending {
             Ending::Guest { code: 0, .. } => None,
-            Ending::Guest { code, reason } => {
-                Some(format!("the guest ended with {code} ({reason})"))
-            }
+            Ending::Guest { code, reason } => Some(format!("the guest ended with {code} ({reason})")),
             Ending::Crashed(seen) => Some(seen.clone()),
-            Ending::TimedOut => Some(format!(
-                "no end within {:.1} s",
-                self.duration.as_secs_f64()
-            )),
+            Ending::TimedOut => Some(format!("no end within {:.1} s", self.duration.as_secs_f64())),
             Ending::Interrupted => Some("interrupted".to_owned()),
         }
     }
@@ -135,30 +130,16 @@ impl Run<'_> {
         command
     }
 
-    fn carry_out(
-        &self,
-        mut command: Command,
-        log: PathBuf,
-        sinks: Option<Sinks>,
-    ) -> anyhow::Result<Report> {
+    fn carry_out(&self, mut command: Command, log: PathBuf, sinks: Option<Sinks>) -> anyhow::Result<Report> {
         // A group of its own: Ctrl-C reaches this tool alone, which then ends QEMU and its children, if any.
-        command
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped());
+        command.process_group(0).stdin(Stdio::null()).stderr(Stdio::piped());
         if sinks.is_none() {
             command.stdout(Stdio::null());
         }
         let start = Instant::now();
-        let mut child = command
-            .spawn()
-            .map_err(|error| cannot_start(&command, &error))?;
+        let mut child = command.spawn().map_err(|error| cannot_start(&command, &error))?;
         let stderr = collect_stderr(&mut child);
-        let stream = child
-            .stdout
-            .take()
-            .zip(sinks)
-            .map(|(out, sinks)| stream(out, sinks));
+        let stream = child.stdout.take().zip(sinks).map(|(out, sinks)| stream(out, sinks));
         let waited = process::wait_group(&mut child, self.timeout).context("waiting for QEMU")?;
         let duration = start.elapsed();
         if let Some(stream) = stream {
@@ -168,9 +149,7 @@ impl Run<'_> {
         Ok(Report {
             ending: Ending::judge(&waited, &output),
             output,
-            stderr: stderr
-                .and_then(|thread| thread.join().ok())
-                .unwrap_or_default(),
+            stderr: stderr.and_then(|thread| thread.join().ok()).unwrap_or_default(),
             duration,
             command: process::shown(&command),
             log,
@@ -186,9 +165,7 @@ fn stream(mut from: impl Read + Send + 'static, (mut log, mut console): Sinks) -
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
             let _ = log.write_all(&buffer[..length]);
-            let _ = console
-                .write_all(&buffer[..length])
-                .and_then(|()| console.flush());
+            let _ = console.write_all(&buffer[..length]).and_then(|()| console.flush());
         }
     })
 }

@@ -27,14 +27,7 @@ pub struct Console<W: Write> {
 impl<W: Write> Console<W> {
     /// A console that writes to `out`; without symbols it changes nothing.
     pub fn new(out: W, symbols: Option<Box<dyn Lookup + Send>>) -> Self {
-        Self {
-            out,
-            symbols,
-            line: Vec::new(),
-            passed: 0,
-            overlong: false,
-            base: None,
-        }
+        Self { out, symbols, line: Vec::new(), passed: 0, overlong: false, base: None }
     }
 
     fn end_line(&mut self) -> io::Result<()> {
@@ -119,10 +112,7 @@ mod tests {
 
     impl Lookup for Fake {
         fn places(&self, address: u64) -> Vec<Place> {
-            let place = |function: String| Place {
-                function,
-                position: Some(format!("a.rs:{address}")),
-            };
+            let place = |function: String| Place { function, position: Some(format!("a.rs:{address}")) };
             match address {
                 0 => Vec::new(),
                 0xff => vec![place("inner".to_owned()), place("outer".to_owned())],
@@ -143,8 +133,7 @@ mod tests {
 
     #[test]
     fn frames_get_names() {
-        let text =
-            "panicked\r\nbacktrace (image at 0x1000):\r\n  #0 0x1010\r\n  #1 0x1021\r\nend\n";
+        let text = "panicked\r\nbacktrace (image at 0x1000):\r\n  #0 0x1010\r\n  #1 0x1021\r\nend\n";
         assert_eq!(
             shown(&[text]),
             "panicked\r\nbacktrace (image at 0x1000):\r\n  #0 0x1010 f10 at a.rs:16\n  #1 0x1021 f20 at a.rs:32\nend\n"

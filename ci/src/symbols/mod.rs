@@ -69,13 +69,9 @@ impl Symbols {
             let Some(function) = &frame.function else {
                 continue;
             };
-            let position = frame.location.and_then(|location| {
-                Some(format!(
-                    "{}:{}",
-                    short(location.file?),
-                    location.line.unwrap_or(0)
-                ))
-            });
+            let position = frame
+                .location
+                .and_then(|location| Some(format!("{}:{}", short(location.file?), location.line.unwrap_or(0))));
             if let Ok(name) = function.raw_name() {
                 places.push(place(&name, position));
             }
@@ -105,15 +101,10 @@ fn place(mangled: &str, position: Option<String>) -> Place {
     let name = addr2line::demangle_auto(mangled.into(), None);
     // `{:#}` without the hash is not to be had from this function: `path::function::h0123456789abcdef`.
     let function = match name.rsplit_once("::h") {
-        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
-            path
-        }
+        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => path,
         _ => &name,
     };
-    Place {
-        function: function.to_owned(),
-        position,
-    }
+    Place { function: function.to_owned(), position }
 }
 
 /// The image's address in the head of a backtrace.
@@ -136,18 +127,10 @@ fn number(text: &str) -> Option<u64> {
 fn named(symbols: &dyn Lookup, base: u64, (index, address): (u64, u64)) -> String {
     let mut text = format!("  #{index} {address:#x}");
     // A return address may be the first byte of the next function or line; the call itself lies before it.
-    let call = if index == 0 {
-        address
-    } else {
-        address.saturating_sub(1)
-    };
+    let call = if index == 0 { address } else { address.saturating_sub(1) };
     let places = call.checked_sub(base).map(|offset| symbols.places(offset));
     for (depth, place) in places.unwrap_or_default().iter().enumerate() {
-        let lead = if depth == 0 {
-            " "
-        } else {
-            "\n       inlined into "
-        };
+        let lead = if depth == 0 { " " } else { "\n       inlined into " };
         let _ = write!(text, "{lead}{}", place.function);
         if let Some(position) = &place.position {
             let _ = write!(text, " at {position}");
@@ -180,10 +163,7 @@ mod tests {
     #[test]
     fn files_lose_the_repositorys_root() {
         assert_eq!(short("./core/src/lib.rs"), "core/src/lib.rs");
-        assert_eq!(
-            short("platforms/unikernel/./examples/a/src/main.rs"),
-            "examples/a/src/main.rs"
-        );
+        assert_eq!(short("platforms/unikernel/./examples/a/src/main.rs"), "examples/a/src/main.rs");
         assert_eq!(short("/home/a/app/src/main.rs"), "/home/a/app/src/main.rs");
     }
 

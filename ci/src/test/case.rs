@@ -26,15 +26,8 @@ pub enum Group {
 
 impl Group {
     /// All groups, in order.
-    pub const ALL: &'static [Self] = &[
-        Self::Deps,
-        Self::Lint,
-        Self::Host,
-        Self::Build,
-        Self::Guest,
-        Self::Docs,
-        Self::Compare,
-    ];
+    pub const ALL: &'static [Self] =
+        &[Self::Deps, Self::Lint, Self::Host, Self::Build, Self::Guest, Self::Docs, Self::Compare];
 
     /// Whether cases of this group run side by side; the others use all CPUs or take cargo's lock.
     pub fn side_by_side(self) -> bool {
@@ -94,27 +87,17 @@ pub enum Verdict {
 impl Outcome {
     /// A test that passed.
     pub fn passed(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            verdict: Verdict::Passed,
-        }
+        Self { name: name.into(), verdict: Verdict::Passed }
     }
 
     /// A test that failed.
     pub fn failed(name: impl Into<String>, why: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            verdict: Verdict::Failed(why.into()),
-        }
+        Self { name: name.into(), verdict: Verdict::Failed(why.into()) }
     }
 
     /// The one test of a case, from whether it passed and what was said meanwhile.
     pub fn of(ok: bool, why: impl Into<String>) -> Self {
-        if ok {
-            Self::passed("")
-        } else {
-            Self::failed("", why)
-        }
+        if ok { Self::passed("") } else { Self::failed("", why) }
     }
 }
 
@@ -147,11 +130,7 @@ impl Done {
 
     /// The whole name of one of its tests.
     pub fn full_name(&self, outcome: &Outcome) -> String {
-        if outcome.name.is_empty() {
-            self.name.clone()
-        } else {
-            format!("{}::{}", self.name, outcome.name)
-        }
+        if outcome.name.is_empty() { self.name.clone() } else { format!("{}::{}", self.name, outcome.name) }
     }
 }
 
@@ -178,10 +157,6 @@ impl std::iter::Sum for Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(out, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }

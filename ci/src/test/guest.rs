@@ -41,15 +41,9 @@ pub struct Lists {
 /// # Errors
 ///
 /// When `tests/cases.toml` cannot be read or is wrong (121).
-pub fn cases(
-    project: &Project,
-    lists: &Lists,
-    all: &[Policy],
-    images: &Arc<Images>,
-) -> Result<Vec<Case>> {
+pub fn cases(project: &Project, lists: &Lists, all: &[Policy], images: &Arc<Images>) -> Result<Vec<Case>> {
     let path = project.root().join("tests/cases.toml");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let described = parse("tests/cases.toml", &text)?;
     for case in &described {
         known(case, all)?;
@@ -62,14 +56,7 @@ pub fn cases(
             builds.push(build(images, key.clone()));
         }
         for machine in machines(case, lists) {
-            boots.push(boot(
-                project,
-                images,
-                case.clone(),
-                key.clone(),
-                arch,
-                machine,
-            ));
+            boots.push(boot(project, images, case.clone(), key.clone(), arch, machine));
         }
     }
     builds.extend(boots);
@@ -79,24 +66,15 @@ pub fn cases(
 /// Checks that a case names policies and architectures that exist.
 fn known(case: &GuestCase, all: &[Policy]) -> Result<()> {
     let wrong = |key: &str, name: &str, known: String| {
-        Err(exit::usage(format!(
-            "tests/cases.toml: case `{}`: `{key}`: {name}: known: {known}",
-            case.name
-        )))
+        Err(exit::usage(format!("tests/cases.toml: case `{}`: `{key}`: {name}: known: {known}", case.name)))
     };
     if let Names::These(names) = &case.policies
-        && let Some(name) = names
-            .iter()
-            .find(|name| all.iter().all(|policy| policy.name() != name.as_str()))
+        && let Some(name) = names.iter().find(|name| all.iter().all(|policy| policy.name() != name.as_str()))
     {
         return wrong("policies", name, join(all));
     }
     if let Names::These(names) = &case.archs
-        && let Some(name) = names.iter().find(|name| {
-            Arch::EXISTING
-                .iter()
-                .all(|arch| arch.name() != name.as_str())
-        })
+        && let Some(name) = names.iter().find(|name| Arch::EXISTING.iter().all(|arch| arch.name() != name.as_str()))
     {
         return wrong("archs", name, Arch::existing_names());
     }
@@ -109,9 +87,7 @@ fn combinations<'a>(described: &'a [GuestCase], lists: &Lists) -> Vec<(&'a Guest
     for arch in &lists.archs {
         for policy in &lists.policies {
             for profile in &lists.profiles {
-                let meant = |case: &&GuestCase| {
-                    case.archs.contain(arch.name()) && case.policies.contain(policy.name())
-                };
+                let meant = |case: &&GuestCase| case.archs.contain(arch.name()) && case.policies.contain(policy.name());
                 let key = |case: &GuestCase| Key {
                     package: case.package.clone(),
                     policy: policy.clone(),
@@ -119,12 +95,7 @@ fn combinations<'a>(described: &'a [GuestCase], lists: &Lists) -> Vec<(&'a Guest
                     profile: *profile,
                     loader: case.loader.clone(),
                 };
-                found.extend(
-                    described
-                        .iter()
-                        .filter(meant)
-                        .map(|case| (case, key(case), *arch)),
-                );
+                found.extend(described.iter().filter(meant).map(|case| (case, key(case), *arch)));
             }
         }
     }
@@ -143,32 +114,19 @@ struct Machine {
 fn machines(case: &GuestCase, lists: &Lists) -> Vec<Machine> {
     let one_of = |list: &[Selected], own: Option<Selected>| match list {
         [] => vec![(own, String::new())],
-        named => named
-            .iter()
-            .map(|one| (Some(one.clone()), format!("::{one}")))
-            .collect(),
+        named => named.iter().map(|one| (Some(one.clone()), format!("::{one}"))).collect(),
     };
     let smps = match &lists.smp[..] {
         [] => vec![(case.smp, String::new())],
-        named => named
-            .iter()
-            .map(|count| (*count, format!("::smp{count}")))
-            .collect(),
+        named => named.iter().map(|count| (*count, format!("::smp{count}"))).collect(),
     };
     let mut found = Vec::new();
     for (smp, smp_name) in smps {
-        for (machine, machine_name) in
-            one_of(&lists.machines, case.machine.clone().map(Selected::new))
-        {
+        for (machine, machine_name) in one_of(&lists.machines, case.machine.clone().map(Selected::new)) {
             for (cpu, cpu_name) in one_of(&lists.cpus, Some(Selected::new(&*case.cpu))) {
                 let cpu = cpu.unwrap_or_else(|| Selected::new(&*case.cpu));
                 let suffix = format!("{smp_name}{machine_name}{cpu_name}");
-                found.push(Machine {
-                    smp,
-                    machine: machine.clone(),
-                    cpu,
-                    suffix,
-                });
+                found.push(Machine { smp, machine: machine.clone(), cpu, suffix });
             }
         }
     }
@@ -177,11 +135,7 @@ fn machines(case: &GuestCase, lists: &Lists) -> Vec<Machine> {
 
 /// The part of a name that says what was built.
 fn built_name(key: &Key) -> String {
-    let profile = if key.profile == Profile::Release {
-        String::new()
-    } else {
-        format!("::{}", key.profile)
-    };
+    let profile = if key.profile == Profile::Release { String::new() } else { format!("::{}", key.profile) };
     format!("{}::{}{profile}", key.arch, key.policy)
 }
 
@@ -194,35 +148,15 @@ fn build(images: &Arc<Images>, key: Key) -> Case {
     let name = format!("build::{}::{package}{loader}", built_name(&key));
     let run = move || {
         let error = images.get(&key)?.err();
-        Ok(vec![Outcome::of(
-            error.is_none(),
-            error.unwrap_or_default(),
-        )])
+        Ok(vec![Outcome::of(error.is_none(), error.unwrap_or_default())])
     };
-    Case {
-        name,
-        group: Group::Build,
-        timeout: BUILD,
-        run: Box::new(run),
-    }
+    Case { name, group: Group::Build, timeout: BUILD, run: Box::new(run) }
 }
 
 /// The case of one boot.
-fn boot(
-    project: &Project,
-    images: &Arc<Images>,
-    case: GuestCase,
-    key: Key,
-    arch: Arch,
-    machine: Machine,
-) -> Case {
+fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch: Arch, machine: Machine) -> Case {
     let (project, images) = (project.clone(), Arc::clone(images));
-    let name = format!(
-        "guest::{}::{}{}",
-        built_name(&key),
-        case.name,
-        machine.suffix
-    );
+    let name = format!("guest::{}::{}{}", built_name(&key), case.name, machine.suffix);
     let timeout = Duration::from_secs(case.timeout_seconds.into());
     let run = move || {
         let image = match images.get(&key)? {
@@ -240,22 +174,11 @@ fn boot(
             ..Guest::new(arch, &image.bootable)
         };
         let label = format!("test-{}-{}", case.name, key.policy);
-        let report = Run {
-            project: &project,
-            guest: &guest,
-            label: &label,
-            timeout: Some(timeout),
-        }
-        .quiet()?;
+        let report = Run { project: &project, guest: &guest, label: &label, timeout: Some(timeout) }.quiet()?;
         if report.ending == crate::qemu::Ending::Interrupted {
             return Err(exit::interrupted());
         }
         Ok(judge(&case, key.policy.name(), &report, &image.debug))
     };
-    Case {
-        name,
-        group: Group::Guest,
-        timeout,
-        run: Box::new(run),
-    }
+    Case { name, group: Group::Guest, timeout, run: Box::new(run) }
 }

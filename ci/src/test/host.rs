@@ -23,16 +23,9 @@ pub fn cases(project: &Project) -> Result<Vec<Case>> {
     if let Some(compiler) = Compiler::active() {
         command.cargo_path(compiler.program("cargo"));
     }
-    let metadata = command
-        .manifest_path(project.manifest())
-        .no_deps()
-        .exec()
-        .context("reading the workspace")?;
+    let metadata = command.manifest_path(project.manifest()).no_deps().exec().context("reading the workspace")?;
     let packages = metadata.workspace_default_packages();
-    Ok(packages
-        .into_iter()
-        .map(|package| case(project, package.name.to_string()))
-        .collect())
+    Ok(packages.into_iter().map(|package| case(project, package.name.to_string())).collect())
 }
 
 /// The tests of one package.
@@ -41,19 +34,11 @@ fn case(project: &Project, package: String) -> Case {
     let name = format!("host::{package}");
     let run = move || {
         let mut command = toolchain::host_cargo("test")?;
-        command
-            .arg("--manifest-path")
-            .arg(project.manifest())
-            .args(["--package", &package, "--no-fail-fast"]);
+        command.arg("--manifest-path").arg(project.manifest()).args(["--package", &package, "--no-fail-fast"]);
         let ran = captured(command.current_dir(project.root()), Some(TIMEOUT))?;
         Ok(judge(ran.ok, &ran.output))
     };
-    Case {
-        name,
-        group: Group::Host,
-        timeout: TIMEOUT,
-        run: Box::new(run),
-    }
+    Case { name, group: Group::Host, timeout: TIMEOUT, run: Box::new(run) }
 }
 
 /// Reads what `cargo test` printed.
@@ -70,31 +55,20 @@ fn judge(ok: bool, output: &str) -> Vec<Outcome> {
             outcomes.push(outcome);
         } else if let Some(announced) = total(line) {
             if announced != binary.seen {
-                complaints.push(format!(
-                    "{} announced {announced} tests, {} were seen",
-                    binary.name, binary.seen
-                ));
+                complaints.push(format!("{} announced {announced} tests, {} were seen", binary.name, binary.seen));
             }
             binary.seen = 0;
         }
     }
-    let failed = outcomes
-        .iter()
-        .any(|outcome| matches!(outcome.verdict, Verdict::Failed(_)));
+    let failed = outcomes.iter().any(|outcome| matches!(outcome.verdict, Verdict::Failed(_)));
     if !ok && !failed {
         complaints.push("cargo test failed".into());
     }
     if !complaints.is_empty() {
-        outcomes.push(Outcome::failed(
-            "",
-            format!("{}\n{}", complaints.join("; "), output.trim_end()),
-        ));
+        outcomes.push(Outcome::failed("", format!("{}\n{}", complaints.join("; "), output.trim_end())));
     } else if failed {
         // The tests' own output stands once, with the first that failed.
-        if let Some(first) = outcomes
-            .iter_mut()
-            .find(|outcome| matches!(outcome.verdict, Verdict::Failed(_)))
-        {
+        if let Some(first) = outcomes.iter_mut().find(|outcome| matches!(outcome.verdict, Verdict::Failed(_))) {
             first.verdict = Verdict::Failed(details(output));
         }
     }
@@ -141,10 +115,7 @@ fn total(line: &str) -> Option<usize> {
 /// From the first failure's output on.
 fn details(output: &str) -> String {
     let lines: Vec<_> = output.lines().collect();
-    let from = lines
-        .iter()
-        .position(|line| line.trim_end() == "failures:")
-        .unwrap_or(0);
+    let from = lines.iter().position(|line| line.trim_end() == "failures:").unwrap_or(0);
     format!("FAILED\n{}", lines[from..].join("\n"))
 }
 
@@ -160,49 +131,24 @@ mod tests {
                         test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s\n";
 
     fn counts(outcomes: Vec<Outcome>) -> Counts {
-        Done {
-            name: "host::x".into(),
-            group: Group::Host,
-            duration: Default::default(),
-            outcomes,
-        }
-        .counts()
+        Done { name: "host::x".into(), group: Group::Host, duration: Default::default(), outcomes }.counts()
     }
 
     #[test]
     fn cargos_own_counts_are_taken() {
         let outcomes = judge(true, GOOD);
         assert_eq!(outcomes[0], Outcome::passed("src/lib.rs::a"));
-        assert_eq!(
-            counts(outcomes),
-            Counts {
-                passed: 3,
-                failed: 0,
-                skipped: 1
-            }
-        );
+        assert_eq!(counts(outcomes), Counts { passed: 3, failed: 0, skipped: 1 });
     }
 
     #[test]
     fn failures_and_disagreement_count() {
-        let failed = GOOD
-            .replace("test a ... ok", "test a ... FAILED")
-            .replace("2 passed; 0 failed", "1 passed; 1 failed");
-        assert_eq!(
-            counts(judge(false, &failed)),
-            Counts {
-                passed: 2,
-                failed: 1,
-                skipped: 1
-            }
-        );
+        let failed =
+            GOOD.replace("test a ... ok", "test a ... FAILED").replace("2 passed; 0 failed", "1 passed; 1 failed");
+        assert_eq!(counts(judge(false, &failed)), Counts { passed: 2, failed: 1, skipped: 1 });
         let lost = GOOD.replace("test a ... ok\n", "");
         assert_eq!(counts(judge(true, &lost)).failed, 1);
-        assert_eq!(
-            counts(judge(false, GOOD)).failed,
-            1,
-            "cargo's status counts too"
-        );
+        assert_eq!(counts(judge(false, GOOD)).failed, 1, "cargo's status counts too");
         assert_eq!(counts(judge(false, "error: could not compile\n")).failed, 1);
     }
 }

@@ -43,11 +43,7 @@ pub struct Images {
 impl Images {
     /// No image yet.
     pub fn new(project: &Project, compilers: Vec<Bare>) -> Self {
-        Self {
-            project: project.clone(),
-            compilers,
-            built: Mutex::default(),
-        }
+        Self { project: project.clone(), compilers, built: Mutex::default() }
     }
 
     /// The image, built now if nobody has yet.
@@ -56,13 +52,7 @@ impl Images {
     ///
     /// An interruption or a missing tool; the inner error is the build's.
     pub fn get(&self, key: &Key) -> Result<Result<Image, String>> {
-        let slot = self
-            .built
-            .lock()
-            .expect("no case panicked")
-            .entry(key.clone())
-            .or_default()
-            .clone();
+        let slot = self.built.lock().expect("no case panicked").entry(key.clone()).or_default().clone();
         let mut ends_all = None;
         let built = slot.get_or_init(|| {
             self.build(key).map_err(|error| {
@@ -83,10 +73,7 @@ impl Images {
     fn build(&self, key: &Key) -> Result<Image> {
         let bare = self.compiler(key.arch)?;
         if let Some(loader) = &key.loader {
-            let usual = Key {
-                loader: None,
-                ..key.clone()
-            };
+            let usual = Key { loader: None, ..key.clone() };
             let image = self.get(&usual)?.map_err(|error| anyhow!(error))?;
             return self.repack(bare, loader, image);
         }
@@ -117,10 +104,7 @@ impl Images {
 
     /// The compiler of an architecture.
     fn compiler(&self, arch: &str) -> Result<&Bare> {
-        self.compilers
-            .iter()
-            .find(|bare| bare.arch.name() == arch)
-            .with_context(|| format!("no compiler for {arch}"))
+        self.compilers.iter().find(|bare| bare.arch.name() == arch).with_context(|| format!("no compiler for {arch}"))
     }
 
     /// Builds a bare-metal program that is no app: a case's own loader.
@@ -128,37 +112,16 @@ impl Images {
         let manifest = self.project.root().join(package).join("Cargo.toml");
         let described = metadata::package(&manifest)?;
         let name = metadata::binary(&described)?.name.clone();
-        let mut command = bare
-            .toolchain
-            .bare_cargo(&self.project, bare.arch, "build")?;
-        command.arg("--manifest-path").arg(&manifest).args([
-            "--bin",
-            &name,
-            "--profile",
-            "release",
-            "--quiet",
-        ]);
+        let mut command = bare.toolchain.bare_cargo(&self.project, bare.arch, "build")?;
+        command.arg("--manifest-path").arg(&manifest).args(["--bin", &name, "--profile", "release", "--quiet"]);
         command.arg("--message-format=json-render-diagnostics");
-        let output = command
-            .output()
-            .with_context(|| format!("building {package}"))?;
-        let made = Message::parse_stream(&output.stdout[..])
-            .flatten()
-            .find_map(|message| match message {
-                Message::CompilerArtifact(artifact) if artifact.target.name == name => {
-                    artifact.executable
-                }
-                _ => None,
-            });
-        let failed = || {
-            anyhow!(
-                "building {package} failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim_end()
-            )
-        };
-        made.map(|path| path.into_std_path_buf())
-            .filter(|_| output.status.success())
-            .ok_or_else(failed)
+        let output = command.output().with_context(|| format!("building {package}"))?;
+        let made = Message::parse_stream(&output.stdout[..]).flatten().find_map(|message| match message {
+            Message::CompilerArtifact(artifact) if artifact.target.name == name => artifact.executable,
+            _ => None,
+        });
+        let failed = || anyhow!("building {package} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+        made.map(|path| path.into_std_path_buf()).filter(|_| output.status.success()).ok_or_else(failed)
     }
 }
 

@@ -24,10 +24,7 @@ pub fn judge(case: &GuestCase, policy: &str, report: &Report, elf: &Path) -> Vec
     match (as_a_whole, case.kind) {
         (Ok(()), Kind::Suite) => {}
         (Ok(()), Kind::End) => outcomes.push(Outcome::passed("")),
-        (Err(why), _) => outcomes.push(Outcome::failed(
-            "",
-            format!("{why}\n{}", report.last_words(elf)),
-        )),
+        (Err(why), _) => outcomes.push(Outcome::failed("", format!("{why}\n{}", report.last_words(elf)))),
     }
     outcomes
 }
@@ -38,9 +35,11 @@ fn end(expect: &Expect, policy: &str, report: &Report) -> Result<(), String> {
         Ending::Guest { code, reason } => {
             let word = expect.reason.as_ref().unwrap_or(reason);
             if (*code, reason) != (expect.code, word) {
+                let wanted = expect.reason.as_ref().map(|word| format!(" ({word})"));
                 return Err(format!(
-                    "it ended with {code} ({reason}), expected {} ({word})",
-                    expect.code
+                    "it ended with {code} ({reason}), expected {}{}",
+                    expect.code,
+                    wanted.unwrap_or_default()
                 ));
             }
         }
@@ -59,21 +58,13 @@ fn lines(expect: &Expect, policy: &str, output: &str) -> Result<(), String> {
     for pattern in &expect.lines {
         let wanted = regex(pattern)?;
         if !rest.any(|line| wanted.is_match(line)) {
-            return Err(format!(
-                "no line matches `{pattern}` (or not in this order)"
-            ));
+            return Err(format!("no line matches `{pattern}` (or not in this order)"));
         }
     }
     for pattern in &expect.absent {
         let unwanted = regex(pattern)?;
-        if let Some(line) = output
-            .lines()
-            .find(|line| unwanted.is_match(line.trim_end()))
-        {
-            return Err(format!(
-                "`{pattern}` must match no line, but matches `{}`",
-                line.trim_end()
-            ));
+        if let Some(line) = output.lines().find(|line| unwanted.is_match(line.trim_end())) {
+            return Err(format!("`{pattern}` must match no line, but matches `{}`", line.trim_end()));
         }
     }
     Ok(())
@@ -85,30 +76,19 @@ fn tests_of(output: &str) -> Vec<Outcome> {
         let (name, verdict) = line.trim_end().strip_prefix("test ")?.split_once(" ... ")?;
         match verdict {
             "ok" => Some(Outcome::passed(name)),
-            _ => Some(Outcome::failed(
-                name,
-                verdict.strip_prefix("FAILED: ").unwrap_or(verdict),
-            )),
+            _ => Some(Outcome::failed(name, verdict.strip_prefix("FAILED: ").unwrap_or(verdict))),
         }
     };
     output.lines().filter_map(line).collect()
 }
 
 /// Judges a suite as a whole: each test once, the announced total, the end, the lines.
-fn suite(
-    outcomes: &[Outcome],
-    case: &GuestCase,
-    policy: &str,
-    report: &Report,
-) -> Result<(), String> {
+fn suite(outcomes: &[Outcome], case: &GuestCase, policy: &str, report: &Report) -> Result<(), String> {
     let mut names = BTreeSet::new();
     if let Some(twice) = outcomes.iter().find(|outcome| !names.insert(&outcome.name)) {
         return Err(format!("the test `{}` is reported twice", twice.name));
     }
-    let passed = outcomes
-        .iter()
-        .filter(|outcome| **outcome == Outcome::passed(&*outcome.name))
-        .count();
+    let passed = outcomes.iter().filter(|outcome| **outcome == Outcome::passed(&*outcome.name)).count();
     let failed = outcomes.len() - passed;
     match total(&report.output) {
         _ if !matches!(report.ending, Ending::Guest { .. }) => {
@@ -116,15 +96,11 @@ fn suite(
             return Err(format!("after {} reported tests: {why}", outcomes.len()));
         }
         None => {
-            return Err(
-                "it announced no total (`tests: P passed, F failed`), or more than one".into(),
-            );
+            return Err("it announced no total (`tests: P passed, F failed`), or more than one".into());
         }
         Some(counts) if counts != (passed, failed) => {
             let (p, f) = counts;
-            return Err(format!(
-                "it announced {p} passed, {f} failed, but reported {passed} passed, {failed} failed"
-            ));
+            return Err(format!("it announced {p} passed, {f} failed, but reported {passed} passed, {failed} failed"));
         }
         Some((0, 0)) => return Err("it holds no test".into()),
         Some(_) => {}
@@ -132,9 +108,7 @@ fn suite(
     match &report.ending {
         // The tests that failed speak for themselves; but a suite must know that it failed.
         Ending::Guest { code: 1..=99, .. } if failed > 0 => Ok(()),
-        Ending::Guest { code: 0, .. } if failed > 0 => {
-            Err("tests failed, but it ended with 0".into())
-        }
+        Ending::Guest { code: 0, .. } if failed > 0 => Err("tests failed, but it ended with 0".into()),
         _ => end(&case.expect, policy, report),
     }
 }
@@ -142,11 +116,8 @@ fn suite(
 /// The announced total, if there is exactly one.
 fn total(output: &str) -> Option<(usize, usize)> {
     let line = |line: &str| {
-        let (passed, failed) = line
-            .trim_end()
-            .strip_prefix("tests: ")?
-            .strip_suffix(" failed")?
-            .split_once(" passed, ")?;
+        let (passed, failed) =
+            line.trim_end().strip_prefix("tests: ")?.strip_suffix(" failed")?.split_once(" passed, ")?;
         Some((passed.parse().ok()?, failed.parse().ok()?))
     };
     let mut totals = output.lines().filter_map(line);

@@ -18,10 +18,7 @@ fn suite() -> GuestCase {
 }
 
 fn guest(code: u8) -> Ending {
-    Ending::Guest {
-        code,
-        reason: "main".into(),
-    }
+    Ending::Guest { code, reason: "main".into() }
 }
 
 /// How many tests passed, and why the others failed.
@@ -39,9 +36,7 @@ fn judged(case: &GuestCase, ending: Ending, output: &str) -> (usize, Vec<String>
     for outcome in judge(case, "static", &report, Path::new("none")) {
         match outcome.verdict {
             Verdict::Passed => passed += 1,
-            Verdict::Failed(why) => {
-                failures.push(why.lines().next().unwrap_or_default().to_owned())
-            }
+            Verdict::Failed(why) => failures.push(why.lines().next().unwrap_or_default().to_owned()),
             Verdict::Skipped => panic!("a guest skips nothing"),
         }
     }
@@ -53,59 +48,26 @@ const GOOD: &str = "banner\r\ntest a ... ok\r\nlog line\r\ntest b ... ok\r\ntest
 #[test]
 fn each_test_of_a_suite_counts() {
     assert_eq!(judged(&suite(), guest(0), GOOD), (2, vec![]));
-    let output = GOOD
-        .replace("b ... ok", "b ... FAILED: 1 is not 2")
-        .replace("2 passed, 0", "1 passed, 1");
-    assert_eq!(
-        judged(&suite(), guest(1), &output),
-        (1, vec!["1 is not 2".to_owned()])
-    );
+    let output = GOOD.replace("b ... ok", "b ... FAILED: 1 is not 2").replace("2 passed, 0", "1 passed, 1");
+    assert_eq!(judged(&suite(), guest(1), &output), (1, vec!["1 is not 2".to_owned()]));
 }
 
 #[test]
 fn a_suite_that_does_not_add_up_fails() {
     for (ending, output, part) in [
-        (
-            guest(0),
-            GOOD.replace("tests: 2 passed, 0 failed\r\n", ""),
-            "no total",
-        ),
-        (
-            guest(0),
-            GOOD.replace("2 passed", "3 passed"),
-            "announced 3",
-        ),
-        (
-            guest(0),
-            GOOD.replace("test b ... ok\r\n", ""),
-            "announced 2",
-        ),
+        (guest(0), GOOD.replace("tests: 2 passed, 0 failed\r\n", ""), "no total"),
+        (guest(0), GOOD.replace("2 passed", "3 passed"), "announced 3"),
+        (guest(0), GOOD.replace("test b ... ok\r\n", ""), "announced 2"),
         (guest(0), GOOD.replace("test b", "test a"), "twice"),
         (guest(0), "tests: 0 passed, 0 failed\n".into(), "no test"),
-        (
-            guest(0),
-            format!("{GOOD}tests: 2 passed, 0 failed\n"),
-            "more than one",
-        ),
-        (
-            guest(0),
-            GOOD.replace("b ... ok", "b ... FAILED: x")
-                .replace("2 passed, 0", "1 passed, 1"),
-            "ended with 0",
-        ),
+        (guest(0), format!("{GOOD}tests: 2 passed, 0 failed\n"), "more than one"),
+        (guest(0), GOOD.replace("b ... ok", "b ... FAILED: x").replace("2 passed, 0", "1 passed, 1"), "ended with 0"),
         (guest(101), GOOD.into(), "it ended with 101"),
         (Ending::TimedOut, GOOD.into(), "no end within"),
-        (
-            Ending::Crashed("QEMU ended with 0".into()),
-            GOOD.into(),
-            "QEMU ended with 0",
-        ),
+        (Ending::Crashed("QEMU ended with 0".into()), GOOD.into(), "QEMU ended with 0"),
     ] {
         let (_, failures) = judged(&suite(), ending.clone(), &output);
-        assert!(
-            failures.iter().any(|why| why.contains(part)),
-            "{ending:?} {output}: {failures:?}"
-        );
+        assert!(failures.iter().any(|why| why.contains(part)), "{ending:?} {output}: {failures:?}");
     }
 }
 
@@ -114,36 +76,17 @@ fn an_end_must_agree_in_all_parts() {
     let case = case(
         "kind = \"end\"\nexpect = { code = 102, reason = \"overflow\", lines = [\"^policy {policy}$\", \"second\"], absent = [\"panic\"] }",
     );
-    let ending = Ending::Guest {
-        code: 102,
-        reason: "overflow".into(),
-    };
+    let ending = Ending::Guest { code: 102, reason: "overflow".into() };
     let output = "policy static\r\nsecond line\r\n";
     assert_eq!(judged(&case, ending.clone(), output), (1, vec![]));
     for (ending, output, part) in [
         (guest(102), output.to_owned(), "expected 102 (overflow)"),
         (guest(0), output.to_owned(), "it ended with 0"),
         (Ending::TimedOut, output.to_owned(), "no end within"),
-        (
-            Ending::Crashed("killed".into()),
-            output.to_owned(),
-            "killed",
-        ),
-        (
-            ending.clone(),
-            "policy other\nsecond\n".into(),
-            "no line matches",
-        ),
-        (
-            ending.clone(),
-            "second\npolicy static\n".into(),
-            "not in this order",
-        ),
-        (
-            ending.clone(),
-            format!("{output}panic!\n"),
-            "must match no line",
-        ),
+        (Ending::Crashed("killed".into()), output.to_owned(), "killed"),
+        (ending.clone(), "policy other\nsecond\n".into(), "no line matches"),
+        (ending.clone(), "second\npolicy static\n".into(), "not in this order"),
+        (ending.clone(), format!("{output}panic!\n"), "must match no line"),
     ] {
         let (passed, failures) = judged(&case, ending, &output);
         assert_eq!((passed, failures.len()), (0, 1));

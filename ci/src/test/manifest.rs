@@ -92,9 +92,7 @@ impl TryFrom<toml::Value> for Names {
         match value {
             toml::Value::String(word) if word == "all" => Ok(Self::All),
             toml::Value::Array(names) if !names.is_empty() => {
-                let names = names
-                    .into_iter()
-                    .map(|name| name.as_str().map(str::to_owned).ok_or(wrong));
+                let names = names.into_iter().map(|name| name.as_str().map(str::to_owned).ok_or(wrong));
                 names.collect::<Result<_, _>>().map(Self::These)
             }
             _ => Err(wrong),
@@ -151,19 +149,13 @@ fn default_timeout() -> u32 {
 ///
 /// When the text is wrong (121): with the line and key, or the case and what is allowed.
 pub fn parse(path: &str, text: &str) -> Result<Vec<GuestCase>> {
-    let file: File = toml::from_str(text).map_err(|error| {
-        exit::usage(format!(
-            "{path} is no list of cases: {}",
-            error.to_string().trim_end()
-        ))
-    })?;
+    let file: File = toml::from_str(text)
+        .map_err(|error| exit::usage(format!("{path} is no list of cases: {}", error.to_string().trim_end())))?;
     let mut names = BTreeSet::new();
     for case in &file.case {
         let wrong = |what: String| exit::usage(format!("{path}: case `{}`: {what}", case.name));
         if !names.insert(&case.name) {
-            return Err(wrong(
-                "`name` stands there twice; each case has its own".into(),
-            ));
+            return Err(wrong("`name` stands there twice; each case has its own".into()));
         }
         check(case).map_err(wrong)?;
     }
@@ -188,8 +180,7 @@ fn check(case: &GuestCase) -> Result<(), String> {
         return Err("a suite ends with code 0; take kind = \"end\" for another `code`".into());
     }
     for pattern in case.expect.lines.iter().chain(&case.expect.absent) {
-        Regex::new(pattern.replace("{policy}", "").as_str())
-            .map_err(|error| format!("`{pattern}`: {error}"))?;
+        Regex::new(pattern.replace("{policy}", "").as_str()).map_err(|error| format!("`{pattern}`: {error}"))?;
     }
     Ok(())
 }
@@ -217,10 +208,7 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
     #[test]
     fn defaults_are_filled_in() {
         let cases = parse("cases.toml", GOOD).expect("good cases");
-        assert_eq!(
-            (cases[0].kind, cases[0].smp, cases[0].memory.as_str()),
-            (Kind::Suite, 1, "256M")
-        );
+        assert_eq!((cases[0].kind, cases[0].smp, cases[0].memory.as_str()), (Kind::Suite, 1, "256M"));
         assert_eq!(cases[0].policies, Names::All);
         assert!(cases[1].policies.contain("static") && !cases[1].policies.contain("other"));
         assert_eq!(cases[1].expect.code, 102);
@@ -230,11 +218,7 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
     fn wrong_files_are_refused() {
         for (good, bad, part) in [
             ("kind = \"end\"", "kind = \"start\"", "suite"),
-            (
-                "package = \"overflow\"",
-                "packages = \"overflow\"",
-                "`package`",
-            ),
+            ("package = \"overflow\"", "packages = \"overflow\"", "`package`"),
             ("name = \"overflow\"", "name = \"traps\"", "twice"),
             ("timeout_seconds = 10", "timeout_seconds = 0", "at least 1"),
             ("timeout_seconds = 10", "smp = 17", "1 to 16"),
@@ -242,11 +226,7 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
             ("policies = [\"static\"]", "policies = \"some\"", "\"all\""),
             ("policies = [\"static\"]", "policies = []", "\"all\""),
             ("\"panic\"", "\"(panic\"", "panic"),
-            (
-                "kind = \"suite\"",
-                "kind = \"suite\"\nexpect = { code = 1 }",
-                "kind = \"end\"",
-            ),
+            ("kind = \"suite\"", "kind = \"suite\"\nexpect = { code = 1 }", "kind = \"end\""),
         ] {
             let error = parse("cases.toml", &GOOD.replace(good, bad)).expect_err(bad);
             assert_eq!(code_of(&error), Code::USAGE);

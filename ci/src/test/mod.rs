@@ -85,11 +85,7 @@ pub struct Args {
 pub fn run(project: &Project, args: &Args) -> Result<Code> {
     let mut cases = cases(project, args)?;
     let all = cases.len();
-    cases.retain(|case| {
-        args.filter
-            .as_ref()
-            .is_none_or(|part| case.name.contains(part.as_str()))
-    });
+    cases.retain(|case| args.filter.as_ref().is_none_or(|part| case.name.contains(part.as_str())));
     if cases.is_empty() {
         let part = args.filter.as_deref().unwrap_or_default();
         return Err(exit::usage(format!(
@@ -110,11 +106,7 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
     write(args, &done, left_out)?;
     print!("{}", summary::text(&done, left_out));
     let counts = summary::counts(&done, left_out);
-    Ok(if counts.failed == 0 && counts.passed > 0 {
-        Code::OK
-    } else {
-        Code::FAILED
-    })
+    Ok(if counts.failed == 0 && counts.passed > 0 { Code::OK } else { Code::FAILED })
 }
 
 /// Makes the list of cases, in the order of their groups.
@@ -139,12 +131,7 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     cases.extend(guest::cases(project, &lists, &all, &images)?);
     cases.extend(own::docs(project)?);
     let policies = lists.policies.iter().map(ToString::to_string).collect();
-    cases.push(own::compare(
-        project,
-        lists.archs,
-        policies,
-        args.setup.clone(),
-    ));
+    cases.push(own::compare(project, lists.archs, policies, args.setup.clone()));
     Ok(cases)
 }
 
@@ -171,24 +158,11 @@ fn run_one(case: &Case, round: u32, progress: &Progress) -> Result<Done> {
     if process::interrupted() {
         return Err(exit::interrupted());
     }
-    progress.doing(&format!(
-        "test {} [at most {} s]",
-        case.name,
-        case.timeout.as_secs()
-    ));
+    progress.doing(&format!("test {} [at most {} s]", case.name, case.timeout.as_secs()));
     let start = Instant::now();
     let outcomes = (case.run)()?;
-    let name = if round == 1 {
-        case.name.clone()
-    } else {
-        format!("{}#{round}", case.name)
-    };
-    let done = Done {
-        name,
-        group: case.group,
-        duration: start.elapsed(),
-        outcomes,
-    };
+    let name = if round == 1 { case.name.clone() } else { format!("{}#{round}", case.name) };
+    let done = Done { name, group: case.group, duration: start.elapsed(), outcomes };
     progress.done(&summary::line(&done, case.timeout));
     Ok(done)
 }

@@ -8,13 +8,14 @@ use super::case::{Case, Group, Outcome};
 use crate::arch::Arch;
 use crate::cli::SetupArgs;
 use crate::compare::{self, limits};
+use crate::lint::step::TIMEOUT;
 use crate::lint::steps::{self, Bare};
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::{deps, docs};
 
-/// How long a check of the source may take, as it is shown.
-const CHECK: Duration = Duration::from_secs(900);
+/// How long a comparison may take, as it is shown; each of its runs has its own time-out.
+const COMPARE: Duration = Duration::from_secs(900);
 /// How long one command of the documentation may take.
 const COMMAND: Duration = Duration::from_secs(600);
 
@@ -26,12 +27,7 @@ pub fn deps(project: &Project) -> Case {
         let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
         Ok(vec![Outcome::of(lines.is_empty(), lines.join("\n"))])
     };
-    Case {
-        name: "deps".into(),
-        group: Group::Deps,
-        timeout: CHECK,
-        run: Box::new(run),
-    }
+    Case { name: "deps".into(), group: Group::Deps, timeout: TIMEOUT, run: Box::new(run) }
 }
 
 /// Each check of lint.
@@ -43,16 +39,13 @@ pub fn lint(project: &Project, compilers: &[Bare]) -> Result<Vec<Case>> {
     let case = |step: crate::lint::step::Step| Case {
         name: format!("lint::{}", step.name),
         group: Group::Lint,
-        timeout: CHECK,
+        timeout: TIMEOUT,
         run: Box::new(move || {
             let checked = (step.run)()?;
             Ok(vec![Outcome::of(checked.ok, checked.output)])
         }),
     };
-    Ok(steps::steps(project, compilers)?
-        .into_iter()
-        .map(case)
-        .collect())
+    Ok(steps::steps(project, compilers)?.into_iter().map(case).collect())
 }
 
 /// Each page of the documentation.
@@ -68,23 +61,13 @@ pub fn docs(project: &Project) -> Result<Vec<Case>> {
             let failures = docs::carry_out(&project, &page, COMMAND)?;
             Ok(vec![Outcome::of(failures.is_empty(), failures.join("\n"))])
         };
-        Case {
-            name,
-            group: Group::Docs,
-            timeout: COMMAND,
-            run: Box::new(run),
-        }
+        Case { name, group: Group::Docs, timeout: COMMAND, run: Box::new(run) }
     };
     Ok(docs::pages(project)?.into_iter().map(case).collect())
 }
 
 /// The quick comparison, each record and each promise about it a test.
-pub fn compare(
-    project: &Project,
-    archs: Vec<Arch>,
-    policies: Vec<String>,
-    setup: SetupArgs,
-) -> Case {
+pub fn compare(project: &Project, archs: Vec<Arch>, policies: Vec<String>, setup: SetupArgs) -> Case {
     let project = project.clone();
     let run = move || {
         let records = compare::quick(&project, &archs, &policies, &setup, &Progress::silent())?;
@@ -94,10 +77,5 @@ pub fn compare(
         };
         Ok(limits::judge(&records).into_iter().map(outcome).collect())
     };
-    Case {
-        name: "compare".into(),
-        group: Group::Compare,
-        timeout: CHECK,
-        run: Box::new(run),
-    }
+    Case { name: "compare".into(), group: Group::Compare, timeout: COMPARE, run: Box::new(run) }
 }

@@ -23,12 +23,7 @@ pub fn text(done: &[Done], left_out: usize) -> String {
     for one in done {
         for outcome in &one.outcomes {
             if let Verdict::Failed(why) = &outcome.verdict {
-                let _ = writeln!(
-                    text,
-                    "failed: {}: {}",
-                    one.full_name(outcome),
-                    first_line(why)
-                );
+                let _ = writeln!(text, "failed: {}: {}", one.full_name(outcome), first_line(why));
             }
         }
     }
@@ -47,24 +42,12 @@ pub fn counts(done: &[Done], left_out: usize) -> Counts {
 pub fn line(done: &Done, timeout: Duration) -> String {
     let counts = done.counts();
     let verdict = if counts.failed == 0 { "ok" } else { "FAILED" };
-    let many = if done.outcomes.len() == 1 {
-        String::new()
-    } else {
-        format!(" ({counts})")
-    };
+    let many = if done.outcomes.len() == 1 { String::new() } else { format!(" ({counts})") };
     let (took, limit) = (done.duration.as_secs_f64(), timeout.as_secs_f64());
-    let mut text = format!(
-        "test {} ... {verdict}{many} [{took:.1} s of {limit:.0} s]",
-        done.name
-    );
+    let mut text = format!("test {} ... {verdict}{many} [{took:.1} s of {limit:.0} s]", done.name);
     for outcome in &done.outcomes {
         if let Verdict::Failed(why) = &outcome.verdict {
-            let _ = write!(
-                text,
-                "\n  {}:\n    {}",
-                done.full_name(outcome),
-                why.trim_end().replace('\n', "\n    ")
-            );
+            let _ = write!(text, "\n  {}:\n    {}", done.full_name(outcome), why.trim_end().replace('\n', "\n    "));
         }
     }
     text
@@ -77,11 +60,7 @@ pub fn json(done: &[Done], left_out: usize) -> Value {
         let record = |outcome| test_record(one, outcome, seconds);
         one.outcomes.iter().map(record).collect::<Vec<_>>()
     };
-    let Counts {
-        passed,
-        failed,
-        skipped,
-    } = counts(done, left_out);
+    let Counts { passed, failed, skipped } = counts(done, left_out);
     json!({
         "schema": 1,
         "passed": passed,
@@ -137,9 +116,7 @@ fn junit_case(done: &Done, outcome: &super::case::Outcome) -> TestCase {
         Verdict::Skipped => TestCaseStatus::skipped(),
         Verdict::Failed(why) => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status
-                .set_message(first_line(why))
-                .set_description(why.clone());
+            status.set_message(first_line(why)).set_description(why.clone());
             status
         }
     };
@@ -168,9 +145,7 @@ mod tests {
             duration: Duration::from_secs(seconds),
             outcomes,
         };
-        let mut all: Vec<_> = (0..12)
-            .map(|n| one(&format!("quick{n}"), n, vec![Outcome::passed("")]))
-            .collect();
+        let mut all: Vec<_> = (0..12).map(|n| one(&format!("quick{n}"), n, vec![Outcome::passed("")])).collect();
         let failed = Outcome::failed("b", "first <line>\n| last words");
         all.push(one("suite", 99, vec![Outcome::passed("a"), failed]));
         all
@@ -179,20 +154,9 @@ mod tests {
     #[test]
     fn the_last_line_counts_and_stands_alone() {
         let text = text(&done(), 3);
-        assert_eq!(
-            text.lines().next_back(),
-            Some("13 passed, 1 failed, 3 skipped")
-        );
-        assert_eq!(
-            text.lines()
-                .filter(|line| line.ends_with("quick11") || line.ends_with(" suite"))
-                .count(),
-            2
-        );
-        assert_eq!(
-            text.lines().filter(|line| line.contains(" s  ")).count(),
-            10
-        );
+        assert_eq!(text.lines().next_back(), Some("13 passed, 1 failed, 3 skipped"));
+        assert_eq!(text.lines().filter(|line| line.ends_with("quick11") || line.ends_with(" suite")).count(), 2);
+        assert_eq!(text.lines().filter(|line| line.contains(" s  ")).count(), 10);
         assert!(text.contains("failed: suite::b: first <line>\n"), "{text}");
     }
 
@@ -201,9 +165,7 @@ mod tests {
         let suite = done().pop().expect("there are some");
         let line = line(&suite, Duration::from_secs(120));
         assert!(
-            line.starts_with(
-                "test suite ... FAILED (1 passed, 1 failed, 0 skipped) [99.0 s of 120 s]\n"
-            ),
+            line.starts_with("test suite ... FAILED (1 passed, 1 failed, 0 skipped) [99.0 s of 120 s]\n"),
             "{line}"
         );
         assert!(line.contains("| last words"), "{line}");
@@ -213,15 +175,10 @@ mod tests {
     fn files_hold_every_test() {
         let value = json(&done(), 0);
         assert_eq!(value["records"].as_array().map(Vec::len), Some(14));
-        assert_eq!(
-            (&value["passed"], &value["records"][13]["status"]),
-            (&13.into(), &"failed".into())
-        );
+        assert_eq!((&value["passed"], &value["records"][13]["status"]), (&13.into(), &"failed".into()));
         let xml = junit(&done()).expect("text");
         assert!(
-            xml.contains("tests=\"14\"")
-                && xml.contains("failures=\"1\"")
-                && xml.contains("first &lt;line&gt;"),
+            xml.contains("tests=\"14\"") && xml.contains("failures=\"1\"") && xml.contains("first &lt;line&gt;"),
             "{xml}"
         );
     }

@@ -17,12 +17,8 @@ pub struct Compiler {
 impl Compiler {
     /// The Rust whose programs lie in `folder`, if there is one.
     pub fn in_folder(folder: &Path) -> Option<Self> {
-        let found = ["cargo", "rustc"]
-            .iter()
-            .all(|name| folder.join(name).is_file());
-        found.then(|| Self {
-            folder: folder.to_owned(),
-        })
+        let found = ["cargo", "rustc"].iter().all(|name| folder.join(name).is_file());
+        found.then(|| Self { folder: folder.to_owned() })
     }
 
     /// The Rust that runs this tool: the one that cargo names, else the first in the search path.
@@ -33,10 +29,7 @@ impl Compiler {
         let named = environment::variable("CARGO").map(PathBuf::from);
         let beside = named.as_deref().and_then(Path::parent).map(Path::to_owned);
         let search_path = environment::variable("PATH").unwrap_or_default();
-        beside
-            .into_iter()
-            .chain(std::env::split_paths(&search_path))
-            .find_map(|folder| Self::in_folder(&folder))
+        beside.into_iter().chain(std::env::split_paths(&search_path)).find_map(|folder| Self::in_folder(&folder))
     }
 
     /// Debian's own Rust.
@@ -91,10 +84,7 @@ impl Compiler {
 
     /// Whether it can build `core` itself: sources and a linker for bare-metal targets.
     pub fn has_sources(&self) -> bool {
-        let sources = |root: &PathBuf| {
-            root.join("lib/rustlib/src/rust/library/core/Cargo.toml")
-                .is_file()
-        };
+        let sources = |root: &PathBuf| root.join("lib/rustlib/src/rust/library/core/Cargo.toml").is_file();
         self.sysroot().as_ref().is_some_and(sources) && self.has_linker()
     }
 
@@ -111,9 +101,7 @@ impl Compiler {
 
     fn host(&self) -> Option<String> {
         let text = self.ask(&["--version", "--verbose"])?;
-        text.lines()
-            .find_map(|line| line.strip_prefix("host: "))
-            .map(str::to_owned)
+        text.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
     }
 
     fn ask(&self, arguments: &[&str]) -> Option<String> {
@@ -125,7 +113,5 @@ impl Compiler {
 
 /// Finds a program in the search path.
 pub fn find_program(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&environment::variable("PATH")?)
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
+    std::env::split_paths(&environment::variable("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
 }

@@ -60,9 +60,7 @@ fn clean_library_path(command: &mut Command, name: &str) {
     let Some(value) = env::var_os(name) else {
         return;
     };
-    let kept: Vec<_> = env::split_paths(&value)
-        .filter(|folder| !belongs_to_a_compiler(folder))
-        .collect();
+    let kept: Vec<_> = env::split_paths(&value).filter(|folder| !belongs_to_a_compiler(folder)).collect();
     if kept.is_empty() {
         command.env_remove(name);
     } else if let Ok(joined) = env::join_paths(kept) {
@@ -72,11 +70,7 @@ fn clean_library_path(command: &mut Command, name: &str) {
 
 fn belongs_to_a_compiler(folder: &Path) -> bool {
     let mut names = folder.iter().chain(iter::once(OsStr::new("")));
-    names.any(|name| {
-        ["target", "toolchains", "rustlib"]
-            .iter()
-            .any(|one| name == *one)
-    })
+    names.any(|name| ["target", "toolchains", "rustlib"].iter().any(|one| name == *one))
 }
 
 /// The variable `name`, unless empty.
@@ -103,25 +97,15 @@ mod tests {
 
     #[test]
     fn what_a_user_needs_stays() {
-        for name in [
-            "PATH",
-            "HOME",
-            "CARGO_HOME",
-            "CARGO_TARGET_DIR",
-            "RUSTC_WRAPPER",
-        ] {
+        for name in ["PATH", "HOME", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTC_WRAPPER"] {
             assert!(!changes_a_build(OsStr::new(name)), "{name}");
         }
     }
 
     #[test]
     fn folders_of_compilers_are_known() {
-        assert!(belongs_to_a_compiler(Path::new(
-            "/home/a/.rustup/toolchains/stable/lib"
-        )));
-        assert!(belongs_to_a_compiler(Path::new(
-            "/home/a/ebbtide/target/debug/deps"
-        )));
+        assert!(belongs_to_a_compiler(Path::new("/home/a/.rustup/toolchains/stable/lib")));
+        assert!(belongs_to_a_compiler(Path::new("/home/a/ebbtide/target/debug/deps")));
         assert!(!belongs_to_a_compiler(Path::new("/opt/libs")));
     }
 }

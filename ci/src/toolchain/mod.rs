@@ -1,7 +1,7 @@
 //! The Rust that builds bare-metal code: which one, and how its cargo is called.
 //!
 //! A bare-metal `core` comes prebuilt with rustup's target, or is built from the library sources (`-Zbuild-std`). The
-//! [search](find) prefers what needs nothing else; what it chose stays chosen, since two compilers give two sets of
+//! search prefers what needs nothing else; what it chose stays chosen, since two compilers give two sets of
 //! counts.
 
 mod compiler;
@@ -77,9 +77,7 @@ impl Toolchain {
 
     /// What `rustc --version` prints: the key `rustc` of the records.
     pub fn rustc_version(&self) -> String {
-        self.compiler
-            .version_line()
-            .unwrap_or_else(|| "unknown".to_owned())
+        self.compiler.version_line().unwrap_or_else(|| "unknown".to_owned())
     }
 
     /// Whether it still can build for `arch`.
@@ -114,12 +112,7 @@ impl Toolchain {
     /// # Errors
     ///
     /// As [`Self::cargo`].
-    pub fn bare_cargo(
-        &self,
-        project: &Project,
-        arch: Arch,
-        subcommand: &str,
-    ) -> anyhow::Result<Command> {
+    pub fn bare_cargo(&self, project: &Project, arch: Arch, subcommand: &str) -> anyhow::Result<Command> {
         let mut command = self.cargo(subcommand)?;
         command
             .arg("--config")
@@ -140,15 +133,8 @@ impl Toolchain {
     /// The flags are the same for every app, or each would compile `core` anew. An app's own folder need not be named:
     /// cargo compiles a workspace's members from its root, by relative paths.
     fn remapping(&self, project: &Project, arch: Arch) -> String {
-        let sources = self
-            .compiler
-            .sysroot()
-            .map(|root| root.join("lib/rustlib/src/rust"));
-        let folders = [
-            (sources, "/rust"),
-            (cargo_home(), "/cargo"),
-            (Some(project.root().to_owned()), "."),
-        ];
+        let sources = self.compiler.sysroot().map(|root| root.join("lib/rustlib/src/rust"));
+        let folders = [(sources, "/rust"), (cargo_home(), "/cargo"), (Some(project.root().to_owned()), ".")];
         let flags: Vec<_> = folders
             .into_iter()
             .filter_map(|(folder, name)| {
@@ -169,10 +155,7 @@ impl Toolchain {
 /// When there is no cargo, or no clippy where that is asked for (122).
 pub fn host_cargo(subcommand: &str) -> anyhow::Result<Command> {
     let compiler = Compiler::active().ok_or_else(|| {
-        exit::missing(format!(
-            "no cargo in the search path: install Rust {} or newer",
-            Version::needed()
-        ))
+        exit::missing(format!("no cargo in the search path: install Rust {} or newer", Version::needed()))
     })?;
     cargo_of(&compiler, subcommand)
 }
@@ -195,10 +178,7 @@ fn cargo_of(compiler: &Compiler, subcommand: &str) -> anyhow::Result<Command> {
     if external {
         command.env("CARGO", compiler.program("cargo"));
     }
-    command
-        .arg(subcommand)
-        .env("RUSTC", compiler.program("rustc"))
-        .env("RUSTDOC", compiler.program("rustdoc"));
+    command.arg(subcommand).env("RUSTC", compiler.program("rustc")).env("RUSTDOC", compiler.program("rustdoc"));
     Ok(command)
 }
 
@@ -213,6 +193,5 @@ fn no_component(compiler: &Compiler, name: &str) -> anyhow::Error {
 
 fn cargo_home() -> Option<PathBuf> {
     let set: Option<OsString> = environment::variable("CARGO_HOME");
-    set.map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(environment::variable("HOME")?).join(".cargo")))
+    set.map(PathBuf::from).or_else(|| Some(PathBuf::from(environment::variable("HOME")?).join(".cargo")))
 }

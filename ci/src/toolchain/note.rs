@@ -23,12 +23,7 @@ pub fn write(project: &Project, toolchain: &Toolchain) -> anyhow::Result<()> {
 }
 
 fn text(toolchain: &Toolchain) -> String {
-    format!(
-        "{}\t{}\t{}\n",
-        toolchain.source.word(),
-        toolchain.compiler.folder().display(),
-        toolchain.rustc_version()
-    )
+    format!("{}\t{}\t{}\n", toolchain.source.word(), toolchain.compiler.folder().display(), toolchain.rustc_version())
 }
 
 fn parse(text: &str) -> Option<Toolchain> {
@@ -47,10 +42,7 @@ mod tests {
 
     #[test]
     fn a_note_is_read_as_it_was_written() {
-        let chosen = Toolchain {
-            source: Source::Target,
-            compiler: Compiler::active().expect("cargo runs this test"),
-        };
+        let chosen = Toolchain { source: Source::Target, compiler: Compiler::active().expect("cargo runs this test") };
         assert_eq!(parse(&text(&chosen)), Some(chosen));
     }
 

@@ -39,22 +39,14 @@ impl Family {
 /// # Errors
 ///
 /// When the note cannot be written.
-pub fn find(
-    project: &Project,
-    arch: Arch,
-    asked: Option<Family>,
-) -> anyhow::Result<Option<Toolchain>> {
+pub fn find(project: &Project, arch: Arch, asked: Option<Family>) -> anyhow::Result<Option<Toolchain>> {
     let noted = note::read(project);
     let Some(found) = choose(noted.as_ref(), arch, asked) else {
         return Ok(None);
     };
     if noted.as_ref() != Some(&found) {
         note::write(project, &found)?;
-        eprintln!(
-            "toolchain: {} ({})",
-            found.rustc_version(),
-            found.source.description()
-        );
+        eprintln!("toolchain: {} ({})", found.rustc_version(), found.source.description());
     }
     Ok(Some(found))
 }
@@ -64,12 +56,7 @@ pub fn find(
 /// # Errors
 ///
 /// When nothing fits in the end (122).
-pub fn find_or_set_up(
-    project: &Project,
-    arch: Arch,
-    asked: Option<Family>,
-    yes: bool,
-) -> anyhow::Result<Toolchain> {
+pub fn find_or_set_up(project: &Project, arch: Arch, asked: Option<Family>, yes: bool) -> anyhow::Result<Toolchain> {
     if let Some(found) = find(project, arch, asked)? {
         return Ok(found);
     }
@@ -93,13 +80,9 @@ pub fn survey(project: &Project, arch: Arch, asked: Option<Family>) -> Option<(T
 
 /// What was chosen stays chosen while it works and nothing else is asked for.
 fn choose(noted: Option<&Toolchain>, arch: Arch, asked: Option<Family>) -> Option<Toolchain> {
-    let fits = |toolchain: &Toolchain| {
-        asked.is_none_or(|family| family.holds(toolchain.source)) && toolchain.works(arch)
-    };
-    noted
-        .filter(|toolchain| fits(toolchain))
-        .cloned()
-        .or_else(|| candidates().find(fits))
+    let fits =
+        |toolchain: &Toolchain| asked.is_none_or(|family| family.holds(toolchain.source)) && toolchain.works(arch);
+    noted.filter(|toolchain| fits(toolchain)).cloned().or_else(|| candidates().find(fits))
 }
 
 fn candidates() -> impl Iterator<Item = Toolchain> {
@@ -108,9 +91,6 @@ fn candidates() -> impl Iterator<Item = Toolchain> {
             Source::Target | Source::Sources => Compiler::active(),
             Source::Debian => Compiler::debian(),
         };
-        Some(Toolchain {
-            source,
-            compiler: compiler?,
-        })
+        Some(Toolchain { source, compiler: compiler? })
     })
 }

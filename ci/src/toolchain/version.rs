@@ -12,10 +12,7 @@ pub struct Version {
 impl Version {
     /// The oldest compiler that builds the project: `rust-version` of the workspace, which this package inherits.
     pub fn needed() -> Self {
-        Self::parse(env!("CARGO_PKG_RUST_VERSION")).unwrap_or(Self {
-            major: 1,
-            minor: 95,
-        })
+        Self::parse(env!("CARGO_PKG_RUST_VERSION")).unwrap_or(Self { major: 1, minor: 95 })
     }
 
     /// Reads the first version number of a text: `rustc 1.96.0-nightly (…)`, `1.95`.
@@ -25,10 +22,7 @@ impl Version {
 
     fn parse_word(word: &str) -> Option<Self> {
         let mut parts = word.split(['.', '-', '+']);
-        Some(Self {
-            major: parts.next()?.parse().ok()?,
-            minor: parts.next()?.parse().ok()?,
-        })
+        Some(Self { major: parts.next()?.parse().ok()?, minor: parts.next()?.parse().ok()? })
     }
 }
 
@@ -50,10 +44,7 @@ mod tests {
     fn what_compilers_print() {
         let debian = "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)";
         assert_eq!(Version::parse(debian), version(1, 96));
-        assert_eq!(
-            Version::parse("rustc 1.100.0-nightly (0a1b2c3d4 2026-09-01)"),
-            version(1, 100)
-        );
+        assert_eq!(Version::parse("rustc 1.100.0-nightly (0a1b2c3d4 2026-09-01)"), version(1, 100));
         assert_eq!(Version::parse("1.95"), version(1, 95));
         assert_eq!(Version::parse("rustc unknown"), None);
     }

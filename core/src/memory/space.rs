@@ -14,10 +14,10 @@ use memory_addresses::{PhysAddr, VirtAddr};
 use crate::arch::{Access, PAGE_BYTES, Paging};
 use crate::boot::{BootInfo, MemoryRegion};
 use crate::kernel::Kernel;
+use crate::memory::FrameAllocator;
 use crate::memory::layout::{self, DEVICES};
 use crate::memory::table::{OutOfFrames, Tables, span};
 use crate::memory::window::Window;
-use crate::memory::FrameAllocator;
 use crate::system::System;
 
 /// Most segments that an image may have.
@@ -140,6 +140,11 @@ fn take_boot_tables() -> PhysAddr {
     PhysAddr::new((&raw mut POOL) as u64)
 }
 
+/// Takes the loader's tables out of use: image and one GiB of RAM, everything allowed.
+///
+/// # Safety
+///
+/// As [`init`]; the pool is zero and nobody else's.
 unsafe fn activate_boot_tables<S: System>(
     boot: &BootInfo,
     near: MemoryRegion,
@@ -166,6 +171,11 @@ unsafe fn activate_boot_tables<S: System>(
     Ok(())
 }
 
+/// Maps the image where it lies, each segment with its own access.
+///
+/// # Safety
+///
+/// The tables are not active yet.
 unsafe fn map_image<P: Paging>(
     tables: Tables<P>,
     segments: &Segments,
@@ -182,6 +192,10 @@ unsafe fn map_image<P: Paging>(
 
 /// Maps a region in the direct map: large pages where nothing else lies in them, else small ones, and none for what
 /// the image must not have written.
+///
+/// # Safety
+///
+/// The tables are not active yet.
 unsafe fn map_ram<P: Paging>(
     tables: Tables<P>,
     region: &MemoryRegion,
@@ -219,6 +233,11 @@ fn is_written(page: PhysAddr, segments: &Segments, image: MemoryRegion) -> bool 
     outside || segments.iter().any(|s| s.access == Access::ReadWrite && s.range.contains(&page))
 }
 
+/// Adds the RAM that the first tables map.
+///
+/// # Safety
+///
+/// The direct map of `near` is active, and nothing in the RAM is in use but the image.
 unsafe fn add_clipped(frames: &mut FrameAllocator, boot: &BootInfo, image: MemoryRegion, near: MemoryRegion) {
     for region in &boot.memory {
         let clipped = MemoryRegion { start: region.start.max(near.start), end: region.end.min(near.end) };
@@ -229,6 +248,11 @@ unsafe fn add_clipped(frames: &mut FrameAllocator, boot: &BootInfo, image: Memor
     }
 }
 
+/// Adds the RAM that only the final tables map.
+///
+/// # Safety
+///
+/// As [`add_clipped`], with the direct map of all RAM active.
 unsafe fn add_rest(frames: &mut FrameAllocator, boot: &BootInfo, image: MemoryRegion, near: MemoryRegion) {
     for region in &boot.memory {
         // SAFETY: RAM without the image and without what was added before.

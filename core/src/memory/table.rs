@@ -134,7 +134,9 @@ impl<P: Paging> Tables<P> {
             for step in 0..run {
                 let frame = PhysAddr::new(frame.as_u64() + done + step * span(level));
                 // SAFETY: `run` ends with the table that `first` lies in.
-                let entry = unsafe { first.add(step as usize).as_ref() };
+                let entry = unsafe { first.add(step as usize) };
+                // SAFETY: tables are mapped for good.
+                let entry = unsafe { entry.as_ref() };
                 entry.store(P::encode_leaf(frame, access, level), Ordering::Release);
             }
             done += run * span(level);
@@ -156,8 +158,10 @@ impl<P: Paging> Tables<P> {
 
     fn entry(self, table: PhysAddr, address: VirtAddr, level: u32) -> &'static AtomicU64 {
         let entries = self.window.pointer::<AtomicU64>(table);
-        // SAFETY: a table has 512 entries and is mapped for good; the index is below 512.
-        unsafe { &*entries.add(index(address, level) as usize) }
+        // SAFETY: a table has 512 entries, and the index is below 512.
+        let entry = unsafe { entries.add(index(address, level) as usize) };
+        // SAFETY: tables are mapped for good.
+        unsafe { &*entry }
     }
 }
 

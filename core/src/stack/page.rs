@@ -195,8 +195,10 @@ pub struct NoFrame;
 
 /// The leaf entry of page `page` of the stack whose top page has `top_entry`.
 pub(crate) fn page_entry(top_entry: NonNull<AtomicU64>, page: usize) -> &'static AtomicU64 {
-    // SAFETY: a slot's entries lie side by side in one leaf table, which is never freed; `page` is one of the slot's.
-    unsafe { top_entry.sub(page).as_ref() }
+    // SAFETY: a slot's entries lie side by side in one leaf table; `page` is one of the slot's.
+    let entry = unsafe { top_entry.sub(page) };
+    // SAFETY: leaf tables of the stack range are never freed.
+    unsafe { entry.as_ref() }
 }
 
 /// The entry that holds a slot's note.

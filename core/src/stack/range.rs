@@ -49,10 +49,9 @@ pub enum StackError {
 impl fmt::Display for StackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLarge { bytes } => write!(
-                f,
-                "a stack of {bytes} bytes is too large: at most {MAX_STACK_BYTES} are possible; ask for less"
-            ),
+            Self::TooLarge { bytes } => {
+                write!(f, "a stack of {bytes} bytes is too large: at most {MAX_STACK_BYTES} are possible; ask for less")
+            }
             Self::NoSlot => f.write_str("all slots of this stack size are in use; end threads or use another size"),
             Self::NoFrame { free } => write!(
                 f,
@@ -218,8 +217,7 @@ fn take<S: System>(slots: &mut Class, class: SizeClass) -> Result<Stack, StackEr
         return Err(StackError::NoSlot);
     }
     let slot = Slot { class, number: slots.used };
-    let top = S::kernel()
-        .with_tables::<S, _>(|tables, new_table| tables.find_or_make(top_page(slot), 0, new_table))?;
+    let top = S::kernel().with_tables::<S, _>(|tables, new_table| tables.find_or_make(top_page(slot), 0, new_table))?;
     slots.used += 1;
     // SAFETY: the slot was never used, so all its entries are empty; leaf tables are never freed.
     Ok(unsafe { Stack::new(slot, top) })

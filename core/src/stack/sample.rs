@@ -87,7 +87,8 @@ fn count_slot<S: System>(sample: &mut Sample, slot: Slot) {
 /// Tables of the stack range above the leaf tables: one for each GiB with a slot, and the one above these.
 fn tables_above<S: System>() -> usize {
     let gibs = SizeClass::all().map(|class| {
-        S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| (slots.used * class.slot_bytes()).div_ceil(1 << 30))
+        S::kernel().stacks.classes[class.index()]
+            .with::<S, _>(|slots| (slots.used * class.slot_bytes()).div_ceil(1 << 30))
     });
     let gibs = gibs.sum::<u64>() as usize;
     gibs + usize::from(gibs > 0)

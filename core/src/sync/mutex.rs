@@ -23,7 +23,6 @@ mod raw {
 
     // SAFETY: `lock` and `try_lock` succeed only when `held` went from false to true.
     unsafe impl<S: System> lock_api::RawMutex for RawMutex<S> {
-        #[expect(clippy::declare_interior_mutable_const, reason = "lock_api asks for it")]
         const INIT: Self = Self { held: AtomicBool::new(false), waiting: WaitQueue::new(), system: PhantomData };
 
         // std's guards stay with their thread.

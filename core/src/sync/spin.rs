@@ -82,7 +82,6 @@ pub struct RawSpinLock<S> {
 
 // SAFETY: `lock` and `try_lock` return success only after `held` went from false to true.
 unsafe impl<S: System> lock_api::RawMutex for RawSpinLock<S> {
-    #[expect(clippy::declare_interior_mutable_const, reason = "lock_api asks for it")]
     const INIT: Self = Self { held: AtomicBool::new(false), system: PhantomData };
 
     type GuardMarker = lock_api::GuardNoSend;

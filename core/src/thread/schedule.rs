@@ -44,7 +44,7 @@ pub(crate) fn block<S: System>() {
         let cpu = cpu::this::<S>();
         let prev = cpu::current::<S>();
         if prev.state.begin_block() {
-            switch_to::<S>(cpu, prev, take_next::<S>(cpu), Leaving::Blocked);
+            switch_to::<S>(cpu, prev, take_next(cpu), Leaving::Blocked);
         }
     });
 }
@@ -55,7 +55,7 @@ pub(crate) fn exit<S: System>() -> ! {
     let cpu = cpu::this::<S>();
     let prev = cpu::current::<S>();
     prev.state.exit();
-    switch_to::<S>(cpu, prev, take_next::<S>(cpu), Leaving::Exited);
+    switch_to::<S>(cpu, prev, take_next(cpu), Leaving::Exited);
     unreachable!("a thread that has ended was switched to");
 }
 
@@ -172,7 +172,7 @@ fn give_way<S: System>(leaving: Leaving) {
 }
 
 /// The next thread to run: the first one that is ready, else idle.
-fn take_next<S: System>(cpu: &PerCpu) -> &'static Thread {
+fn take_next(cpu: &PerCpu) -> &'static Thread {
     cpu.need_resched.store(false, Ordering::Relaxed);
     cpu.run_queue.locked(|queue| queue.pop()).unwrap_or_else(|| cpu.idle())
 }

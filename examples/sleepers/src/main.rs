@@ -17,9 +17,7 @@ ebbtide::main!(main);
 
 fn main() -> Result<(), ParseIntError> {
     let threads = env::args().nth(1).map_or(Ok(1_000), |word| word.parse::<usize>())?;
-    let sleepers: Vec<_> = (0..threads)
-        .map(|_| thread::spawn(|| thread::sleep(Duration::from_secs(2))))
-        .collect();
+    let sleepers: Vec<_> = (0..threads).map(|_| thread::spawn(|| thread::sleep(Duration::from_secs(2)))).collect();
     // By then all of them sleep, and the CPU has been idle.
     thread::sleep(Duration::from_secs(1));
     let sample = stack::sample();

@@ -56,9 +56,7 @@ impl fmt::Display for BootError {
                 "the loader names platform {tag}, which hermit-entry 0.10 does not know; use a loader of the same version"
             ),
             Self::Payload(what) => write!(f, "the loader's boot information is damaged: {what}"),
-            Self::NoTree => f.write_str(
-                "the loader gave no device tree, so the memory is unknown; use a newer loader",
-            ),
+            Self::NoTree => f.write_str("the loader gave no device tree, so the memory is unknown; use a newer loader"),
             Self::Tree(error) => write!(f, "the loader's device tree is unusable: {error}"),
             Self::NoMemory => f.write_str("the loader's device tree names no usable memory"),
             Self::Region { start, bytes } => write!(
@@ -66,18 +64,13 @@ impl fmt::Display for BootError {
                 "the loader's device tree names {bytes:#x} bytes of memory at {start:#x}, which no machine has"
             ),
             Self::TooManyRegions => {
-                write!(
-                    f,
-                    "the memory lies in more than {MAX_MEMORY_REGIONS} pieces, more than the kernel keeps"
-                )
+                write!(f, "the memory lies in more than {MAX_MEMORY_REGIONS} pieces, more than the kernel keeps")
             }
             Self::LongCommandLine { bytes } => write!(
                 f,
                 "the command line has {bytes} bytes, and the kernel keeps {MAX_COMMAND_LINE_BYTES}; make it shorter"
             ),
-            Self::CommandLineText => {
-                f.write_str("the command line is not UTF-8; write it in UTF-8")
-            }
+            Self::CommandLineText => f.write_str("the command line is not UTF-8; write it in UTF-8"),
             Self::Image { start, end } => write!(
                 f,
                 "the loader says that the kernel lies at {start:#x} to {end:#x}, where there is no usable memory"

@@ -4,10 +4,7 @@
 //! first, through a structure with the same layout in which every bit pattern is valid. The fields of the original are
 //! private: a test compares the two, with boot information that was made by hermit-entry itself.
 
-#![expect(
-    unsafe_code,
-    reason = "reads boot information of a loader as plain words"
-)]
+#![expect(unsafe_code, reason = "reads boot information of a loader as plain words")]
 
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -21,8 +18,7 @@ use crate::arch;
 use crate::error::BootError;
 
 /// Times that hermit-entry can read lie in the years -9999 to 9999; in nanoseconds since 1970.
-const TIMES: core::ops::RangeInclusive<i128> =
-    -377_705_116_800_000_000_000..=253_402_300_799_999_999_999;
+const TIMES: core::ops::RangeInclusive<i128> = -377_705_116_800_000_000_000..=253_402_300_799_999_999_999;
 
 /// What a platform's payload holds.
 #[derive(Clone, Copy)]
@@ -49,8 +45,7 @@ struct Words {
 }
 
 const _: () = assert!(
-    size_of::<Words>() == size_of::<RawBootInfo>()
-        && align_of::<Words>() == align_of::<RawBootInfo>(),
+    size_of::<Words>() == size_of::<RawBootInfo>() && align_of::<Words>() == align_of::<RawBootInfo>(),
     "the layout is hermit-entry's"
 );
 
@@ -58,9 +53,7 @@ const _: () = assert!(
 pub fn read(raw: &RawBootInfo) -> Result<BootInfo, BootError> {
     // SAFETY: it has this size and alignment, and any bit pattern is valid.
     let words = unsafe { &*ptr::from_ref(raw).cast::<Words>() };
-    let platform = usize::try_from(words.tag)
-        .ok()
-        .and_then(|tag| arch::PLATFORMS.get(tag));
+    let platform = usize::try_from(words.tag).ok().and_then(|tag| arch::PLATFORMS.get(tag));
     match platform {
         None => return Err(BootError::Platform { tag: words.tag }),
         Some(Platform::CommandLine) => check_command_line(words)?,
@@ -73,9 +66,7 @@ pub fn read(raw: &RawBootInfo) -> Result<BootInfo, BootError> {
 fn check_command_line(words: &Words) -> Result<(), BootError> {
     let [start, bytes, other] = [0, 1, 2].map(|at| payload(words, at));
     if other == 0 {
-        return Err(BootError::Payload(
-            "the platform's own structure is missing",
-        ));
+        return Err(BootError::Payload("the platform's own structure is missing"));
     }
     if start == 0 {
         return Ok(());
@@ -86,9 +77,7 @@ fn check_command_line(words: &Words) -> Result<(), BootError> {
     let start = ptr::with_exposed_provenance::<u8>(start as usize);
     // SAFETY: the platform promises that so many bytes can be read there.
     let bytes = unsafe { slice::from_raw_parts(start, bytes as usize) };
-    str::from_utf8(bytes)
-        .map(|_| ())
-        .map_err(|_| BootError::CommandLineText)
+    str::from_utf8(bytes).map(|_| ()).map_err(|_| BootError::CommandLineText)
 }
 
 fn check_uhyve(words: &Words) -> Result<(), BootError> {
@@ -99,11 +88,7 @@ fn check_uhyve(words: &Words) -> Result<(), BootError> {
     let mut time = [0; 16];
     time[..8].copy_from_slice(&payload(words, 3).to_ne_bytes());
     time[8..].copy_from_slice(&payload(words, 4).to_ne_bytes());
-    if TIMES.contains(&i128::from_ne_bytes(time)) {
-        Ok(())
-    } else {
-        Err(BootError::Payload("uhyve's boot time"))
-    }
+    if TIMES.contains(&i128::from_ne_bytes(time)) { Ok(()) } else { Err(BootError::Payload("uhyve's boot time")) }
 }
 
 fn payload(words: &Words, at: usize) -> u64 {

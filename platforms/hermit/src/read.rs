@@ -28,19 +28,12 @@ const PAGE_BYTES: u64 = 4 << 10;
 /// What is missing, damaged, or more than the kernel keeps.
 pub fn boot_info(raw: &RawBootInfo, cpu: u32) -> Result<BootInfo, BootError> {
     let info = raw::read(raw)?;
-    let address = info
-        .hardware_info
-        .device_tree
-        .ok_or(BootError::NoTree)?
-        .get();
+    let address = info.hardware_info.device_tree.ok_or(BootError::NoTree)?.get();
     // SAFETY: hermit-entry promises a device tree there, mapped at its own address.
     let bytes = unsafe { tree_at(address) }?;
     let mut boot_info = from_tree(bytes, arch::command_line(&info.platform_info))?;
     boot_info.image = image(info.load_info.kernel_image_addr_range, &boot_info.memory)?;
-    boot_info.serial_port = info
-        .hardware_info
-        .serial_port_base
-        .map(|port| port.get().into());
+    boot_info.serial_port = info.hardware_info.serial_port_base.map(|port| port.get().into());
     boot_info.cpu = cpu;
     Ok(boot_info)
 }
@@ -63,9 +56,7 @@ unsafe fn tree_at(address: u64) -> Result<&'static [u8], BootError> {
 pub fn from_tree(bytes: &[u8], fallback_command_line: Option<&str>) -> Result<BootInfo, BootError> {
     tree::check(bytes)?;
     let tree = Fdt::new(bytes).map_err(|_| tree::TreeError::Header)?;
-    let root = tree
-        .find_node("/")
-        .ok_or(tree::TreeError::Structure { at: 0 })?;
+    let root = tree.find_node("/").ok_or(tree::TreeError::Structure { at: 0 })?;
     let chosen = root.children().find(|node| node.name == "chosen");
     let property = |name| chosen.and_then(|node| node.property(name));
 
@@ -73,11 +64,8 @@ pub fn from_tree(bytes: &[u8], fallback_command_line: Option<&str>) -> Result<Bo
         Some(bootargs) => bootargs.as_str().ok_or(BootError::CommandLineText)?,
         None => fallback_command_line.unwrap_or_default(),
     };
-    let counter =
-        property("ebbtide,boot-counter").and_then(|counter| counter.value.try_into().ok());
-    let too_long = BootError::LongCommandLine {
-        bytes: command_line.len() as u64,
-    };
+    let counter = property("ebbtide,boot-counter").and_then(|counter| counter.value.try_into().ok());
+    let too_long = BootError::LongCommandLine { bytes: command_line.len() as u64 };
     let nowhere = PhysAddr::new(0);
     Ok(BootInfo {
         memory: memory(root)?,
@@ -95,23 +83,14 @@ fn memory<const N: usize>(root: FdtNode<'_, '_>) -> Result<Vec<MemoryRegion, N>,
     let is_memory = |node: &FdtNode<'_, '_>| node.name.split('@').next() == Some("memory");
     for node in root.children().filter(is_memory) {
         for region in node.reg().into_iter().flatten() {
-            let (start, bytes) = (
-                region.starting_address.addr() as u64,
-                region.size.unwrap_or(0) as u64,
-            );
+            let (start, bytes) = (region.starting_address.addr() as u64, region.size.unwrap_or(0) as u64);
             if let Some(region) = whole_pages(start, bytes)? {
-                regions
-                    .push(region)
-                    .map_err(|_| BootError::TooManyRegions)?;
+                regions.push(region).map_err(|_| BootError::TooManyRegions)?;
             }
         }
     }
     merge(&mut regions);
-    if regions.is_empty() {
-        Err(BootError::NoMemory)
-    } else {
-        Ok(regions)
-    }
+    if regions.is_empty() { Err(BootError::NoMemory) } else { Ok(regions) }
 }
 
 /// Cuts a stretch of memory to whole pages; [`None`] if none is left.
@@ -121,10 +100,7 @@ fn whole_pages(start: u64, bytes: u64) -> Result<Option<MemoryRegion>, BootError
     let start = start.checked_next_multiple_of(PAGE_BYTES).ok_or(error)?;
     let end = end - end % PAGE_BYTES;
     let [start, end] = [start, end].map(PhysAddr::try_new);
-    let region = MemoryRegion {
-        start: start.map_err(|_| error)?,
-        end: end.map_err(|_| error)?,
-    };
+    let region = MemoryRegion { start: start.map_err(|_| error)?, end: end.map_err(|_| error)? };
     Ok((region.start < region.end).then_some(region))
 }
 
@@ -146,20 +122,11 @@ fn merge<const N: usize>(regions: &mut Vec<MemoryRegion, N>) {
 
 /// Checks that the image lies in usable RAM.
 fn image(range: Range<u64>, memory: &[MemoryRegion]) -> Result<Range<PhysAddr>, BootError> {
-    let error = BootError::Image {
-        start: range.start,
-        end: range.end,
-    };
+    let error = BootError::Image { start: range.start, end: range.end };
     let [start, end] = [range.start, range.end].map(PhysAddr::try_new);
     let (start, end) = (start.map_err(|_| error)?, end.map_err(|_| error)?);
-    let inside = memory
-        .iter()
-        .any(|region| region.start <= start && end <= region.end);
-    if inside && start < end {
-        Ok(start..end)
-    } else {
-        Err(error)
-    }
+    let inside = memory.iter().any(|region| region.start <= start && end <= region.end);
+    if inside && start < end { Ok(start..end) } else { Err(error) }
 }
 
 #[cfg(test)]

@@ -62,11 +62,7 @@ pub fn total_bytes(header: &[u8]) -> Result<usize, TreeError> {
         return Err(TreeError::Header);
     }
     let total = word(header, WORD_BYTES).ok_or(TreeError::Header)? as usize;
-    if (HEADER_BYTES..=MAX_BYTES).contains(&total) {
-        Ok(total)
-    } else {
-        Err(TreeError::Size)
-    }
+    if (HEADER_BYTES..=MAX_BYTES).contains(&total) { Ok(total) } else { Err(TreeError::Size) }
 }
 
 /// Checks that the `fdt` crate can read `tree`.
@@ -79,12 +75,7 @@ pub fn check(tree: &[u8]) -> Result<(), TreeError> {
     };
     let structure = block(2, 9).ok_or(TreeError::Block)?;
     let strings = block(3, 8).ok_or(TreeError::Block)?;
-    Walk {
-        structure,
-        strings,
-        at: 0,
-    }
-    .all()
+    Walk { structure, strings, at: 0 }.all()
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -141,10 +132,7 @@ impl Walk<'_> {
     }
 
     fn skip(&mut self, bytes: usize) -> Option<()> {
-        self.at = self
-            .at
-            .checked_add(bytes)?
-            .checked_next_multiple_of(WORD_BYTES)?;
+        self.at = self.at.checked_add(bytes)?.checked_next_multiple_of(WORD_BYTES)?;
         (self.at <= self.structure.len()).then_some(())
     }
 

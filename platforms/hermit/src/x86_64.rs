@@ -1,9 +1,6 @@
 //! The first instructions on x86_64, the stack that they load, and the platforms that there are.
 
-#![expect(
-    unsafe_code,
-    reason = "a stack is memory that the CPU writes behind the compiler's back"
-)]
+#![expect(unsafe_code, reason = "a stack is memory that the CPU writes behind the compiler's back")]
 
 use core::cell::UnsafeCell;
 use core::ops::Range;
@@ -14,18 +11,14 @@ use memory_addresses::VirtAddr;
 use crate::raw::Platform;
 
 /// The platforms by number: Multiboot, Uhyve, Linux boot parameters, Fdt.
-pub const PLATFORMS: [Platform; 4] = [
-    Platform::CommandLine,
-    Platform::Uhyve,
-    Platform::CommandLine,
-    Platform::Tree,
-];
+pub const PLATFORMS: [Platform; 4] = [Platform::CommandLine, Platform::Uhyve, Platform::CommandLine, Platform::Tree];
 
 /// Returns the command line that a platform hands over beside the device tree's.
 pub fn command_line(platform: &PlatformInfo) -> Option<&'static str> {
     match platform {
-        PlatformInfo::Multiboot { command_line, .. }
-        | PlatformInfo::LinuxBootParams { command_line, .. } => *command_line,
+        PlatformInfo::Multiboot { command_line, .. } | PlatformInfo::LinuxBootParams { command_line, .. } => {
+            *command_line
+        }
         PlatformInfo::Uhyve { .. } | PlatformInfo::Fdt => None,
     }
 }
@@ -54,10 +47,8 @@ pub struct BootStack {
 unsafe impl Sync for BootStack {}
 
 #[doc(hidden)]
-pub static BOOT_STACK: BootStack = BootStack {
-    guard: UnsafeCell::new([0; GUARD_BYTES]),
-    stack: UnsafeCell::new([0; STACK_BYTES]),
-};
+pub static BOOT_STACK: BootStack =
+    BootStack { guard: UnsafeCell::new([0; GUARD_BYTES]), stack: UnsafeCell::new([0; STACK_BYTES]) };
 
 /// Distance from the start of [`BOOT_STACK`] to the stack's top, in bytes.
 #[doc(hidden)]

@@ -3,10 +3,7 @@
 //! Whatever goes wrong ends in two lines on the serial port (what, then the last line that scripts look for) and the
 //! exit code 106: a loader that hangs or resets would tell nobody anything.
 
-#![expect(
-    unsafe_code,
-    reason = "reads the image behind its header and lets the kernel be written to its place"
-)]
+#![expect(unsafe_code, reason = "reads the image behind its header and lets the kernel be written to its place")]
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -80,11 +77,7 @@ pub trait Handover: Sized {
 /// Says its name, then loads and enters the kernel, or says why not.
 pub fn run<H: Handover>(firmware: impl FnOnce() -> Result<Firmware, Refusal>) -> ! {
     arch::console::init();
-    say(format_args!(
-        "ebbtide: {} {}",
-        H::NAME,
-        env!("CARGO_PKG_VERSION")
-    ));
+    say(format_args!("ebbtide: {} {}", H::NAME, env!("CARGO_PKG_VERSION")));
     match firmware().and_then(prepare::<H>) {
         Ok((handover, kernel)) => handover.enter(kernel),
         Err(refusal) => refuse(format_args!("{refusal}")),
@@ -94,9 +87,7 @@ pub fn run<H: Handover>(firmware: impl FnOnce() -> Result<Firmware, Refusal>) ->
 /// Says why the boot is refused, in the form that scripts rely on, and ends the machine.
 pub fn refuse(reason: fmt::Arguments<'_>) -> ! {
     say(format_args!("ebbtide: boot refused: {reason}"));
-    say(format_args!(
-        "ebbtide: end code={EXIT_BOOT_REFUSED} reason=boot-refused"
-    ));
+    say(format_args!("ebbtide: end code={EXIT_BOOT_REFUSED} reason=boot-refused"));
     arch::exit::end(EXIT_BOOT_REFUSED)
 }
 
@@ -106,46 +97,23 @@ fn say(line: fmt::Arguments<'_>) {
 }
 
 fn prepare<H: Handover>(firmware: Firmware) -> Result<(H, Kernel), Refusal> {
-    let Firmware {
-        memory,
-        command_line,
-        rsdp,
-        counter_at_start,
-    } = firmware;
+    let Firmware { memory, command_line, rsdp, counter_at_start } = firmware;
     let (handover, command_line) = H::choose(command_line.leak())?;
 
     let image = packed_image(&memory)?;
     let checked = check(image, arch::MACHINE)?;
     let object = KernelObject::parse(image)?;
     let occupied_end = image.as_ptr_range().end.addr() as u64;
-    let range = place(
-        &memory,
-        occupied_end,
-        checked.memory_bytes,
-        checked.fixed_start,
-    )?;
+    let range = place(&memory, occupied_end, checked.memory_bytes, checked.fixed_start)?;
 
-    let tree = Tree {
-        memory: &memory,
-        command_line,
-        counter_at_start,
-        rsdp,
-    };
+    let tree = Tree { memory: &memory, command_line, counter_at_start, rsdp };
     let device_tree = tree.write()?.leak();
 
     let start = ptr::with_exposed_provenance_mut::<MaybeUninit<u8>>(range.start as usize);
     // SAFETY: `place` gave a range of RAM that the loader's tables map, above all that the loader uses.
     let place = unsafe { slice::from_raw_parts_mut(start, checked.memory_bytes as usize) };
     let loaded = object.load_kernel(place, range.start);
-    Ok((
-        handover,
-        Kernel {
-            loaded,
-            device_tree,
-            command_line,
-            memory,
-        },
-    ))
+    Ok((handover, Kernel { loaded, device_tree, command_line, memory }))
 }
 
 /// Returns the image that was packed with the loader, after checking that it arrived whole.
@@ -153,9 +121,7 @@ fn packed_image(memory: &[Range<u64>]) -> Result<&'static [u8], Refusal> {
     let header = &raw const IMAGE;
     let first = header.expose_provenance() + HEADER_BYTES;
     // Nothing behind the end of the RAM that the header lies in can hold the image.
-    let region = memory
-        .iter()
-        .find(|region| region.contains(&(first as u64)));
+    let region = memory.iter().find(|region| region.contains(&(first as u64)));
     let space = region.map_or(0, |region| region.end - first as u64);
 
     // SAFETY: it is an initialised static; volatile, because the packer changed it behind the compiler's back.
@@ -171,11 +137,6 @@ fn packed_image(memory: &[Range<u64>]) -> Result<&'static [u8], Refusal> {
 /// Ends a boot in which the loader itself failed.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let (file, line) = info
-        .location()
-        .map_or(("?", 0), |place| (place.file(), place.line()));
-    refuse(format_args!(
-        "the loader failed: {} ({file}:{line})",
-        info.message()
-    ))
+    let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
+    refuse(format_args!("the loader failed: {} ({file}:{line})", info.message()))
 }

@@ -56,16 +56,11 @@ impl fmt::Display for EmbedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("no kernel was packed with this loader"),
-            Self::NoHeader => {
-                f.write_str("the packed file was cut off before its image; pack it again")
+            Self::NoHeader => f.write_str("the packed file was cut off before its image; pack it again"),
+            Self::TooLong { length, space } => {
+                write!(f, "the image has {length} bytes, but memory for {space} only; give the guest more memory")
             }
-            Self::TooLong { length, space } => write!(
-                f,
-                "the image has {length} bytes, but memory for {space} only; give the guest more memory"
-            ),
-            Self::Damaged => {
-                f.write_str("the image was damaged or cut off after it was packed; pack it again")
-            }
+            Self::Damaged => f.write_str("the image was damaged or cut off after it was packed; pack it again"),
         }
     }
 }
@@ -74,23 +69,13 @@ impl core::error::Error for EmbedError {}
 
 impl ImageHeader {
     /// The header of a loader that nothing was packed with yet.
-    pub const EMPTY: Self = Self {
-        magic: MAGIC,
-        length: 0,
-        sum: 0,
-        sum_of_sums: 0,
-    };
+    pub const EMPTY: Self = Self { magic: MAGIC, length: 0, sum: 0, sum_of_sums: 0 };
 
     /// Returns the header for `image`.
     #[must_use]
     pub fn seal(image: &[u8]) -> Self {
         let (sum, sum_of_sums) = sums(image);
-        Self {
-            magic: MAGIC,
-            length: image.len() as u64,
-            sum,
-            sum_of_sums,
-        }
+        Self { magic: MAGIC, length: image.len() as u64, sum, sum_of_sums }
     }
 
     /// Returns the header as it stands in the file.
@@ -126,11 +111,7 @@ impl ImageHeader {
     ///
     /// [`EmbedError::Damaged`] if it is not.
     pub fn verify(&self, image: &[u8]) -> Result<(), EmbedError> {
-        if Self::seal(image) == *self {
-            Ok(())
-        } else {
-            Err(EmbedError::Damaged)
-        }
+        if Self::seal(image) == *self { Ok(()) } else { Err(EmbedError::Damaged) }
     }
 }
 
@@ -150,10 +131,7 @@ fn sums(bytes: &[u8]) -> (u64, u64) {
 }
 
 #[inline(always)]
-fn add_words(
-    (mut sum, mut sum_of_sums): (u64, u64),
-    words: &[[u8; size_of::<u64>()]],
-) -> (u64, u64) {
+fn add_words((mut sum, mut sum_of_sums): (u64, u64), words: &[[u8; size_of::<u64>()]]) -> (u64, u64) {
     for word in words {
         sum = sum.wrapping_add(u64::from_le_bytes(*word));
         sum_of_sums = sum_of_sums.wrapping_add(sum);
@@ -169,10 +147,7 @@ mod tests {
     fn what_was_sealed_is_accepted() {
         for length in 0..200_usize {
             let image: [u8; 200] = core::array::from_fn(|at| at as u8);
-            assert_eq!(
-                ImageHeader::seal(&image[..length]).verify(&image[..length]),
-                Ok(())
-            );
+            assert_eq!(ImageHeader::seal(&image[..length]).verify(&image[..length]), Ok(()));
         }
     }
 
@@ -183,11 +158,7 @@ mod tests {
         for at in 0..image.len() {
             let mut damaged = image;
             damaged[at] ^= 0x10;
-            assert_eq!(
-                header.verify(&damaged),
-                Err(EmbedError::Damaged),
-                "byte {at}"
-            );
+            assert_eq!(header.verify(&damaged), Err(EmbedError::Damaged), "byte {at}");
         }
         let mut exchanged = image;
         exchanged.copy_within(8..16, 0);
@@ -200,17 +171,8 @@ mod tests {
     fn a_header_must_fit() {
         let header = ImageHeader::seal(&[1; 100]);
         assert_eq!(header.length_within(100), Ok(100));
-        assert_eq!(
-            header.length_within(99),
-            Err(EmbedError::TooLong {
-                length: 100,
-                space: 99
-            })
-        );
+        assert_eq!(header.length_within(99), Err(EmbedError::TooLong { length: 100, space: 99 }));
         assert_eq!(ImageHeader::EMPTY.length_within(99), Err(EmbedError::Empty));
-        assert_eq!(
-            ImageHeader { magic: 0, ..header }.length_within(100),
-            Err(EmbedError::NoHeader)
-        );
+        assert_eq!(ImageHeader { magic: 0, ..header }.length_within(100), Err(EmbedError::NoHeader));
     }
 }

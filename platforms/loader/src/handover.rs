@@ -1,9 +1,6 @@
 //! Enters the kernel as hermit-entry's loaders do: platform "Fdt", everything it needs in the device tree.
 
-#![expect(
-    unsafe_code,
-    reason = "puts the entry note in its section, and enters the kernel"
-)]
+#![expect(unsafe_code, reason = "puts the entry note in its section, and enters the kernel")]
 
 extern crate alloc;
 
@@ -14,9 +11,7 @@ use ebbtide_loader::refusal::Refusal;
 use ebbtide_loader::x86_64::console::COM1;
 use ebbtide_loader::x86_64::enter::{enter, stack_lowest};
 use ebbtide_loader::x86_64::pvh::PvhNote;
-use hermit_entry::boot_info::{
-    BootInfo, DeviceTreeAddress, HardwareInfo, PlatformInfo, RawBootInfo, SerialPortBase,
-};
+use hermit_entry::boot_info::{BootInfo, DeviceTreeAddress, HardwareInfo, PlatformInfo, RawBootInfo, SerialPortBase};
 
 #[used]
 #[unsafe(link_section = ".note.Xen")]
@@ -38,9 +33,7 @@ impl Handover for Loader {
             hardware_info: HardwareInfo {
                 phys_addr_range: 0..last.unwrap_or(0),
                 serial_port_base: SerialPortBase::new(COM1),
-                device_tree: DeviceTreeAddress::new(
-                    kernel.device_tree.as_ptr().expose_provenance() as u64,
-                ),
+                device_tree: DeviceTreeAddress::new(kernel.device_tree.as_ptr().expose_provenance() as u64),
             },
             load_info: kernel.loaded.load_info,
             platform_info: PlatformInfo::Fdt,

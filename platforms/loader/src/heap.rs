@@ -1,9 +1,6 @@
 //! The loader's heap: a small static arena, enough for a command line and a device tree.
 
-#![expect(
-    unsafe_code,
-    reason = "a global allocator and its lock are unsafe to implement"
-)]
+#![expect(unsafe_code, reason = "a global allocator and its lock are unsafe to implement")]
 
 use core::cell::UnsafeCell;
 use core::hint::spin_loop;

@@ -4,8 +4,7 @@ use core::fmt;
 
 use goblin::elf::header::{EM_AARCH64, EM_X86_64};
 use goblin::elf::reloc::{
-    R_AARCH64_ABS64, R_AARCH64_GLOB_DAT, R_AARCH64_RELATIVE, R_X86_64_64, R_X86_64_GLOB_DAT,
-    R_X86_64_RELATIVE,
+    R_AARCH64_ABS64, R_AARCH64_GLOB_DAT, R_AARCH64_RELATIVE, R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_RELATIVE,
 };
 
 /// An instruction set that Ebbtide runs on.
@@ -41,15 +40,9 @@ impl Machine {
     #[must_use]
     pub const fn relocation(self, kind: u32) -> Option<Relocation> {
         match (self, kind) {
-            (Self::X86_64, R_X86_64_RELATIVE) | (Self::Aarch64, R_AARCH64_RELATIVE) => {
-                Some(Relocation::Relative)
-            }
-            (Self::X86_64, R_X86_64_64) | (Self::Aarch64, R_AARCH64_ABS64) => {
-                Some(Relocation::Absolute)
-            }
-            (Self::X86_64, R_X86_64_GLOB_DAT) | (Self::Aarch64, R_AARCH64_GLOB_DAT) => {
-                Some(Relocation::GlobalData)
-            }
+            (Self::X86_64, R_X86_64_RELATIVE) | (Self::Aarch64, R_AARCH64_RELATIVE) => Some(Relocation::Relative),
+            (Self::X86_64, R_X86_64_64) | (Self::Aarch64, R_AARCH64_ABS64) => Some(Relocation::Absolute),
+            (Self::X86_64, R_X86_64_GLOB_DAT) | (Self::Aarch64, R_AARCH64_GLOB_DAT) => Some(Relocation::GlobalData),
             _ => None,
         }
     }

@@ -7,7 +7,5 @@ mod handover;
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!(
-        "ebbtide-loader runs on the bare machine only; build it for a target without operating system"
-    );
+    eprintln!("ebbtide-loader runs on the bare machine only; build it for a target without operating system");
 }

@@ -74,11 +74,7 @@ pub fn place(
     if let Some(start) = fixed_start {
         let range = start..start.saturating_add(needed);
         let free = range.start >= lowest && usable(memory, &range);
-        return if free {
-            Ok(range)
-        } else {
-            Err(NoPlace::Taken { range })
-        };
+        return if free { Ok(range) } else { Err(NoPlace::Taken { range }) };
     }
     let fitting = |align: u64| {
         memory.iter().find_map(|region| {
@@ -90,10 +86,7 @@ pub fn place(
     ALIGNMENTS
         .into_iter()
         .find_map(fitting)
-        .ok_or(NoPlace::TooLittle {
-            needed,
-            total: memory.iter().map(|region| region.end - region.start).sum(),
-        })
+        .ok_or(NoPlace::TooLittle { needed, total: memory.iter().map(|region| region.end - region.start).sum() })
 }
 
 /// Tells whether all of `range` is memory that can be used and reached.
@@ -113,16 +106,10 @@ mod tests {
     fn a_large_page_is_preferred_and_a_small_one_will_do() {
         let memory = [0..640 << 10, MIB..8 * MIB];
         assert_eq!(place(&memory, MIB + 5, MIB, None), Ok(2 * MIB..3 * MIB));
-        assert_eq!(
-            place(&memory, 2 * MIB + 5, 5 * MIB, None),
-            Ok(2 * MIB + 4096..7 * MIB + 4096)
-        );
+        assert_eq!(place(&memory, 2 * MIB + 5, 5 * MIB, None), Ok(2 * MIB + 4096..7 * MIB + 4096));
         assert_eq!(
             place(&memory, 2 * MIB, 7 * MIB, None),
-            Err(NoPlace::TooLittle {
-                needed: 7 * MIB,
-                total: 7 * MIB + (640 << 10)
-            })
+            Err(NoPlace::TooLittle { needed: 7 * MIB, total: 7 * MIB + (640 << 10) })
         );
     }
 
@@ -135,15 +122,9 @@ mod tests {
     #[test]
     fn a_fixed_kernel_lies_at_its_address_or_nowhere() {
         let memory = &[0..MIB / 2, MIB..8 * MIB];
-        assert_eq!(
-            place(memory, MIB + 5, MIB, Some(4 * MIB)),
-            Ok(4 * MIB..5 * MIB)
-        );
+        assert_eq!(place(memory, MIB + 5, MIB, Some(4 * MIB)), Ok(4 * MIB..5 * MIB));
         for start in [MIB, 7 * MIB + 4096, 9 * MIB, u64::MAX - 4095] {
-            assert!(
-                place(memory, MIB + 5, MIB, Some(start)).is_err(),
-                "{start:#x}"
-            );
+            assert!(place(memory, MIB + 5, MIB, Some(start)).is_err(), "{start:#x}");
         }
     }
 

@@ -51,10 +51,4 @@ macro_rules! from {
     )*};
 }
 
-from!(
-    Packed(EmbedError),
-    Image(ImageError),
-    Parser(ParseKernelError),
-    Memory(NoPlace),
-    Tree(vm_fdt::Error)
-);
+from!(Packed(EmbedError), Image(ImageError), Parser(ParseKernelError), Memory(NoPlace), Tree(vm_fdt::Error));

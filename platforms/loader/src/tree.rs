@@ -74,16 +74,10 @@ mod tests {
         let bytes = tree.write().unwrap();
         let read = fdt::Fdt::new(&bytes).unwrap();
         assert_eq!(read.chosen().bootargs(), Some(tree.command_line));
-        let counter = read
-            .find_node("/chosen")
-            .unwrap()
-            .property("ebbtide,boot-counter")
-            .unwrap();
+        let counter = read.find_node("/chosen").unwrap().property("ebbtide,boot-counter").unwrap();
         assert_eq!(counter.value, tree.counter_at_start.to_be_bytes());
         let memory = read.find_node("/").unwrap();
-        let memory = memory
-            .children()
-            .filter(|node| node.name.starts_with("memory@"));
+        let memory = memory.children().filter(|node| node.name.starts_with("memory@"));
         let regions = memory.flat_map(|node| node.reg().unwrap()).map(|region| {
             let start = region.starting_address.addr() as u64;
             start..start + region.size.unwrap() as u64
@@ -93,12 +87,7 @@ mod tests {
 
     #[test]
     fn a_zero_byte_in_the_command_line_is_an_error() {
-        let tree = Tree {
-            memory: &[],
-            command_line: "a\0b",
-            counter_at_start: 0,
-            rsdp: None,
-        };
+        let tree = Tree { memory: &[], command_line: "a\0b", counter_at_start: 0, rsdp: None };
         assert!(tree.write().is_err());
     }
 }

@@ -29,7 +29,9 @@ pub(crate) fn segments(guard: Range<u64>) -> Segments {
             (true, false) => Access::ReadWrite,
             (false, false) => Access::ReadOnly,
         };
-        for part in [range.start..guard.start.clamp(range.start, range.end), guard.end.clamp(range.start, range.end)..range.end] {
+        for part in
+            [range.start..guard.start.clamp(range.start, range.end), guard.end.clamp(range.start, range.end)..range.end]
+        {
             if !part.is_empty() {
                 let range = PhysAddr::new(part.start)..PhysAddr::new(part.end);
                 segments.push(Segment { range, access }).expect("an image has a handful of segments");

@@ -21,12 +21,6 @@
 #![doc = document_features::document_features!()]
 #![no_std]
 
-#[cfg(not(ebbtide_image))]
-compile_error!(
-    "an Ebbtide image needs more than `cargo build`: build it with `cargo xtask image PATH`, or build and boot it \
-     with `cargo xtask run PATH`, from the Ebbtide repository"
-);
-
 #[doc(hidden)]
 pub extern crate alloc;
 
@@ -37,6 +31,7 @@ mod machine;
 pub mod env;
 mod image;
 mod macros;
+mod plain_build;
 mod policy;
 pub mod process;
 #[doc(hidden)]
@@ -54,4 +49,3 @@ pub use log;
 pub use macros::__print;
 #[doc(hidden)]
 pub use system::Ebbtide;
-

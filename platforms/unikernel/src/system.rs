@@ -1,10 +1,10 @@
 //! The composition root: which architecture, machine and policy make this system, and its statics.
 
+use ebbtide_core::System;
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::kernel::Kernel;
 use ebbtide_core::memory::heap::{Heap, HeapSource};
 use ebbtide_core::memory::window::Window;
-use ebbtide_core::System;
 
 /// The system that this image is.
 #[derive(Debug)]

@@ -1,9 +1,6 @@
 //! Enters the kernel as another loader would.
 
-#![expect(
-    unsafe_code,
-    reason = "sets control registers, spoils unused bytes, and enters the kernel"
-)]
+#![expect(unsafe_code, reason = "sets control registers, spoils unused bytes, and enters the kernel")]
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -15,9 +12,7 @@ use ebbtide_loader::refusal::Refusal;
 use ebbtide_loader::x86_64::console::COM1;
 use ebbtide_loader::x86_64::enter::enter;
 use ebbtide_loader::x86_64::pvh::PvhNote;
-use hermit_entry::boot_info::{
-    BootInfo, DeviceTreeAddress, HardwareInfo, PlatformInfo, RawBootInfo, SerialPortBase,
-};
+use hermit_entry::boot_info::{BootInfo, DeviceTreeAddress, HardwareInfo, PlatformInfo, RawBootInfo, SerialPortBase};
 use time::OffsetDateTime;
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::lidt;
@@ -39,10 +34,7 @@ const WORD: &str = "stub=";
 const UNUSED: [Range<usize>; 2] = [18..24, 84..88];
 const GARBAGE: u8 = 0xa5;
 
-const _: () = assert!(
-    size_of::<RawBootInfo>() == 128,
-    "the layout is that of hermit-entry 0.10"
-);
+const _: () = assert!(size_of::<RawBootInfo>() == 128, "the layout is that of hermit-entry 0.10");
 
 struct Stub(Loader);
 
@@ -67,28 +59,18 @@ impl Handover for Stub {
     }
 
     fn enter(self, kernel: Kernel) -> ! {
-        let ram_end = kernel
-            .memory
-            .iter()
-            .map(|region| region.end)
-            .max()
-            .unwrap_or(0);
+        let ram_end = kernel.memory.iter().map(|region| region.end).max().unwrap_or(0);
         let mapped_end = match self.0 {
             Loader::HermitLoader => ram_end,
             Loader::Uhyve => kernel.loaded.load_info.kernel_image_addr_range.end,
         };
         if !tables::build(mapped_end, stack::guard()) {
-            refuse(format_args!(
-                "the stub's tables end at 20 GiB; give the guest less memory"
-            ));
+            refuse(format_args!("the stub's tables end at 20 GiB; give the guest less memory"));
         }
         let entry = kernel.loaded.entry_point;
         let boot_info = spoil(RawBootInfo::from(self.boot_info(kernel, ram_end)));
         let Registers { cr0, cr4, efer } = self.0.registers();
-        let no_table = DescriptorTablePointer {
-            limit: 0,
-            base: VirtAddr::zero(),
-        };
+        let no_table = DescriptorTablePointer { limit: 0, base: VirtAddr::zero() };
 
         // SAFETY: nothing raises an interrupt or a trap from here on; if something does, the machine shall reset.
         unsafe { lidt(&no_table) };
@@ -113,10 +95,8 @@ impl Stub {
                 0..0,
                 PlatformInfo::Multiboot {
                     command_line: Some(kernel.command_line),
-                    multiboot_info_addr: NonZeroU64::new(
-                        core::ptr::from_mut(other).expose_provenance() as u64,
-                    )
-                    .expect("the heap is not at 0"),
+                    multiboot_info_addr: NonZeroU64::new(core::ptr::from_mut(other).expose_provenance() as u64)
+                        .expect("the heap is not at 0"),
                 },
             ),
             Loader::Uhyve => (
@@ -133,9 +113,7 @@ impl Stub {
             hardware_info: HardwareInfo {
                 phys_addr_range,
                 serial_port_base: SerialPortBase::new(COM1),
-                device_tree: DeviceTreeAddress::new(
-                    kernel.device_tree.as_ptr().expose_provenance() as u64,
-                ),
+                device_tree: DeviceTreeAddress::new(kernel.device_tree.as_ptr().expose_provenance() as u64),
             },
             load_info: kernel.loaded.load_info,
             platform_info,

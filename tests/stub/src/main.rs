@@ -21,7 +21,5 @@ mod tables;
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!(
-        "ebbtide-stub runs on the bare machine only; build it for a target without operating system"
-    );
+    eprintln!("ebbtide-stub runs on the bare machine only; build it for a target without operating system");
 }

@@ -1,9 +1,6 @@
 //! The stack that a kernel finds: it gets the *lowest* address, and the page below is not there.
 
-#![expect(
-    unsafe_code,
-    reason = "a stack is memory that the CPU writes behind the compiler's back"
-)]
+#![expect(unsafe_code, reason = "a stack is memory that the CPU writes behind the compiler's back")]
 
 use core::cell::UnsafeCell;
 
@@ -21,10 +18,7 @@ struct Stack {
 // SAFETY: the stub never looks at it.
 unsafe impl Sync for Stack {}
 
-static STACK: Stack = Stack {
-    guard: UnsafeCell::new([0; GUARD_BYTES]),
-    stack: UnsafeCell::new([0; STACK_BYTES]),
-};
+static STACK: Stack = Stack { guard: UnsafeCell::new([0; GUARD_BYTES]), stack: UnsafeCell::new([0; STACK_BYTES]) };
 
 /// Returns the address of the page that must not be there.
 pub fn guard() -> u64 {

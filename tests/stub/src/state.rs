@@ -35,25 +35,17 @@ impl Loader {
         let efer = EferFlags::LONG_MODE_ENABLE | EferFlags::LONG_MODE_ACTIVE;
         let cr4 = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION;
         match self {
-            Self::HermitLoader => Registers {
-                cr0: cr0 | Cr0Flags::MONITOR_COPROCESSOR,
-                cr4,
-                efer,
-            },
-            Self::Uhyve => Registers {
-                cr0: cr0 | Cr0Flags::NUMERIC_ERROR,
-                cr4,
-                efer: efer | EferFlags::NO_EXECUTE_ENABLE,
-            },
+            Self::HermitLoader => Registers { cr0: cr0 | Cr0Flags::MONITOR_COPROCESSOR, cr4, efer },
+            Self::Uhyve => {
+                Registers { cr0: cr0 | Cr0Flags::NUMERIC_ERROR, cr4, efer: efer | EferFlags::NO_EXECUTE_ENABLE }
+            }
         }
     }
 }
 
 // The values that were observed.
 const _: () = {
-    let common = Cr0Flags::PAGING
-        .union(Cr0Flags::EXTENSION_TYPE)
-        .union(Cr0Flags::PROTECTED_MODE_ENABLE);
+    let common = Cr0Flags::PAGING.union(Cr0Flags::EXTENSION_TYPE).union(Cr0Flags::PROTECTED_MODE_ENABLE);
     assert!(common.union(Cr0Flags::MONITOR_COPROCESSOR).bits() == 0x8000_0013);
     assert!(common.union(Cr0Flags::NUMERIC_ERROR).bits() == 0x8000_0031);
     let efer = EferFlags::LONG_MODE_ENABLE.union(EferFlags::LONG_MODE_ACTIVE);

@@ -4,10 +4,7 @@
 //! One page of 4 KiB is left out, below the kernel's first stack: whoever pushes before changing stacks finds no memory
 //! there, no handler either, and the machine resets, which no test takes for a pass.
 
-#![expect(
-    unsafe_code,
-    reason = "builds page tables in statics that the CPU reads"
-)]
+#![expect(unsafe_code, reason = "builds page tables in statics that the CPU reads")]
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,9 +24,7 @@ const GIB_BYTES: u64 = LARGE_PAGE_BYTES * ENTRIES as u64;
 /// Guests of 16 GiB end at 18 GiB on q35.
 const MAX_GIB: usize = 20;
 
-const TABLE: u64 = PageTableFlags::PRESENT
-    .union(PageTableFlags::WRITABLE)
-    .bits();
+const TABLE: u64 = PageTableFlags::PRESENT.union(PageTableFlags::WRITABLE).bits();
 const LARGE_PAGE: u64 = TABLE | PageTableFlags::HUGE_PAGE.bits();
 
 /// Atomic, since the CPU notes in it what was accessed.

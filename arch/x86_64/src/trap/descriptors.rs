@@ -107,6 +107,11 @@ fn fill_idt<S: System>(idt: &mut InterruptDescriptorTable) {
     }
 }
 
+/// Makes the CPU use the tables.
+///
+/// # Safety
+///
+/// They are filled, and nobody changes a descriptor or gate any more.
 unsafe fn load(tables: &'static Tables) {
     let gdt: *mut GlobalDescriptorTable = &raw const tables.gdt as *mut _;
     // SAFETY: nobody else refers to the GDT, which lies in a cell.
@@ -126,6 +131,10 @@ unsafe fn load(tables: &'static Tables) {
 }
 
 /// Writes a trap stack's header below its top, and returns the IST pointer.
+///
+/// # Safety
+///
+/// The stack below `top` is nobody's.
 unsafe fn write_header(top: VirtAddr, emergency: u64, cpu: &'static PerCpu) -> x86_64::VirtAddr {
     let header = VirtAddr::new(top.as_u64() - size_of::<Header>() as u64);
     let per_cpu = core::ptr::from_ref(cpu) as u64;

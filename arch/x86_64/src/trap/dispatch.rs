@@ -50,6 +50,10 @@ const NAMES: [&str; 22] = [
 
 /// Handles a trap, on its trap stack with interrupts off. Returns the frame to resume from: the one given, or one
 /// that was moved to the interrupted thread's stack because it is to be preempted.
+///
+/// # Safety
+///
+/// Called by the entry code alone, with the frame that it has built.
 pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *mut TrapFrame {
     // SAFETY: the entry code built it right here, and nobody else looks at it.
     let trap = unsafe { &mut *frame };
@@ -78,6 +82,10 @@ pub(crate) extern "C" fn preempt<S: System>() {
 }
 
 /// A trap came while another one stood on the same trap stack: reports it, from the #DF stack.
+///
+/// # Safety
+///
+/// Called by the entry code alone, with what the stub and the CPU have pushed.
 pub(crate) unsafe extern "C" fn nested<S: System>(pushed: *const Pushed) -> ! {
     // SAFETY: the stub and the CPU pushed it right now.
     let pushed = unsafe { &*pushed };

@@ -8,7 +8,6 @@
 //!                             error code, vector     pushed by the stub
 //!                             rax … r15              pushed by the common part
 //! ```
-#![expect(unsafe_code, reason = "entered by the CPU")]
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -95,7 +94,7 @@ pub(crate) const CLAC: [u8; 3] = [0x0f, 0x01, 0xca];
 /// #DB, NMI, #DF and #MC may come at the entry code of a system call, when the GS base is still the user's: they
 /// take the paranoid way.
 #[unsafe(naked)]
-unsafe extern "C" fn stubs<S: System>() {
+extern "C" fn stubs<S: System>() {
     naked_asm!(
         ".balign {STUB_BYTES}",
         ".set .Lebbtide_vector, 0",
@@ -129,7 +128,7 @@ unsafe extern "C" fn stubs<S: System>() {
 /// Saves the rest, asks what the trap means, and resumes: on the trap stack, or (when the answer is a frame that was
 /// moved) on the thread's own stack, after a preemption there.
 #[unsafe(naked)]
-unsafe extern "C" fn common<S: System>() {
+extern "C" fn common<S: System>() {
     naked_asm!(
         ".byte 0x0f, 0x1f, 0x00", // nop, or clac: must stand first
         "cld",
@@ -196,7 +195,7 @@ unsafe extern "C" fn common<S: System>() {
 
 /// As `common`, but trusts neither GS base nor anything of the interrupted code, and never preempts.
 #[unsafe(naked)]
-unsafe extern "C" fn paranoid<S: System>() {
+extern "C" fn paranoid<S: System>() {
     naked_asm!(
         ".byte 0x0f, 0x1f, 0x00", // nop, or clac: must stand first
         "cld",

@@ -9,11 +9,7 @@ use crate::lint::{Finding, Source};
 /// Where a feature may be asked for.
 const FEATURE: &[&str] = &["platforms/unikernel/"];
 /// Where the architecture may be asked for.
-const TARGET_ARCH: &[&str] = &[
-    "platforms/unikernel/",
-    "platforms/hermit/",
-    "platforms/loader/",
-];
+const TARGET_ARCH: &[&str] = &["platforms/unikernel/", "platforms/hermit/", "platforms/loader/"];
 
 /// Finds conditions that choose by architecture or feature where that does not belong.
 pub fn check(source: &Source) -> Vec<Finding> {
@@ -52,12 +48,7 @@ fn condition(sequence: &[TokenTree], index: usize) -> Option<TokenStream> {
     };
     match (name.as_str(), macro_call) {
         ("cfg", _) => Some(group),
-        ("cfg_attr", false) => Some(
-            group
-                .into_iter()
-                .take_while(|tree| !is_punct(Some(tree), ','))
-                .collect(),
-        ),
+        ("cfg_attr", false) => Some(group.into_iter().take_while(|tree| !is_punct(Some(tree), ',')).collect()),
         ("cfg_select", true) => Some(arm_conditions(group)),
         _ => None,
     }
@@ -65,9 +56,7 @@ fn condition(sequence: &[TokenTree], index: usize) -> Option<TokenStream> {
 
 /// Of `condition => { … } …`, the conditions.
 fn arm_conditions(arms: TokenStream) -> TokenStream {
-    arms.into_iter()
-        .filter(|tree| super::tokens::braces(Some(tree)).is_none())
-        .collect()
+    arms.into_iter().filter(|tree| super::tokens::braces(Some(tree)).is_none()).collect()
 }
 
 /// What to do instead.
@@ -76,10 +65,7 @@ fn advice(name: &str) -> String {
         "feature" => (FEATURE, "a type or constant of `System`"),
         _ => (TARGET_ARCH, "the `Arch` trait"),
     };
-    format!(
-        "asks for `{name}`, which belongs to {}: use {instead}",
-        places.join(", ")
-    )
+    format!("asks for `{name}`, which belongs to {}: use {instead}", places.join(", "))
 }
 
 #[cfg(test)]

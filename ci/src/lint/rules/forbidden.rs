@@ -6,10 +6,7 @@ use crate::lint::{Finding, Source};
 /// Macros that must not be left behind, and what to do.
 const MACROS: &[(&str, &str)] = &[
     ("todo", "write the code, or take the path out"),
-    (
-        "unimplemented",
-        "write the code, or return an error that says what is missing",
-    ),
+    ("unimplemented", "write the code, or return an error that says what is missing"),
     ("dbg", "take it out, or log with `log::debug!`"),
 ];
 
@@ -21,15 +18,9 @@ pub fn check(source: &Source) -> Vec<Finding> {
             let Some(name) = ident(Some(tree)) else {
                 continue;
             };
-            let called =
-                is_punct(sequence.get(index + 1), '!') && !is_punct(sequence.get(index + 2), '=');
-            if let Some((name, advice)) = MACROS.iter().find(|(known, _)| called && *known == name)
-            {
-                findings.push(source.finding(
-                    line(tree),
-                    "unfinished",
-                    format!("`{name}!`: {advice}"),
-                ));
+            let called = is_punct(sequence.get(index + 1), '!') && !is_punct(sequence.get(index + 2), '=');
+            if let Some((name, advice)) = MACROS.iter().find(|(known, _)| called && *known == name) {
+                findings.push(source.finding(line(tree), "unfinished", format!("`{name}!`: {advice}")));
             }
         }
     });
@@ -41,9 +32,7 @@ pub fn check_policies(source: &Source) -> Vec<Finding> {
     let is_root = source.path.starts_with("policies/") && source.path.ends_with("/src/lib.rs");
     let forbids = source.syntax.attrs.iter().any(|attribute| {
         attribute.path().is_ident("forbid")
-            && attribute
-                .parse_args::<syn::Path>()
-                .is_ok_and(|lint| lint.is_ident("unsafe_code"))
+            && attribute.parse_args::<syn::Path>().is_ok_and(|lint| lint.is_ident("unsafe_code"))
     });
     if is_root && !forbids {
         let text = "a policy must not be able to corrupt a stack: add `#![forbid(unsafe_code)]`";
@@ -73,18 +62,9 @@ mod tests {
     fn a_policy_forbids_unsafe_code() {
         let without = "//! A policy.\n#![no_std]\n";
         let with = "//! A policy.\n#![no_std]\n#![forbid(unsafe_code)]\n";
-        assert_eq!(
-            found(check_policies, "policies/new/src/lib.rs", without),
-            [1]
-        );
-        assert_eq!(
-            found(check_policies, "policies/new/src/lib.rs", with),
-            [0; 0]
-        );
-        assert_eq!(
-            found(check_policies, "policies/new/src/other.rs", without),
-            [0; 0]
-        );
+        assert_eq!(found(check_policies, "policies/new/src/lib.rs", without), [1]);
+        assert_eq!(found(check_policies, "policies/new/src/lib.rs", with), [0; 0]);
+        assert_eq!(found(check_policies, "policies/new/src/other.rs", without), [0; 0]);
         assert_eq!(found(check_policies, "core/src/lib.rs", without), [0; 0]);
     }
 }

@@ -11,11 +11,7 @@ use crate::lint::{Finding, Source};
 /// Finds `unsafe` blocks and impls without a reason.
 pub fn check(source: &Source) -> Vec<Finding> {
     let lines = source.lines();
-    let mut walk = Walk {
-        source,
-        lines: &lines,
-        findings: Vec::new(),
-    };
+    let mut walk = Walk { source, lines: &lines, findings: Vec::new() };
     let sequence: Vec<_> = source.tokens.clone().into_iter().collect();
     walk.sequence(&sequence, &[]);
     walk.findings
@@ -40,11 +36,7 @@ impl Walk<'_> {
             if let TokenTree::Group(group) = tree {
                 let inner: Vec<_> = group.stream().into_iter().collect();
                 let block = group.delimiter() == Delimiter::Brace;
-                let around = if block {
-                    Vec::new()
-                } else {
-                    [outer, &[begin]].concat()
-                };
+                let around = if block { Vec::new() } else { [outer, &[begin]].concat() };
                 self.sequence(&inner, &around);
             }
             if ends_statement(sequence, index) {
@@ -63,9 +55,7 @@ impl Walk<'_> {
                 let text = "this `unsafe` block has no `// SAFETY:` comment just above: say why it is sound";
                 self.findings.push(self.source.finding(own, "safety", text));
             }
-        } else if ident(next).as_deref() == Some("impl")
-            && !(argued(&own) || starts.iter().any(argued))
-        {
+        } else if ident(next).as_deref() == Some("impl") && !(argued(&own) || starts.iter().any(argued)) {
             let text = "this `unsafe impl` has no `// SAFETY:` comment just above: say why the promise holds";
             self.findings.push(self.source.finding(own, "safety", text));
         }
@@ -84,27 +74,16 @@ impl Walk<'_> {
     fn comment_inside(&self, block: &Group) -> bool {
         let opened = block.span_open().start().line;
         let closed = block.span_close().start().line;
-        let opening = self
-            .lines
-            .get(opened - 1)
-            .and_then(|line| line.split_once('{'))
-            .map_or("", |(_, rest)| rest.trim_start());
-        let inside = self.lines[opened..closed]
-            .iter()
-            .map(|line| line.trim_start());
-        is_reason(opening)
-            || inside
-                .take_while(|line| line.starts_with("//"))
-                .any(is_reason)
+        let opening =
+            self.lines.get(opened - 1).and_then(|line| line.split_once('{')).map_or("", |(_, rest)| rest.trim_start());
+        let inside = self.lines[opened..closed].iter().map(|line| line.trim_start());
+        is_reason(opening) || inside.take_while(|line| line.starts_with("//")).any(is_reason)
     }
 }
 
 /// Says whether a line is the start of a reason.
 fn is_reason(line: &str) -> bool {
-    line.trim_start_matches('/')
-        .trim_start()
-        .starts_with("SAFETY:")
-        && line.starts_with("//")
+    line.trim_start_matches('/').trim_start().starts_with("SAFETY:") && line.starts_with("//")
 }
 
 /// Says whether the token at `index` ends a statement, an arm or a list's element.

@@ -10,10 +10,7 @@ use crate::lint::{Finding, Source};
 
 /// Finds `unsafe` functions and traits without the section.
 pub fn check(source: &Source) -> Vec<Finding> {
-    let mut walk = Walk {
-        source,
-        findings: Vec::new(),
-    };
+    let mut walk = Walk { source, findings: Vec::new() };
     walk.visit_file(&source.syntax);
     walk.findings
 }
@@ -28,11 +25,8 @@ impl Walk<'_> {
     /// Notes what has no `# Safety` section.
     fn require(&mut self, what: &str, name: &Ident, span: Span, attributes: &[Attribute]) {
         if !has_section(attributes) {
-            let text = format!(
-                "`unsafe {what} {name}` has no `# Safety` section: document what its user must keep"
-            );
-            self.findings
-                .push(self.source.finding(span.start().line, "safety-docs", text));
+            let text = format!("`unsafe {what} {name}` has no `# Safety` section: document what its user must keep");
+            self.findings.push(self.source.finding(span.start().line, "safety-docs", text));
         }
     }
 
@@ -84,10 +78,7 @@ impl<'ast> Visit<'ast> for Walk<'_> {
 
 /// Says whether the documentation has a `# Safety` section.
 fn has_section(attributes: &[Attribute]) -> bool {
-    attributes
-        .iter()
-        .filter_map(doc_text)
-        .any(|text| text.lines().any(|line| line.trim() == "# Safety"))
+    attributes.iter().filter_map(doc_text).any(|text| text.lines().any(|line| line.trim() == "# Safety"))
 }
 
 /// The text of a `#[doc = "…"]` attribute, which is what a doc comment is.

@@ -52,10 +52,7 @@ const PLAIN: &[&str] = &[
 
 /// Finds spin loops without the hint.
 pub fn check(source: &Source) -> Vec<Finding> {
-    let mut walk = Walk {
-        source,
-        findings: Vec::new(),
-    };
+    let mut walk = Walk { source, findings: Vec::new() };
     walk.visit_file(&source.syntax);
     walk.findings
 }
@@ -76,23 +73,18 @@ impl Walk<'_> {
         let in_condition = std::mem::take(&mut calls.works);
         calls.visit_block(body);
         // What a condition calls besides is how it looks (`uart.status()`), not work that takes time.
-        let spins = body.stmts.is_empty()
-            || (calls.looks && !calls.works && (condition.is_some() || !in_condition));
+        let spins = body.stmts.is_empty() || (calls.looks && !calls.works && (condition.is_some() || !in_condition));
         if spins && !calls.hints {
-            let text = "this loop spins without the hint: call `core::hint::spin_loop()` in its body, or let the thread sleep";
-            self.findings
-                .push(self.source.finding(line, "spin-loop", text));
+            let text =
+                "this loop spins without the hint: call `core::hint::spin_loop()` in its body, or let the thread sleep";
+            self.findings.push(self.source.finding(line, "spin-loop", text));
         }
     }
 }
 
 impl<'ast> Visit<'ast> for Walk<'_> {
     fn visit_expr_while(&mut self, item: &'ast syn::ExprWhile) {
-        self.judge(
-            item.while_token.span.start().line,
-            Some(&item.cond),
-            &item.body,
-        );
+        self.judge(item.while_token.span.start().line, Some(&item.cond), &item.body);
         syn::visit::visit_expr_while(self, item);
     }
 
@@ -128,13 +120,9 @@ impl Calls {
 impl<'ast> Visit<'ast> for Calls {
     fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
         match &*call.func {
-            Expr::Path(path) => self.note(
-                &path
-                    .path
-                    .segments
-                    .last()
-                    .map_or(String::new(), |last| last.ident.to_string()),
-            ),
+            Expr::Path(path) => {
+                self.note(&path.path.segments.last().map_or(String::new(), |last| last.ident.to_string()))
+            }
             _ => self.works = true,
         }
         syn::visit::visit_expr_call(self, call);

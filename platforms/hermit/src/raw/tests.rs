@@ -14,12 +14,7 @@ fn raw(platform_info: PlatformInfo) -> RawBootInfo {
         },
         load_info: LoadInfo {
             kernel_image_addr_range: 5..6,
-            tls_info: Some(TlsInfo {
-                start: 7,
-                filesz: 8,
-                memsz: 9,
-                align: 10,
-            }),
+            tls_info: Some(TlsInfo { start: 7, filesz: 8, memsz: 9, align: 10 }),
         },
         platform_info,
     };
@@ -27,10 +22,7 @@ fn raw(platform_info: PlatformInfo) -> RawBootInfo {
 }
 
 fn multiboot(command_line: &'static str) -> PlatformInfo {
-    PlatformInfo::Multiboot {
-        command_line: Some(command_line),
-        multiboot_info_addr: NonZeroU64::MIN,
-    }
+    PlatformInfo::Multiboot { command_line: Some(command_line), multiboot_info_addr: NonZeroU64::MIN }
 }
 
 /// Returns boot information with one word, or half of one, changed.
@@ -55,37 +47,16 @@ fn the_layout_is_hermit_entrys() {
     assert_eq!(words.tag, 0);
     assert_eq!(payload(words, 1), 5);
     assert_eq!(payload(words, 2), 1);
-    assert_eq!(
-        (
-            offset_of!(Words, serial_port),
-            offset_of!(Words, tag),
-            offset_of!(Words, payload)
-        ),
-        (16, 80, 88)
-    );
+    assert_eq!((offset_of!(Words, serial_port), offset_of!(Words, tag), offset_of!(Words, payload)), (16, 80, 88));
 }
 
 #[test]
 fn garbage_in_unused_halves_is_not_read() {
-    let raw = changed(
-        raw(multiboot("hello")),
-        offset_of!(Words, unused),
-        [0xa5; 4],
-    );
-    let raw = changed(
-        raw,
-        offset_of!(Words, serial_port) + size_of::<u16>(),
-        [0xa5; 6],
-    );
+    let raw = changed(raw(multiboot("hello")), offset_of!(Words, unused), [0xa5; 4]);
+    let raw = changed(raw, offset_of!(Words, serial_port) + size_of::<u16>(), [0xa5; 6]);
     let info = read(&raw).unwrap();
     assert_eq!(info.hardware_info.serial_port_base, NonZeroU16::new(0x3f8));
-    assert!(matches!(
-        info.platform_info,
-        PlatformInfo::Multiboot {
-            command_line: Some("hello"),
-            ..
-        }
-    ));
+    assert!(matches!(info.platform_info, PlatformInfo::Multiboot { command_line: Some("hello"), .. }));
 }
 
 #[test]
@@ -94,26 +65,12 @@ fn what_hermit_entry_would_panic_on_is_refused() {
     let payload = offset_of!(Words, payload);
     for unknown in [4_u32, 5, u32::MAX] {
         let raw = changed(raw(PlatformInfo::Fdt), tag, unknown.to_ne_bytes());
-        assert_eq!(
-            read(&raw).unwrap_err(),
-            BootError::Platform { tag: unknown }
-        );
+        assert_eq!(read(&raw).unwrap_err(), BootError::Platform { tag: unknown });
     }
     let line = raw(multiboot("hello"));
-    let refused = |offset: usize, value: u64| {
-        read(&changed(line, payload + offset, value.to_ne_bytes())).unwrap_err()
-    };
-    assert_eq!(
-        refused(8, 1 << 40),
-        BootError::LongCommandLine { bytes: 1 << 40 }
-    );
-    assert_eq!(
-        refused(
-            0,
-            b"\xff\xff\xff\xff\xff".as_ptr().expose_provenance() as u64
-        ),
-        BootError::CommandLineText
-    );
+    let refused = |offset: usize, value: u64| read(&changed(line, payload + offset, value.to_ne_bytes())).unwrap_err();
+    assert_eq!(refused(8, 1 << 40), BootError::LongCommandLine { bytes: 1 << 40 });
+    assert_eq!(refused(0, b"\xff\xff\xff\xff\xff".as_ptr().expose_provenance() as u64), BootError::CommandLineText);
     assert!(matches!(refused(16, 0), BootError::Payload(_)));
 
     let uhyve = changed(raw(PlatformInfo::Fdt), tag, 1_u32.to_ne_bytes());
@@ -123,16 +80,8 @@ fn what_hermit_entry_would_panic_on_is_refused() {
         read(&changed(raw, payload + 24, time.to_ne_bytes()))
     };
     assert!(facts(1, 2, 3).is_ok());
-    for (flag, cpus, time) in [
-        (2, 2, 3),
-        (1, 0, 3),
-        (1, 2, i128::MAX),
-        (1, 2, *TIMES.end() + 1),
-    ] {
-        assert!(matches!(
-            facts(flag, cpus, time),
-            Err(BootError::Payload(_))
-        ));
+    for (flag, cpus, time) in [(2, 2, 3), (1, 0, 3), (1, 2, i128::MAX), (1, 2, *TIMES.end() + 1)] {
+        assert!(matches!(facts(flag, cpus, time), Err(BootError::Payload(_))));
     }
     assert!(facts(0, 1, *TIMES.start()).is_ok() && facts(0, 1, *TIMES.end()).is_ok());
 }

@@ -16,27 +16,18 @@ use crate::tree::TreeError;
 
 const MIB: u64 = 1 << 20;
 
-fn tree(
-    memory: &[[u64; 2]],
-    command_line: Option<&[u8]>,
-    counter: Option<&[u8]>,
-) -> std::vec::Vec<u8> {
+fn tree(memory: &[[u64; 2]], command_line: Option<&[u8]>, counter: Option<&[u8]>) -> std::vec::Vec<u8> {
     let mut writer = FdtWriter::new().unwrap();
     let root = writer.begin_node("").unwrap();
     writer.property_u32("#address-cells", 2).unwrap();
     writer.property_u32("#size-cells", 2).unwrap();
     for region in memory {
-        let node = writer
-            .begin_node(&format!("memory@{:x}", region[0]))
-            .unwrap();
+        let node = writer.begin_node(&format!("memory@{:x}", region[0])).unwrap();
         writer.property_array_u64("reg", region).unwrap();
         writer.end_node(node).unwrap();
     }
     let chosen = writer.begin_node("chosen").unwrap();
-    let properties = [
-        ("bootargs", command_line),
-        ("ebbtide,boot-counter", counter),
-    ];
+    let properties = [("bootargs", command_line), ("ebbtide,boot-counter", counter)];
     for (name, value) in properties {
         if let Some(value) = value {
             writer.property(name, value).unwrap();
@@ -48,27 +39,15 @@ fn tree(
 }
 
 fn region(start: u64, end: u64) -> MemoryRegion {
-    MemoryRegion {
-        start: PhysAddr::new(start),
-        end: PhysAddr::new(end),
-    }
+    MemoryRegion { start: PhysAddr::new(start), end: PhysAddr::new(end) }
 }
 
 #[test]
 fn everything_is_read() {
-    let memory = [
-        [0x123, 0x9f000],
-        [4 << 30, 2 << 30],
-        [2 * MIB, 6 * MIB],
-        [MIB, MIB],
-    ];
+    let memory = [[0x123, 0x9f000], [4 << 30, 2 << 30], [2 * MIB, 6 * MIB], [MIB, MIB]];
     let tree = tree(&memory, Some(b"app --flag\0"), Some(&7_u64.to_be_bytes()));
     let info = from_tree(&tree, Some("not this one")).unwrap();
-    let expected = [
-        region(0x1000, 0x9f000),
-        region(MIB, 8 * MIB),
-        region(4 << 30, 6 << 30),
-    ];
+    let expected = [region(0x1000, 0x9f000), region(MIB, 8 * MIB), region(4 << 30, 6 << 30)];
     assert_eq!(info.memory, expected);
     assert_eq!(info.command_line, "app --flag");
     assert_eq!(info.counter_at_start, Some(7));
@@ -78,10 +57,7 @@ fn everything_is_read() {
 fn without_bootargs_the_platforms_command_line_counts() {
     let tree = tree(&[[MIB, MIB]], None, Some(b"short"));
     let info = from_tree(&tree, Some("app")).unwrap();
-    assert_eq!(
-        (info.command_line.as_str(), info.counter_at_start),
-        ("app", None)
-    );
+    assert_eq!((info.command_line.as_str(), info.counter_at_start), ("app", None));
 }
 
 #[test]
@@ -89,55 +65,26 @@ fn what_does_not_fit_is_an_error() {
     let line = vec![b'x'; MAX_COMMAND_LINE_BYTES];
     assert!(from_tree(&tree(&[[MIB, MIB]], Some(&line), None), None).is_ok());
     let line = vec![b'x'; MAX_COMMAND_LINE_BYTES + 1];
-    let error = BootError::LongCommandLine {
-        bytes: line.len() as u64,
-    };
-    assert_eq!(
-        from_tree(&tree(&[[MIB, MIB]], Some(&line), None), None).err(),
-        Some(error)
-    );
+    let error = BootError::LongCommandLine { bytes: line.len() as u64 };
+    assert_eq!(from_tree(&tree(&[[MIB, MIB]], Some(&line), None), None).err(), Some(error));
 
     let regions: std::vec::Vec<_> = (1..34).map(|at| [at * MIB, MIB / 2]).collect();
-    assert_eq!(
-        from_tree(&tree(&regions[..32], None, None), None)
-            .unwrap()
-            .memory
-            .len(),
-        32
-    );
-    assert_eq!(
-        from_tree(&tree(&regions, None, None), None).err(),
-        Some(BootError::TooManyRegions)
-    );
+    assert_eq!(from_tree(&tree(&regions[..32], None, None), None).unwrap().memory.len(), 32);
+    assert_eq!(from_tree(&tree(&regions, None, None), None).err(), Some(BootError::TooManyRegions));
 }
 
 #[test]
 fn nonsense_is_an_error() {
-    assert_eq!(
-        from_tree(&tree(&[], None, None), None).err(),
-        Some(BootError::NoMemory)
-    );
-    assert_eq!(
-        from_tree(&tree(&[[MIB, 17]], None, None), None).err(),
-        Some(BootError::NoMemory)
-    );
+    assert_eq!(from_tree(&tree(&[], None, None), None).err(), Some(BootError::NoMemory));
+    assert_eq!(from_tree(&tree(&[[MIB, 17]], None, None), None).err(), Some(BootError::NoMemory));
     for [start, bytes] in [[u64::MAX - 5000, 5001], [1 << 60, MIB]] {
         let refused = from_tree(&tree(&[[start, bytes]], None, None), None);
         assert_eq!(refused.err(), Some(BootError::Region { start, bytes }));
     }
-    assert_eq!(
-        from_tree(&tree(&[[MIB, MIB]], Some(b"\xff"), None), None).err(),
-        Some(BootError::CommandLineText)
-    );
-    assert_eq!(
-        from_tree(&[], None).err(),
-        Some(BootError::Tree(TreeError::Header))
-    );
+    assert_eq!(from_tree(&tree(&[[MIB, MIB]], Some(b"\xff"), None), None).err(), Some(BootError::CommandLineText));
+    assert_eq!(from_tree(&[], None).err(), Some(BootError::Tree(TreeError::Header)));
     let whole = tree(&[[MIB, MIB]], None, None);
-    assert_eq!(
-        from_tree(&whole[..whole.len() - 1], None).err(),
-        Some(BootError::Tree(TreeError::Size))
-    );
+    assert_eq!(from_tree(&whole[..whole.len() - 1], None).err(), Some(BootError::Tree(TreeError::Size)));
 }
 
 fn handed(image: Range<u64>, device_tree: &'static [u8]) -> RawBootInfo {
@@ -147,10 +94,7 @@ fn handed(image: Range<u64>, device_tree: &'static [u8]) -> RawBootInfo {
             serial_port_base: NonZeroU16::new(0x3f8),
             device_tree: NonZeroU64::new(device_tree.as_ptr().expose_provenance() as u64),
         },
-        load_info: LoadInfo {
-            kernel_image_addr_range: image,
-            tls_info: None,
-        },
+        load_info: LoadInfo { kernel_image_addr_range: image, tls_info: None },
         platform_info: PlatformInfo::Fdt,
     })
 }
@@ -162,10 +106,7 @@ fn a_loaders_boot_information_is_read() {
     assert_eq!(info.image, PhysAddr::new(2 * MIB)..PhysAddr::new(3 * MIB));
     assert_eq!((info.serial_port, info.cpu), (Some(0x3f8), 3));
     for image in [0..MIB, MIB..MIB, 3 * MIB..5 * MIB, 0..u64::MAX] {
-        let error = BootError::Image {
-            start: image.start,
-            end: image.end,
-        };
+        let error = BootError::Image { start: image.start, end: image.end };
         assert_eq!(boot_info(&handed(image, tree), 0).err(), Some(error));
     }
 }

@@ -72,11 +72,7 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("ebbtide-pack: {error:#}");
             let refused = error.is::<ImageError>();
-            ExitCode::from(if refused {
-                EXIT_BOOT_REFUSED
-            } else {
-                EXIT_USAGE
-            })
+            ExitCode::from(if refused { EXIT_BOOT_REFUSED } else { EXIT_USAGE })
         }
     }
 }
@@ -90,8 +86,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         strip::strip(&kernel, arguments.arch.into())
             .with_context(|| format!("{}: boot refused", arguments.kernel.display()))?
     };
-    let packed =
-        pack::pack(&loader, &image).with_context(|| arguments.loader.display().to_string())?;
+    let packed = pack::pack(&loader, &image).with_context(|| arguments.loader.display().to_string())?;
     write(&arguments.hermit, &image)?;
     write(&arguments.output, &packed)
 }
@@ -102,9 +97,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// Writes a file whole or not at all.
 fn write(path: &Path, contents: &[u8]) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let attempt = || -> Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".ebbtide-pack")

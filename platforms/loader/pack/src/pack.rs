@@ -65,20 +65,12 @@ fn find_place(loader: &[u8]) -> Option<(Header, Place)> {
     let table = usize::try_from(header.e_phoff.get(LITTLE)).ok()?;
     let count = header.e_phnum.get(LITTLE).into();
     let (segments, _) = pod::slice_from_bytes::<Segment>(loader.get(table..)?, count).ok()?;
-    let last = segments
-        .iter()
-        .rposition(|segment| segment.p_type.get(LITTLE) == PT_LOAD)?;
+    let last = segments.iter().rposition(|segment| segment.p_type.get(LITTLE) == PT_LOAD)?;
     let offset = usize::try_from(segments[last].p_offset.get(LITTLE)).ok()?;
     let segment_offset = table + last * size_of::<Segment>();
-    let empty = loader
-        .get(offset..)?
-        .starts_with(&ImageHeader::EMPTY.to_bytes());
+    let empty = loader.get(offset..)?.starts_with(&ImageHeader::EMPTY.to_bytes());
     let fits = segment_offset + size_of::<Segment>() <= offset && size_of::<Header>() <= offset;
-    let place = Place {
-        segment: segments[last],
-        segment_offset,
-        offset,
-    };
+    let place = Place { segment: segments[last], segment_offset, offset };
     (empty && fits).then_some((*header, place))
 }
 

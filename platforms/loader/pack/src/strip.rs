@@ -7,8 +7,8 @@
 use ebbtide_loader::Machine;
 use ebbtide_loader::check::{ImageError, check};
 use object::elf::{
-    ELFOSABI_STANDALONE, FileHeader64, PT_DYNAMIC, PT_LOAD, PT_NOTE, PT_TLS, ProgramHeader64,
-    SHF_ALLOC, SHT_NOBITS, SHT_STRTAB, SectionHeader64,
+    ELFOSABI_STANDALONE, FileHeader64, PT_DYNAMIC, PT_LOAD, PT_NOTE, PT_TLS, ProgramHeader64, SHF_ALLOC, SHT_NOBITS,
+    SHT_STRTAB, SectionHeader64,
 };
 use object::{LittleEndian, U16, U32, U64, pod};
 
@@ -34,10 +34,7 @@ pub fn strip(kernel: &[u8], machine: Machine) -> Result<Vec<u8>, ImageError> {
 
     let mut image = kernel[..loaded_end(header, segments)].to_vec();
     let mut names = vec![0];
-    let kept = sections
-        .iter()
-        .rposition(is_loaded)
-        .map_or(1, |last| last + 1);
+    let kept = sections.iter().rposition(is_loaded).map_or(1, |last| last + 1);
     let mut table: Vec<Section> = sections[..kept]
         .iter()
         .map(|section| kept_section(section, name(kernel, header, sections, section), &mut names))
@@ -61,11 +58,7 @@ fn tables(kernel: &[u8]) -> (&Header, &[Segment], &[Section]) {
     let at = |offset: U64<LittleEndian>| &kernel[offset.get(LITTLE) as usize..];
     let segments = pod::slice_from_bytes(at(header.e_phoff), header.e_phnum.get(LITTLE).into());
     let sections = pod::slice_from_bytes(at(header.e_shoff), header.e_shnum.get(LITTLE).into());
-    (
-        header,
-        segments.expect(CHECKED).0,
-        sections.expect(CHECKED).0,
-    )
+    (header, segments.expect(CHECKED).0, sections.expect(CHECKED).0)
 }
 
 /// Where the last byte ends that a loader reads.
@@ -73,9 +66,7 @@ fn loaded_end(header: &Header, segments: &[Segment]) -> usize {
     let table_end = header.e_phoff.get(LITTLE) as usize + size_of_val(segments);
     let ends = segments
         .iter()
-        .filter(|segment| {
-            [PT_LOAD, PT_NOTE, PT_DYNAMIC, PT_TLS].contains(&segment.p_type.get(LITTLE))
-        })
+        .filter(|segment| [PT_LOAD, PT_NOTE, PT_DYNAMIC, PT_TLS].contains(&segment.p_type.get(LITTLE)))
         .map(|segment| (segment.p_offset.get(LITTLE) + segment.p_filesz.get(LITTLE)) as usize);
     ends.fold(table_end, usize::max)
 }
@@ -89,10 +80,7 @@ fn kept_section(section: &Section, name: &[u8], names: &mut Vec<u8>) -> Section 
     if !is_loaded(section) {
         return *pod::from_bytes(&[0; size_of::<Section>()]).map_or(section, |(empty, _)| empty);
     }
-    Section {
-        sh_name: U32::new(LITTLE, add_name(names, name)),
-        ..*section
-    }
+    Section { sh_name: U32::new(LITTLE, add_name(names, name)), ..*section }
 }
 
 fn add_name(names: &mut Vec<u8>, name: &[u8]) -> u32 {
@@ -103,21 +91,13 @@ fn add_name(names: &mut Vec<u8>, name: &[u8]) -> u32 {
 }
 
 /// A section's name, empty where the file has none that makes sense: nothing depends on names.
-fn name<'a>(
-    kernel: &'a [u8],
-    header: &Header,
-    sections: &[Section],
-    section: &Section,
-) -> &'a [u8] {
+fn name<'a>(kernel: &'a [u8], header: &Header, sections: &[Section], section: &Section) -> &'a [u8] {
     let find = || {
         let strings = sections.get(usize::from(header.e_shstrndx.get(LITTLE)))?;
         if strings.sh_type.get(LITTLE) == SHT_NOBITS {
             return None;
         }
-        let start = strings
-            .sh_offset
-            .get(LITTLE)
-            .checked_add(section.sh_name.get(LITTLE).into())?;
+        let start = strings.sh_offset.get(LITTLE).checked_add(section.sh_name.get(LITTLE).into())?;
         let rest = kernel.get(usize::try_from(start).ok()?..)?;
         rest.split(|byte| *byte == 0).next()
     };

@@ -34,30 +34,8 @@ fn damage() -> impl Strategy<Value = Damage> {
         0..70_u64,
         any::<u64>(),
         any::<u16>().prop_map(u64::from),
-        prop::sample::select(vec![
-            1 << 20,
-            1 << 31,
-            1 << 32,
-            1 << 47,
-            1 << 48,
-            1 << 63,
-            u64::MAX,
-            u64::MAX - 7
-        ]),
-        prop::sample::select(vec![
-            4,
-            5,
-            6,
-            7,
-            9,
-            11,
-            23,
-            35,
-            36,
-            0x6fff_fff9,
-            0x6fff_fffa,
-            0x5a00
-        ]),
+        prop::sample::select(vec![1 << 20, 1 << 31, 1 << 32, 1 << 47, 1 << 48, 1 << 63, u64::MAX, u64::MAX - 7]),
+        prop::sample::select(vec![4, 5, 6, 7, 9, 11, 23, 35, 36, 0x6fff_fff9, 0x6fff_fffa, 0x5a00]),
     ];
     // Most fields that matter lie in front: the headers, the notes, the relocations.
     prop_oneof![
@@ -116,11 +94,7 @@ fn an_image_in_order_is_accepted_and_loaded() {
 fn ten_thousand_damaged_images_end_in_a_result() {
     let good = good_file();
     let (accepted, loaded) = (Cell::new(0), Cell::new(0));
-    let config = ProptestConfig {
-        cases: IMAGES,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
+    let config = ProptestConfig { cases: IMAGES, failure_persistence: None, ..ProptestConfig::default() };
     let rng = TestRunner::deterministic().new_rng();
     let mut runner = TestRunner::new_with_rng(config, rng);
     let damages = prop::collection::vec(damage(), 1..4);
@@ -152,9 +126,6 @@ fn every_single_cut_ends_in_a_result() {
     let good = good_file();
     for length in 0..good.len() {
         let image = Aligned::new(&good[..length]);
-        assert!(
-            check(image.bytes(), machine()).is_err(),
-            "cut to {length} bytes"
-        );
+        assert!(check(image.bytes(), machine()).is_err(), "cut to {length} bytes");
     }
 }

@@ -52,23 +52,11 @@ fn loader() -> Vec<u8> {
 fn a_stripped_kernel_is_small_and_in_order() {
     let kernel = kernel();
     let image = strip::strip(&kernel, machine()).unwrap();
-    assert!(
-        image.len() + 5000 <= kernel.len(),
-        "{} and {} bytes",
-        image.len(),
-        kernel.len()
-    );
+    assert!(image.len() + 5000 <= kernel.len(), "{} and {} bytes", image.len(), kernel.len());
     assert_eq!(image[7], ELFOSABI_STANDALONE);
     assert_eq!(check(&image, machine()), check(&kernel, machine()));
-    assert_eq!(
-        strip::strip(&image, machine()).unwrap(),
-        image,
-        "a second time changes nothing"
-    );
-    let names: Vec<_> = image
-        .windows(NAMES.len())
-        .filter(|window| *window == NAMES)
-        .collect();
+    assert_eq!(strip::strip(&image, machine()).unwrap(), image, "a second time changes nothing");
+    let names: Vec<_> = image.windows(NAMES.len()).filter(|window| *window == NAMES).collect();
     assert_eq!(names.len(), 1);
 }
 
@@ -79,16 +67,9 @@ fn a_packed_image_is_found_again() {
     let (loader, image) = (loader(), [0x5a; 777]);
     let packed = pack::pack(&loader, &image).unwrap();
     assert_eq!(packed.len(), 4096 + HEADER_BYTES + image.len());
-    assert_eq!(
-        packed[4096..4096 + HEADER_BYTES],
-        ImageHeader::seal(&image).to_bytes()
-    );
+    assert_eq!(packed[4096..4096 + HEADER_BYTES], ImageHeader::seal(&image).to_bytes());
     assert_eq!(packed[4096 + HEADER_BYTES..], image);
-    assert_eq!(
-        pack::pack(&packed, &image),
-        Err(pack::NoLoader),
-        "it has an image already"
-    );
+    assert_eq!(pack::pack(&packed, &image), Err(pack::NoLoader), "it has an image already");
     assert_eq!(pack::pack(&image, &image), Err(pack::NoLoader));
     for length in [0, 10, 64, 100, 4096, 4100] {
         assert_eq!(pack::pack(&loader[..length], &image), Err(pack::NoLoader));
@@ -99,19 +80,8 @@ fn run(folder: &Path, kernel: &[u8], more: &[&str]) -> Output {
     fs::write(folder.join("kernel"), kernel).unwrap();
     fs::write(folder.join("loader"), loader()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ebbtide-pack"));
-    command
-        .current_dir(folder)
-        .args(["--arch", std::env::consts::ARCH]);
-    command.args([
-        "--loader",
-        "loader",
-        "--kernel",
-        "kernel",
-        "--hermit",
-        "out.hermit",
-        "--output",
-        "out",
-    ]);
+    command.current_dir(folder).args(["--arch", std::env::consts::ARCH]);
+    command.args(["--loader", "loader", "--kernel", "kernel", "--hermit", "out.hermit", "--output", "out"]);
     command.args(more).output().unwrap()
 }
 
@@ -122,15 +92,8 @@ fn the_packer_writes_both_files() {
     assert!(output.status.success(), "{output:?}");
     let image = fs::read(folder.path().join("out.hermit")).unwrap();
     assert_eq!(image, strip::strip(&kernel(), machine()).unwrap());
-    assert_eq!(
-        fs::read(folder.path().join("out")).unwrap(),
-        pack::pack(&loader(), &image).unwrap()
-    );
-    assert_eq!(
-        fs::read_dir(folder.path()).unwrap().count(),
-        4,
-        "no temporary file is left"
-    );
+    assert_eq!(fs::read(folder.path().join("out")).unwrap(), pack::pack(&loader(), &image).unwrap());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "no temporary file is left");
 }
 
 #[test]
@@ -140,10 +103,7 @@ fn a_refused_kernel_is_one_line_and_its_own_code() {
     assert_eq!(output.status.code(), Some(106));
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(
-        text.contains("kernel: boot refused: this is no ELF file"),
-        "{text}"
-    );
+    assert!(text.contains("kernel: boot refused: this is no ELF file"), "{text}");
     assert!(!folder.path().join("out").exists() && !folder.path().join("out.hermit").exists());
 }
 
@@ -152,30 +112,14 @@ fn unchecked_packs_anything() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), b"#!/bin/sh\n", &["--unchecked"]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(
-        fs::read(folder.path().join("out")).unwrap(),
-        pack::pack(&loader(), b"#!/bin/sh\n").unwrap()
-    );
+    assert_eq!(fs::read(folder.path().join("out")).unwrap(), pack::pack(&loader(), b"#!/bin/sh\n").unwrap());
 }
 
 #[test]
 fn wrong_arguments_have_a_code_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(
-        run(folder.path(), &kernel(), &["--loader", "nowhere"])
-            .status
-            .code(),
-        Some(121)
-    );
-    assert_eq!(
-        run(folder.path(), &kernel(), &["--what"]).status.code(),
-        Some(121)
-    );
+    assert_eq!(run(folder.path(), &kernel(), &["--loader", "nowhere"]).status.code(), Some(121));
+    assert_eq!(run(folder.path(), &kernel(), &["--what"]).status.code(), Some(121));
     fs::write(folder.path().join("odd"), b"odd").unwrap();
-    assert_eq!(
-        run(folder.path(), &kernel(), &["--kernel", "odd"])
-            .status
-            .code(),
-        Some(121)
-    );
+    assert_eq!(run(folder.path(), &kernel(), &["--kernel", "odd"]).status.code(), Some(121));
 }

@@ -16,10 +16,7 @@ fn parts(change: impl FnOnce(&mut Image)) -> Result<Checked, ImageError> {
 
 /// Checks an image with one change, made after its parts were laid out.
 fn laid_out(change: impl FnOnce(&mut Image)) -> Result<Checked, ImageError> {
-    check(
-        Aligned::new(&Image::good().build(change)).bytes(),
-        machine(),
-    )
+    check(Aligned::new(&Image::good().build(change)).bytes(), machine())
 }
 
 #[track_caller]
@@ -35,40 +32,18 @@ fn other_files() {
     assert_refused(bytes(&[7; 4000]), ImageError::NotElf);
     assert_refused(bytes(b"#!/bin/sh\n"), ImageError::NotElf);
     let end = size_of::<FileHeader64<object::LittleEndian>>() as u64;
-    assert_refused(
-        bytes(b""),
-        ImageError::Truncated {
-            part: "ELF header",
-            end,
-            length: 0,
-        },
-    );
-    assert_refused(
-        laid_out(|image| image.header.e_ident.class = ELFCLASS32),
-        ImageError::NotElf64,
-    );
-    assert_refused(
-        laid_out(|image| image.header.e_ident.data = ELFDATA2MSB),
-        ImageError::NotLittleEndian,
-    );
-    assert_refused(
-        laid_out(|image| image.header.e_type = u16(ET_REL)),
-        ImageError::NotExecutable { found: ET_REL },
-    );
+    assert_refused(bytes(b""), ImageError::Truncated { part: "ELF header", end, length: 0 });
+    assert_refused(laid_out(|image| image.header.e_ident.class = ELFCLASS32), ImageError::NotElf64);
+    assert_refused(laid_out(|image| image.header.e_ident.data = ELFDATA2MSB), ImageError::NotLittleEndian);
+    assert_refused(laid_out(|image| image.header.e_type = u16(ET_REL)), ImageError::NotExecutable { found: ET_REL });
 }
 
 #[test]
 fn other_machines() {
-    for (expected, found) in [
-        (Machine::X86_64, EM_AARCH64),
-        (Machine::Aarch64, EM_X86_64),
-        (Machine::X86_64, EM_RISCV),
-    ] {
+    for (expected, found) in [(Machine::X86_64, EM_AARCH64), (Machine::Aarch64, EM_X86_64), (Machine::X86_64, EM_RISCV)]
+    {
         let file = Image::good().build(|image| image.header.e_machine = u16(found));
-        assert_refused(
-            check(Aligned::new(&file).bytes(), expected),
-            ImageError::OtherMachine { found, expected },
-        );
+        assert_refused(check(Aligned::new(&file).bytes(), expected), ImageError::OtherMachine { found, expected });
     }
 }
 
@@ -78,54 +53,24 @@ fn cut_files() {
     let cut = Aligned::new(&file[..file.len() - 1]);
     let (end, length) = (file.len() as u64, file.len() as u64 - 1);
     let part = "section header table";
-    assert_refused(
-        check(cut.bytes(), machine()),
-        ImageError::Truncated { part, end, length },
-    );
+    assert_refused(check(cut.bytes(), machine()), ImageError::Truncated { part, end, length });
     let refused = laid_out(|image| image.segments[CODE].p_offset = u64(1 << 40)).unwrap_err();
-    assert!(matches!(
-        refused,
-        ImageError::Truncated {
-            part: "segment data",
-            ..
-        }
-    ));
+    assert!(matches!(refused, ImageError::Truncated { part: "segment data", .. }));
 }
 
 #[test]
 fn header_tables() {
     let size = |part, found| ImageError::EntrySize { part, found };
-    assert_refused(
-        laid_out(|image| image.header.e_phentsize = u16(32)),
-        size("program header table", 32),
-    );
-    assert_refused(
-        laid_out(|image| image.header.e_shentsize = u16(40)),
-        size("section header table", 40),
-    );
-    assert_refused(
-        laid_out(|image| image.header.e_shoff = u64(0)),
-        ImageError::NoSectionTable,
-    );
-    assert_refused(
-        laid_out(|image| image.header.e_shnum = u16(0)),
-        ImageError::NoSectionTable,
-    );
+    assert_refused(laid_out(|image| image.header.e_phentsize = u16(32)), size("program header table", 32));
+    assert_refused(laid_out(|image| image.header.e_shentsize = u16(40)), size("section header table", 40));
+    assert_refused(laid_out(|image| image.header.e_shoff = u64(0)), ImageError::NoSectionTable);
+    assert_refused(laid_out(|image| image.header.e_shnum = u16(0)), ImageError::NoSectionTable);
     let misaligned = |part, at| ImageError::Misaligned { part, at, align: 8 };
-    assert_refused(
-        laid_out(|image| image.header.e_phoff = u64(65)),
-        misaligned("program header table", 65),
-    );
+    assert_refused(laid_out(|image| image.header.e_phoff = u64(65)), misaligned("program header table", 65));
     let table = "dynamic symbol table";
-    assert_refused(
-        laid_out(|image| image.sections[1].sh_offset = u64(68)),
-        misaligned(table, 68),
-    );
+    assert_refused(laid_out(|image| image.sections[1].sh_offset = u64(68)), misaligned(table, 68));
     let part = "dynamic section";
-    assert_refused(
-        laid_out(|image| image.segments[DYNAMIC].p_offset = u64(68)),
-        misaligned(part, 68),
-    );
+    assert_refused(laid_out(|image| image.segments[DYNAMIC].p_offset = u64(68)), misaligned(part, 68));
 }
 
 #[test]
@@ -137,13 +82,8 @@ fn an_image_at_an_odd_address() {
 
 #[test]
 fn segments() {
-    let load_nothing = |image: &mut Image| {
-        image
-            .segments
-            .iter_mut()
-            .take(3)
-            .for_each(|segment| segment.p_type = u32(PT_NULL))
-    };
+    let load_nothing =
+        |image: &mut Image| image.segments.iter_mut().take(3).for_each(|segment| segment.p_type = u32(PT_NULL));
     assert_refused(laid_out(load_nothing), ImageError::NoSegment);
     assert_refused(
         laid_out(|image| image.segments[DATA].p_memsz = u64(63)),
@@ -163,77 +103,35 @@ fn segments() {
             image.segments[READ_ONLY].p_vaddr = u64(start);
         })
     };
-    assert_refused(
-        fixed(0x10),
-        ImageError::Misaligned {
-            part: "first segment",
-            at: 0x10,
-            align: 4096,
-        },
-    );
+    assert_refused(fixed(0x10), ImageError::Misaligned { part: "first segment", at: 0x10, align: 4096 });
     for bytes in [1 << 30, 1 << 47] {
         let end = DATA_ADDRESS + bytes;
-        assert_refused(
-            laid_out(|image| image.segments[DATA].p_memsz = u64(bytes)),
-            ImageError::TooLarge { end },
-        );
+        assert_refused(laid_out(|image| image.segments[DATA].p_memsz = u64(bytes)), ImageError::TooLarge { end });
     }
     assert_refused(
         laid_out(|image| image.segments[TLS].p_memsz = u64(u64::MAX)),
         ImageError::TooLarge { end: u64::MAX },
     );
     for address in [DATA_ADDRESS, 0x10, 0x2020, u64::MAX] {
-        assert_refused(
-            laid_out(|image| image.header.e_entry = u64(address)),
-            ImageError::Entry { address },
-        );
+        assert_refused(laid_out(|image| image.header.e_entry = u64(address)), ImageError::Entry { address });
     }
 }
 
 #[test]
 fn notes() {
-    assert_refused(
-        laid_out(|image| image.segments[NOTES].p_type = u32(PT_NULL)),
-        ImageError::NoNotes,
-    );
-    assert_refused(
-        laid_out(|image| image.segments[NOTES].p_align = u64(8)),
-        ImageError::NoteAlign { found: 8 },
-    );
+    assert_refused(laid_out(|image| image.segments[NOTES].p_type = u32(PT_NULL)), ImageError::NoNotes);
+    assert_refused(laid_out(|image| image.segments[NOTES].p_align = u64(8)), ImageError::NoteAlign { found: 8 });
     let refused = laid_out(|image| {
-        image.segments[NOTES].p_offset =
-            u64(image.segments[NOTES].p_offset.get(object::LittleEndian) + 2)
+        image.segments[NOTES].p_offset = u64(image.segments[NOTES].p_offset.get(object::LittleEndian) + 2)
     });
-    assert!(matches!(
-        refused,
-        Err(ImageError::Misaligned {
-            part: "note segment",
-            align: 4,
-            ..
-        })
-    ));
+    assert!(matches!(refused, Err(ImageError::Misaligned { part: "note segment", align: 4, .. })));
 
     let only = |note: Vec<u8>| parts(|image| image.notes = note);
-    assert_refused(
-        only(note("HERMIT", 0x5a00, &[3])),
-        ImageError::EntryVersion { found: 3 },
-    );
-    assert_refused(
-        only(note("HERMIT", 0x5a01, &[4])),
-        ImageError::NoEntryVersion { later: false },
-    );
-    assert_refused(
-        only(note("GNU", 1, &[0; 16])),
-        ImageError::NoEntryVersion { later: false },
-    );
+    assert_refused(only(note("HERMIT", 0x5a00, &[3])), ImageError::EntryVersion { found: 3 });
+    assert_refused(only(note("HERMIT", 0x5a01, &[4])), ImageError::NoEntryVersion { later: false });
+    assert_refused(only(note("GNU", 1, &[0; 16])), ImageError::NoEntryVersion { later: false });
     let at = 400;
-    for (offset, value) in [
-        (0, 0),
-        (0, u32::MAX),
-        (4, u32::MAX),
-        (4, 0),
-        (12, 0xffff_ffff),
-    ] {
+    for (offset, value) in [(0, 0), (0, u32::MAX), (4, u32::MAX), (4, 0), (12, 0xffff_ffff)] {
         let mut bad = note("HERMIT", 0x5a00, &[4]);
         bad[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
         assert_refused(only(bad), ImageError::BadNote { at });
@@ -242,9 +140,7 @@ fn notes() {
 
 #[test]
 fn a_note_where_loaders_do_not_look() {
-    let refused = parts(|image| {
-        image.notes = [note("GNU", 1, &[0; 16]), note("HERMIT", 0x5a00, &[4])].concat()
-    });
+    let refused = parts(|image| image.notes = [note("GNU", 1, &[0; 16]), note("HERMIT", 0x5a00, &[4])].concat());
     assert!(refused.is_ok());
     let split = |image: &mut Image| {
         let first = note("GNU", 1, &[0; 16]).len() as u64;
@@ -261,36 +157,13 @@ fn a_note_where_loaders_do_not_look() {
 fn dynamic_section() {
     let only = |tag, value| parts(|image| image.dynamic = vec![dynamic(tag, value)]);
     assert_refused(only(DT_NEEDED, 1), ImageError::Needed);
-    assert_refused(
-        only(DT_RELSZ, 24),
-        ImageError::RelocationForm { form: "REL" },
-    );
-    assert_refused(
-        only(DT_RELCOUNT, 1),
-        ImageError::RelocationForm { form: "REL" },
-    );
-    assert_refused(
-        only(DT_RELRSZ, 8),
-        ImageError::RelocationForm { form: "RELR" },
-    );
-    assert_refused(
-        only(DT_PLTRELSZ, 24),
-        ImageError::RelocationForm { form: "PLT" },
-    );
-    assert!(matches!(
-        only(DT_RELASZ, 1 << 40),
-        Err(ImageError::Truncated {
-            part: "relocation table",
-            ..
-        })
-    ));
+    assert_refused(only(DT_RELSZ, 24), ImageError::RelocationForm { form: "REL" });
+    assert_refused(only(DT_RELCOUNT, 1), ImageError::RelocationForm { form: "REL" });
+    assert_refused(only(DT_RELRSZ, 8), ImageError::RelocationForm { form: "RELR" });
+    assert_refused(only(DT_PLTRELSZ, 24), ImageError::RelocationForm { form: "PLT" });
+    assert!(matches!(only(DT_RELASZ, 1 << 40), Err(ImageError::Truncated { part: "relocation table", .. })));
     let fixed = laid_out(|image| image.header.e_type = u16(ET_EXEC));
-    assert_refused(
-        fixed,
-        ImageError::RelocationForm {
-            form: "fixed-address (ET_EXEC)",
-        },
-    );
+    assert_refused(fixed, ImageError::RelocationForm { form: "fixed-address (ET_EXEC)" });
 }
 
 #[test]
@@ -301,51 +174,24 @@ fn relocations() {
     let end = DATA_ADDRESS + 64 + 0x1800;
     assert!(only(relocation(end - 8, relative, 0, 0)).is_ok());
     for target in [end - 7, u64::MAX - 3] {
-        assert_refused(
-            only(relocation(target, relative, 0, 0)),
-            ImageError::RelocationTarget { index, target },
-        );
+        assert_refused(only(relocation(target, relative, 0, 0)), ImageError::RelocationTarget { index, target });
     }
-    assert_refused(
-        only(relocation(DATA_ADDRESS, 200, 0, 0)),
-        ImageError::RelocationKind { index, kind: 200 },
-    );
+    assert_refused(only(relocation(DATA_ADDRESS, 200, 0, 0)), ImageError::RelocationKind { index, kind: 200 });
     for addend in [i64::MIN, i64::MAX, 1 << 48] {
-        assert_refused(
-            only(relocation(DATA_ADDRESS, relative, 0, addend)),
-            ImageError::RelocationValue { index },
-        );
+        assert_refused(only(relocation(DATA_ADDRESS, relative, 0, addend)), ImageError::RelocationValue { index });
     }
-    assert_refused(
-        only(relocation(DATA_ADDRESS, global, 2, 1)),
-        ImageError::RelocationValue { index },
-    );
-    assert_refused(
-        only(relocation(DATA_ADDRESS, absolute, 3, 0)),
-        ImageError::RelocationSymbol { index, symbol: 3 },
-    );
+    assert_refused(only(relocation(DATA_ADDRESS, global, 2, 1)), ImageError::RelocationValue { index });
+    assert_refused(only(relocation(DATA_ADDRESS, absolute, 3, 0)), ImageError::RelocationSymbol { index, symbol: 3 });
     // A weak symbol that nobody defines stays 0, where there is a 0; a strong one is an error.
     assert_refused(
         only(relocation(DATA_ADDRESS + 40, absolute, 1, 0)),
         ImageError::RelocationSymbol { index, symbol: 1 },
     );
-    assert_refused(
-        only(relocation(DATA_ADDRESS, absolute, 0, 0)),
-        ImageError::RelocationSymbol { index, symbol: 0 },
-    );
+    assert_refused(only(relocation(DATA_ADDRESS, absolute, 0, 0)), ImageError::RelocationSymbol { index, symbol: 0 });
     let twice = parts(|image| {
-        image.relocations = vec![
-            relocation(DATA_ADDRESS + 4, relative, 0, 1),
-            relocation(DATA_ADDRESS, global, 1, 0),
-        ];
+        image.relocations = vec![relocation(DATA_ADDRESS + 4, relative, 0, 1), relocation(DATA_ADDRESS, global, 1, 0)];
     });
-    assert_refused(
-        twice,
-        ImageError::RelocationSymbol {
-            index: 1,
-            symbol: 1,
-        },
-    );
+    assert_refused(twice, ImageError::RelocationSymbol { index: 1, symbol: 1 });
     let far = parts(|image| image.symbols[2].st_value = u64(1 << 50));
     assert_refused(far, ImageError::RelocationValue { index: 1 });
 }

@@ -2,9 +2,7 @@
 
 use goblin::elf::section_header::{SHN_UNDEF, SHT_DYNSYM};
 use goblin::elf::sym::{STB_WEAK, st_bind};
-use goblin::elf64::dynamic::{
-    DT_NEEDED, DT_PLTRELSZ, DT_RELA, DT_RELASZ, DT_RELCOUNT, DT_RELSZ, Dyn,
-};
+use goblin::elf64::dynamic::{DT_NEEDED, DT_PLTRELSZ, DT_RELA, DT_RELASZ, DT_RELCOUNT, DT_RELSZ, Dyn};
 use goblin::elf64::program_header::{PT_DYNAMIC, PT_LOAD};
 use goblin::elf64::reloc::{Rela, r_sym, r_type};
 use goblin::elf64::sym::Sym;
@@ -28,17 +26,8 @@ pub fn check(headers: &Headers<'_>, memory: &Memory, machine: Machine) -> Result
     };
     let entries = headers.entries::<Dyn>("dynamic section", segment.p_offset, segment.p_filesz)?;
     let relocations = relocations(headers, entries)?;
-    let check = Relocations {
-        headers,
-        memory,
-        machine,
-        symbols,
-        all: relocations,
-    };
-    relocations
-        .iter()
-        .enumerate()
-        .try_for_each(|(index, relocation)| check.one(index, relocation))
+    let check = Relocations { headers, memory, machine, symbols, all: relocations };
+    relocations.iter().enumerate().try_for_each(|(index, relocation)| check.one(index, relocation))
 }
 
 /// Finds the table of relocations as goblin does: the last entry of a kind counts, and nothing ends at DT_NULL.
@@ -60,9 +49,7 @@ fn relocations<'a>(headers: &Headers<'a>, entries: &[Dyn]) -> Result<&'a [Rela],
     let offset = file_offset(headers, address).unwrap_or(0);
     let relocations = headers.entries("relocation table", offset, bytes)?;
     if !headers.is_relocatable() && !relocations.is_empty() {
-        return Err(ImageError::RelocationForm {
-            form: "fixed-address (ET_EXEC)",
-        });
+        return Err(ImageError::RelocationForm { form: "fixed-address (ET_EXEC)" });
     }
     Ok(relocations)
 }
@@ -97,9 +84,7 @@ impl Relocations<'_> {
         match self.machine.relocation(kind) {
             Some(Relocation::Relative) => Ok(()),
             Some(Relocation::Absolute) => self.symbol(index, relocation),
-            Some(Relocation::GlobalData) if relocation.r_addend != 0 => {
-                Err(ImageError::RelocationValue { index })
-            }
+            Some(Relocation::GlobalData) if relocation.r_addend != 0 => Err(ImageError::RelocationValue { index }),
             Some(Relocation::GlobalData) => self.symbol(index, relocation),
             None => Err(ImageError::RelocationKind { index, kind }),
         }
@@ -107,10 +92,7 @@ impl Relocations<'_> {
 
     fn symbol(&self, index: usize, relocation: &Rela) -> Result<(), ImageError> {
         let number = r_sym(relocation.r_info);
-        let error = ImageError::RelocationSymbol {
-            index,
-            symbol: number,
-        };
+        let error = ImageError::RelocationSymbol { index, symbol: number };
         let symbol = self.symbols.get(number as usize).ok_or(error)?;
         if symbol.st_value >= MAX_ADDRESS {
             return Err(ImageError::RelocationValue { index });
@@ -128,8 +110,7 @@ impl Relocations<'_> {
 
     /// Tells whether the word at `target` is 0 in the image, and no other relocation writes there.
     fn stays_zero(&self, index: usize, target: u64) -> bool {
-        let zero_in_file =
-            (target..target + WORD_BYTES).all(|address| self.file_byte(address) == 0);
+        let zero_in_file = (target..target + WORD_BYTES).all(|address| self.file_byte(address) == 0);
         let near = |other: &Rela| other.r_offset.abs_diff(target) < WORD_BYTES;
         zero_in_file && self.all.iter().take(index).all(|other| !near(other))
     }
@@ -138,8 +119,7 @@ impl Relocations<'_> {
     fn file_byte(&self, address: u64) -> u8 {
         let found = self.headers.segments_of(PT_LOAD).find_map(|(_, segment)| {
             let offset = address.checked_sub(segment.p_vaddr)?;
-            (offset < segment.p_filesz)
-                .then(|| self.headers.image[(segment.p_offset + offset) as usize])
+            (offset < segment.p_filesz).then(|| self.headers.image[(segment.p_offset + offset) as usize])
         });
         found.unwrap_or(0)
     }

@@ -168,10 +168,12 @@ impl fmt::Display for ImageError {
                 f,
                 "the {part} lies at {at:#x}, which is no multiple of {align}; link the kernel so that it does"
             ),
-            Self::NoSectionTable => {
-                f.write_str("there is no section header table, which Hermit loaders read; strip the kernel without removing it")
+            Self::NoSectionTable => f.write_str(
+                "there is no section header table, which Hermit loaders read; strip the kernel without removing it",
+            ),
+            Self::NoSegment => {
+                f.write_str("there is no PT_LOAD segment, so nothing to load; link the kernel as an executable")
             }
-            Self::NoSegment => f.write_str("there is no PT_LOAD segment, so nothing to load; link the kernel as an executable"),
             Self::FileExceedsMemory { segment } => write!(
                 f,
                 "segment {segment} has more bytes in the file than in memory; the file is damaged: build it again"
@@ -193,7 +195,9 @@ impl fmt::Display for ImageError {
                 f,
                 "the entry point {address:#x} lies in no executable segment; link the kernel with its _start as entry"
             ),
-            Self::NoNotes => f.write_str("there is no PT_NOTE segment, so this is no Hermit image; use `ebbtide::main!`"),
+            Self::NoNotes => {
+                f.write_str("there is no PT_NOTE segment, so this is no Hermit image; use `ebbtide::main!`")
+            }
             Self::NoteAlign { found } => write!(
                 f,
                 "the first PT_NOTE segment has alignment {found} instead of 4, so loaders misread it; \
@@ -202,9 +206,9 @@ impl fmt::Display for ImageError {
             Self::BadNote { at } => {
                 write!(f, "the note at byte {at:#x} of the file is malformed; the file is damaged: build it again")
             }
-            Self::NoEntryVersion { later: false } => {
-                f.write_str("there is no HERMIT note with the entry version, so this is no Hermit image; use `ebbtide::main!`")
-            }
+            Self::NoEntryVersion { later: false } => f.write_str(
+                "there is no HERMIT note with the entry version, so this is no Hermit image; use `ebbtide::main!`",
+            ),
             Self::NoEntryVersion { later: true } => f.write_str(
                 "the HERMIT note is not in the first PT_NOTE segment, the only one that loaders read; link it there",
             ),
@@ -214,11 +218,12 @@ impl fmt::Display for ImageError {
                  build both from the same release",
                 super::notes::ENTRY_VERSION
             ),
-            Self::Needed => f.write_str("the image wants shared libraries, which a unikernel has not; link it statically"),
-            Self::RelocationForm { form } => write!(
-                f,
-                "the image has {form} relocations, which Hermit loaders do not apply; link it without them"
-            ),
+            Self::Needed => {
+                f.write_str("the image wants shared libraries, which a unikernel has not; link it statically")
+            }
+            Self::RelocationForm { form } => {
+                write!(f, "the image has {form} relocations, which Hermit loaders do not apply; link it without them")
+            }
             Self::RelocationKind { index, kind } => write!(
                 f,
                 "relocation {index} is of type {kind}, which Hermit loaders do not know (RELATIVE, ABS64, GLOB_DAT only)"
@@ -231,10 +236,9 @@ impl fmt::Display for ImageError {
                 f,
                 "relocation {index} wants symbol {symbol}, which the image does not define; link what defines it"
             ),
-            Self::RelocationValue { index } => write!(
-                f,
-                "relocation {index} has a value that no image can have; the file is damaged: build it again"
-            ),
+            Self::RelocationValue { index } => {
+                write!(f, "relocation {index} has a value that no image can have; the file is damaged: build it again")
+            }
         }
     }
 }

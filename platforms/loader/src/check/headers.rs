@@ -1,9 +1,7 @@
 //! The ELF header and the two tables that it points to.
 
 use goblin::elf::section_header::SHT_NOBITS;
-use goblin::elf64::header::{
-    EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, ET_DYN, ET_EXEC, Header,
-};
+use goblin::elf64::header::{EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, ET_DYN, ET_EXEC, Header};
 use goblin::elf64::program_header::ProgramHeader;
 use goblin::elf64::section_header::SectionHeader;
 use plain::Plain;
@@ -29,49 +27,27 @@ impl<'a> Headers<'a> {
     }
 
     /// Returns the program headers of one type, with their numbers.
-    pub fn segments_of(
-        &self,
-        kind: u32,
-    ) -> impl DoubleEndedIterator<Item = (usize, &'a ProgramHeader)> {
-        self.segments
-            .iter()
-            .enumerate()
-            .filter(move |(_, segment)| segment.p_type == kind)
+    pub fn segments_of(&self, kind: u32) -> impl DoubleEndedIterator<Item = (usize, &'a ProgramHeader)> {
+        self.segments.iter().enumerate().filter(move |(_, segment)| segment.p_type == kind)
     }
 
     /// Returns `length` bytes of the file from `offset` on.
-    pub fn bytes(
-        &self,
-        part: &'static str,
-        offset: u64,
-        length: u64,
-    ) -> Result<&'a [u8], ImageError> {
+    pub fn bytes(&self, part: &'static str, offset: u64, length: u64) -> Result<&'a [u8], ImageError> {
         bytes(self.image, part, offset, length)
     }
 
     /// Returns as many entries as `length` bytes of the file hold, from `offset` on.
-    pub fn entries<T: Plain>(
-        &self,
-        part: &'static str,
-        offset: u64,
-        length: u64,
-    ) -> Result<&'a [T], ImageError> {
+    pub fn entries<T: Plain>(&self, part: &'static str, offset: u64, length: u64) -> Result<&'a [T], ImageError> {
         entries(self.image, part, offset, length)
     }
 
     /// Returns the symbols that relocations refer to by number: those of the first section of type `kind`.
-    pub fn section_entries<T: Plain>(
-        &self,
-        part: &'static str,
-        kind: u32,
-    ) -> Result<&'a [T], ImageError> {
+    pub fn section_entries<T: Plain>(&self, part: &'static str, kind: u32) -> Result<&'a [T], ImageError> {
         debug_assert_ne!(kind, SHT_NOBITS, "such a section has no bytes in the file");
         self.sections
             .iter()
             .find(|section| section.sh_type == kind)
-            .map_or(Ok(&[]), |section| {
-                self.entries(part, section.sh_offset, section.sh_size)
-            })
+            .map_or(Ok(&[]), |section| self.entries(part, section.sh_offset, section.sh_size))
     }
 }
 
@@ -83,19 +59,11 @@ pub fn read(image: &[u8], machine: Machine) -> Result<Headers<'_>, ImageError> {
     }
     let elf = &entries::<Header>(image, "ELF header", 0, size_of::<Header>() as u64)?[0];
     check_identity(elf, machine)?;
-    check_entry_size(
-        "program header table",
-        elf.e_phentsize,
-        size_of::<ProgramHeader>(),
-    )?;
+    check_entry_size("program header table", elf.e_phentsize, size_of::<ProgramHeader>())?;
     if elf.e_shoff == 0 || elf.e_shnum == 0 {
         return Err(ImageError::NoSectionTable);
     }
-    check_entry_size(
-        "section header table",
-        elf.e_shentsize,
-        size_of::<SectionHeader>(),
-    )?;
+    check_entry_size("section header table", elf.e_shentsize, size_of::<SectionHeader>())?;
     Ok(Headers {
         image,
         elf,
@@ -112,10 +80,7 @@ fn check_identity(elf: &Header, machine: Machine) -> Result<(), ImageError> {
         return Err(ImageError::NotLittleEndian);
     }
     if elf.e_machine != machine.elf_machine() {
-        return Err(ImageError::OtherMachine {
-            found: elf.e_machine,
-            expected: machine,
-        });
+        return Err(ImageError::OtherMachine { found: elf.e_machine, expected: machine });
     }
     if !matches!(elf.e_type, ET_DYN | ET_EXEC) {
         return Err(ImageError::NotExecutable { found: elf.e_type });
@@ -124,60 +89,26 @@ fn check_identity(elf: &Header, machine: Machine) -> Result<(), ImageError> {
 }
 
 fn check_entry_size(part: &'static str, found: u16, expected: usize) -> Result<(), ImageError> {
-    if usize::from(found) == expected {
-        Ok(())
-    } else {
-        Err(ImageError::EntrySize { part, found })
-    }
+    if usize::from(found) == expected { Ok(()) } else { Err(ImageError::EntrySize { part, found }) }
 }
 
-fn table<'a, T: Plain>(
-    image: &'a [u8],
-    part: &'static str,
-    offset: u64,
-    count: u16,
-) -> Result<&'a [T], ImageError> {
-    entries(
-        image,
-        part,
-        offset,
-        u64::from(count) * size_of::<T>() as u64,
-    )
+fn table<'a, T: Plain>(image: &'a [u8], part: &'static str, offset: u64, count: u16) -> Result<&'a [T], ImageError> {
+    entries(image, part, offset, u64::from(count) * size_of::<T>() as u64)
 }
 
-fn entries<'a, T: Plain>(
-    image: &'a [u8],
-    part: &'static str,
-    offset: u64,
-    length: u64,
-) -> Result<&'a [T], ImageError> {
+fn entries<'a, T: Plain>(image: &'a [u8], part: &'static str, offset: u64, length: u64) -> Result<&'a [T], ImageError> {
     let bytes = bytes(image, part, offset, length)?;
     // Alignment counts in memory; an image that starts at an odd address is as unreadable as an odd offset.
-    let at = if offset.is_multiple_of(TABLE_ALIGN) {
-        bytes.as_ptr().addr() as u64
-    } else {
-        offset
-    };
-    plain::slice_from_bytes(bytes).map_err(|_| ImageError::Misaligned {
-        part,
-        at,
-        align: TABLE_ALIGN,
-    })
+    let at = if offset.is_multiple_of(TABLE_ALIGN) { bytes.as_ptr().addr() as u64 } else { offset };
+    plain::slice_from_bytes(bytes).map_err(|_| ImageError::Misaligned { part, at, align: TABLE_ALIGN })
 }
 
-fn bytes<'a>(
-    image: &'a [u8],
-    part: &'static str,
-    offset: u64,
-    length: u64,
-) -> Result<&'a [u8], ImageError> {
+fn bytes<'a>(image: &'a [u8], part: &'static str, offset: u64, length: u64) -> Result<&'a [u8], ImageError> {
     let end = offset.saturating_add(length);
     let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
-    range
-        .and_then(|(start, end)| image.get(start..end))
-        .ok_or(ImageError::Truncated {
-            part,
-            end,
-            length: image.len() as u64,
-        })
+    range.and_then(|(start, end)| image.get(start..end)).ok_or(ImageError::Truncated {
+        part,
+        end,
+        length: image.len() as u64,
+    })
 }

@@ -44,8 +44,5 @@ pub fn check(image: &[u8], machine: Machine) -> Result<Checked, ImageError> {
     let memory = segments::check(&headers)?;
     notes::check(&headers)?;
     dynamic::check(&headers, &memory, machine)?;
-    Ok(Checked {
-        memory_bytes: memory.bytes,
-        fixed_start: (!headers.is_relocatable()).then_some(memory.start),
-    })
+    Ok(Checked { memory_bytes: memory.bytes, fixed_start: (!headers.is_relocatable()).then_some(memory.start) })
 }

@@ -23,15 +23,10 @@ pub fn check(headers: &Headers<'_>) -> Result<(), ImageError> {
     let first = note_segments.next().ok_or(ImageError::NoNotes)?;
     let version = entry_version(headers, first)?;
     let Some(found) = version else {
-        let later =
-            note_segments.any(|segment| matches!(entry_version(headers, segment), Ok(Some(_))));
+        let later = note_segments.any(|segment| matches!(entry_version(headers, segment), Ok(Some(_))));
         return Err(ImageError::NoEntryVersion { later });
     };
-    if found == ENTRY_VERSION {
-        Ok(())
-    } else {
-        Err(ImageError::EntryVersion { found })
-    }
+    if found == ENTRY_VERSION { Ok(()) } else { Err(ImageError::EntryVersion { found }) }
 }
 
 /// Reads all notes of a segment and returns the first entry version among them.
@@ -41,16 +36,10 @@ fn entry_version(headers: &Headers<'_>, segment: &ProgramHeader) -> Result<Optio
     let start = segment.p_offset;
     let bytes = headers.bytes("notes", start, segment.p_filesz)?;
     if segment.p_align != NOTE_ALIGN as u64 {
-        return Err(ImageError::NoteAlign {
-            found: segment.p_align,
-        });
+        return Err(ImageError::NoteAlign { found: segment.p_align });
     }
     if !bytes.as_ptr().addr().is_multiple_of(NOTE_ALIGN) {
-        return Err(ImageError::Misaligned {
-            part: "note segment",
-            at: start,
-            align: NOTE_ALIGN as u64,
-        });
+        return Err(ImageError::Misaligned { part: "note segment", at: start, align: NOTE_ALIGN as u64 });
     }
 
     let mut version = None;

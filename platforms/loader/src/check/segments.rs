@@ -18,20 +18,13 @@ pub struct Memory {
 
 /// Checks all segments and the entry point.
 pub fn check(headers: &Headers<'_>) -> Result<Memory, ImageError> {
-    let (_, first) = headers
-        .segments_of(PT_LOAD)
-        .next()
-        .ok_or(ImageError::NoSegment)?;
+    let (_, first) = headers.segments_of(PT_LOAD).next().ok_or(ImageError::NoSegment)?;
     let start = first.p_vaddr;
     if headers.is_relocatable() && start != 0 {
         return Err(ImageError::NotAtZero { start });
     }
     if !start.is_multiple_of(PAGE_BYTES) {
-        return Err(ImageError::Misaligned {
-            part: "first segment",
-            at: start,
-            align: PAGE_BYTES,
-        });
+        return Err(ImageError::Misaligned { part: "first segment", at: start, align: PAGE_BYTES });
     }
 
     let mut end = start;
@@ -45,19 +38,11 @@ pub fn check(headers: &Headers<'_>) -> Result<Memory, ImageError> {
         check_one(headers, number, segment, 0)?;
     }
     check_entry(headers)?;
-    Ok(Memory {
-        start,
-        bytes: end - start,
-    })
+    Ok(Memory { start, bytes: end - start })
 }
 
 /// Checks one segment that must not start below `lowest`, and returns where it ends in memory.
-fn check_one(
-    headers: &Headers<'_>,
-    number: usize,
-    segment: &ProgramHeader,
-    lowest: u64,
-) -> Result<u64, ImageError> {
+fn check_one(headers: &Headers<'_>, number: usize, segment: &ProgramHeader, lowest: u64) -> Result<u64, ImageError> {
     headers.bytes("segment data", segment.p_offset, segment.p_filesz)?;
     if segment.p_filesz > segment.p_memsz {
         return Err(ImageError::FileExceedsMemory { segment: number });
@@ -78,9 +63,5 @@ fn check_entry(headers: &Headers<'_>) -> Result<(), ImageError> {
         let offset = address.checked_sub(segment.p_vaddr);
         segment.p_flags & PF_X != 0 && offset.is_some_and(|offset| offset < segment.p_filesz)
     });
-    if inside {
-        Ok(())
-    } else {
-        Err(ImageError::Entry { address })
-    }
+    if inside { Ok(()) } else { Err(ImageError::Entry { address }) }
 }

@@ -28,9 +28,7 @@ impl fmt::Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut port = com1();
         text.split_inclusive('\n').for_each(|line| {
-            let (text, end) = line
-                .strip_suffix('\n')
-                .map_or((line, ""), |text| (text, "\r\n"));
+            let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\r\n"));
             port.send_bytes_exact(text.as_bytes());
             port.send_bytes_exact(end.as_bytes());
         });

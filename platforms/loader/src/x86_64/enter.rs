@@ -32,11 +32,6 @@ pub fn stack_lowest() -> u64 {
 /// `entry` is the entry point of a loaded kernel; `stack`, of [`STACK_BYTES`], and all that `boot_info` refers to are
 /// its own from now on.
 #[unsafe(naked)]
-pub unsafe extern "sysv64" fn enter(
-    boot_info: &'static RawBootInfo,
-    cpu: u32,
-    entry: u64,
-    stack: u64,
-) -> ! {
+pub unsafe extern "sysv64" fn enter(boot_info: &'static RawBootInfo, cpu: u32, entry: u64, stack: u64) -> ! {
     naked_asm!("cli", "cld", "mov rsp, rcx", "xor ebp, ebp", "jmp rdx",)
 }

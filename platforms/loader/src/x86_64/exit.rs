@@ -1,9 +1,6 @@
 //! Ends the machine: with a code where QEMU has the device for it, by switching it off elsewhere.
 
-#![expect(
-    unsafe_code,
-    reason = "writes to I/O ports, and faults on purpose at last"
-)]
+#![expect(unsafe_code, reason = "writes to I/O ports, and faults on purpose at last")]
 
 use core::arch::asm;
 
@@ -43,10 +40,7 @@ fn write<T: PortWrite>(port: u16, value: T) {
 
 /// Resets the machine by a fault that nothing can handle.
 fn triple_fault() -> ! {
-    let nothing = DescriptorTablePointer {
-        limit: 0,
-        base: VirtAddr::zero(),
-    };
+    let nothing = DescriptorTablePointer { limit: 0, base: VirtAddr::zero() };
     // SAFETY: no interrupt is to be handled any more.
     unsafe { lidt(&nothing) };
     // SAFETY: without a table the trap resets the machine, as it should.

@@ -46,7 +46,7 @@ pub struct PvhNote {
     description_bytes: u32,
     kind: u32,
     name: [u8; 4],
-    entry: unsafe extern "C" fn() -> !,
+    entry: extern "C" fn() -> !,
 }
 
 impl PvhNote {
@@ -55,7 +55,7 @@ impl PvhNote {
     pub const fn new<H: Handover>() -> Self {
         Self {
             name_bytes: 4,
-            description_bytes: size_of::<unsafe extern "C" fn() -> !>() as u32,
+            description_bytes: size_of::<extern "C" fn() -> !>() as u32,
             kind: PHYS32_ENTRY,
             name: *b"Xen\0",
             entry: start::<H>,
@@ -72,7 +72,7 @@ const _: () = assert!(
 ///
 /// The tables are constant and the loader lies below 4 GiB, so that 32-bit code can name them.
 #[unsafe(naked)]
-unsafe extern "C" fn start<H: Handover>() -> ! {
+extern "C" fn start<H: Handover>() -> ! {
     naked_asm!(
         ".code32",
         "rdtsc",

@@ -3,10 +3,7 @@
 //! Layout: `struct hvm_start_info` and `struct hvm_memmap_table_entry`, version 1, in Xen's
 //! `public/arch-x86/hvm/start_info.h`. All addresses in it are physical; here they are also virtual, up to 4 GiB.
 
-#![expect(
-    unsafe_code,
-    reason = "reads structures that the firmware left in memory"
-)]
+#![expect(unsafe_code, reason = "reads structures that the firmware left in memory")]
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -54,10 +51,7 @@ struct MemoryMapEntry {
     reserved: u32,
 }
 
-const _: () = assert!(
-    size_of::<StartInfo>() == 56 && size_of::<MemoryMapEntry>() == 24,
-    "the layout is Xen's"
-);
+const _: () = assert!(size_of::<StartInfo>() == 56 && size_of::<MemoryMapEntry>() == 24, "the layout is Xen's");
 
 /// Copies what the kernel will be told out of the start information at physical address `address`.
 ///
@@ -89,6 +83,11 @@ pub unsafe fn read(address: u32, counter_at_start: u64) -> Result<Firmware, Refu
     })
 }
 
+/// The RAM that the memory map names.
+///
+/// # Safety
+///
+/// The start information is what the protocol handed over.
 unsafe fn memory(info: &StartInfo) -> Result<Vec<Range<u64>>, Refusal> {
     if info.memory_map_entries > MAX_ENTRIES {
         return Err(Refusal::Firmware("the memory map has far too many entries"));
@@ -99,11 +98,14 @@ unsafe fn memory(info: &StartInfo) -> Result<Vec<Range<u64>>, Refusal> {
         unsafe { first.wrapping_add(at).read_unaligned() }
     });
     let ram = entries.filter(|entry| entry.kind == RAM);
-    Ok(ram
-        .filter_map(|entry| whole_pages(entry.start, entry.length))
-        .collect())
+    Ok(ram.filter_map(|entry| whole_pages(entry.start, entry.length)).collect())
 }
 
+/// The command line.
+///
+/// # Safety
+///
+/// As [`memory`].
 unsafe fn command_line(info: &StartInfo) -> Result<String, Refusal> {
     if info.command_line == 0 {
         return Ok(String::new());
@@ -113,17 +115,13 @@ unsafe fn command_line(info: &StartInfo) -> Result<String, Refusal> {
     let bytes = unsafe { slice::from_raw_parts(first, MAX_COMMAND_LINE_BYTES + 1) };
     let line = CStr::from_bytes_until_nul(bytes)
         .map_err(|_| Refusal::CommandLine("longer than 4096 bytes; make it shorter"))?;
-    let line = line
-        .to_str()
-        .map_err(|_| Refusal::CommandLine("not UTF-8; write it in UTF-8"))?;
+    let line = line.to_str().map_err(|_| Refusal::CommandLine("not UTF-8; write it in UTF-8"))?;
     Ok(line.into())
 }
 
 fn pointer<T>(address: u64) -> Result<*const T, Refusal> {
     match u32::try_from(address) {
         Ok(address) => Ok(ptr::with_exposed_provenance(address as usize)),
-        Err(_) => Err(Refusal::Firmware(
-            "something lies above 4 GiB, where the loader cannot read",
-        )),
+        Err(_) => Err(Refusal::Firmware("something lies above 4 GiB, where the loader cannot read")),
     }
 }

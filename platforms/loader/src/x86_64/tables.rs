@@ -3,10 +3,7 @@
 //! All of it is constant and lies in the file ready-made: no instruction is spent on it, and the 32-bit entry code has
 //! only to load its addresses.
 
-#![expect(
-    unsafe_code,
-    reason = "a pointer for the CPU stands in a static that the CPU alone reads"
-)]
+#![expect(unsafe_code, reason = "a pointer for the CPU stands in a static that the CPU alone reads")]
 
 use core::sync::atomic::{AtomicPtr, AtomicU64};
 
@@ -17,9 +14,7 @@ const ENTRIES: usize = 512;
 const GIB_MAPPED: usize = 4;
 const LARGE_PAGE_BYTES: u64 = 2 << 20;
 
-const TABLE_FLAGS: u64 = PageTableFlags::PRESENT
-    .union(PageTableFlags::WRITABLE)
-    .bits();
+const TABLE_FLAGS: u64 = PageTableFlags::PRESENT.union(PageTableFlags::WRITABLE).bits();
 const PAGE_FLAGS: u64 = TABLE_FLAGS | PageTableFlags::HUGE_PAGE.bits();
 
 /// A table of entries that point to tables of the type `T`, as pointers that the linker resolves.
@@ -43,9 +38,7 @@ static GIBS: Directory = {
     let mut entries = [const { AtomicPtr::new(core::ptr::null_mut()) }; ENTRIES];
     let mut gib = 0;
     while gib < GIB_MAPPED {
-        let table = (&raw const PAGES)
-            .cast::<[AtomicU64; ENTRIES]>()
-            .wrapping_add(gib);
+        let table = (&raw const PAGES).cast::<[AtomicU64; ENTRIES]>().wrapping_add(gib);
         entries[gib] = entry(table.cast());
         gib += 1;
     }
@@ -74,11 +67,7 @@ pub const CODE_SELECTOR: u16 = 8;
 pub const DATA_SELECTOR: u16 = 16;
 
 /// The segments: none, 64-bit code, data.
-pub static SEGMENTS: [u64; 3] = [
-    0,
-    DescriptorFlags::KERNEL_CODE64.bits(),
-    DescriptorFlags::KERNEL_DATA.bits(),
-];
+pub static SEGMENTS: [u64; 3] = [0, DescriptorFlags::KERNEL_CODE64.bits(), DescriptorFlags::KERNEL_DATA.bits()];
 
 /// What `lgdt` reads: the table's last byte's offset and its address (of which 32-bit code reads the lower half).
 #[repr(C, packed(2))]
@@ -91,12 +80,8 @@ pub struct SegmentsPointer {
 unsafe impl Sync for SegmentsPointer {}
 
 /// The operand of `lgdt`.
-pub static SEGMENTS_POINTER: SegmentsPointer = SegmentsPointer {
-    limit: size_of::<[u64; 3]>() as u16 - 1,
-    base: &raw const SEGMENTS,
-};
+pub static SEGMENTS_POINTER: SegmentsPointer =
+    SegmentsPointer { limit: size_of::<[u64; 3]>() as u16 - 1, base: &raw const SEGMENTS };
 
-const _: () = assert!(
-    core::mem::offset_of!(SegmentsPointer, base) == 2,
-    "the CPU reads the base directly behind the limit"
-);
+const _: () =
+    assert!(core::mem::offset_of!(SegmentsPointer, base) == 2, "the CPU reads the base directly behind the limit");

@@ -35,10 +35,7 @@ impl Aligned {
             word[..chunk.len()].copy_from_slice(chunk);
             u64::from_ne_bytes(word)
         };
-        Self {
-            words: bytes.chunks(8).map(word).collect(),
-            length: bytes.len(),
-        }
+        Self { words: bytes.chunks(8).map(word).collect(), length: bytes.len() }
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -107,10 +104,7 @@ pub fn relocation(target: u64, kind: u32, symbol: u32, addend: i64) -> Rela64<LE
 }
 
 pub fn dynamic(tag: i64, value: u64) -> Dyn64<LE> {
-    Dyn64 {
-        d_tag: I64::new(LE, tag),
-        d_val: u64(value),
-    }
+    Dyn64 { d_tag: I64::new(LE, tag), d_val: u64(value) }
 }
 
 fn segment(kind: u32, flags: u32, align: u64) -> ProgramHeader64<LE> {
@@ -196,11 +190,7 @@ impl Image {
                 note("UHYVEIF", 0x5b00, &[0, 0, 0, 3]),
             ]
             .concat(),
-            symbols: vec![
-                symbol(0, 0, 0),
-                symbol(STB_WEAK, 0, 0),
-                symbol(STB_GLOBAL, 1, CODE_ADDRESS),
-            ],
+            symbols: vec![symbol(0, 0, 0), symbol(STB_WEAK, 0, 0), symbol(STB_GLOBAL, 1, CODE_ADDRESS)],
             relocations: vec![
                 relocation(DATA_ADDRESS, relative, 0, 0x10),
                 relocation(DATA_ADDRESS + 8, absolute, 2, 4),
@@ -211,11 +201,7 @@ impl Image {
             dynamic: vec![],
             text: vec![0x90; 32],
             data: [[0; 32], [7; 32]].concat(),
-            sections: vec![
-                section(0, 0, 0),
-                section(SHT_DYNSYM, SHF_ALLOC, 1),
-                section(SHT_STRTAB, 0, 9),
-            ],
+            sections: vec![section(0, 0, 0), section(SHT_DYNSYM, SHF_ALLOC, 1), section(SHT_STRTAB, 0, 9)],
         }
     }
 
@@ -227,20 +213,11 @@ impl Image {
             end = start + bytes;
             start as u64
         };
-        let [notes, symbols, relocations] = [
-            self.notes.len(),
-            size_of_val(&self.symbols[..]),
-            size_of_val(&self.relocations[..]),
-        ];
-        let (notes_at, symbols_at, relocations_at) =
-            (next(notes), next(symbols), next(relocations));
+        let [notes, symbols, relocations] =
+            [self.notes.len(), size_of_val(&self.symbols[..]), size_of_val(&self.relocations[..])];
+        let (notes_at, symbols_at, relocations_at) = (next(notes), next(symbols), next(relocations));
         if self.dynamic.is_empty() {
-            let tags = [
-                (DT_RELA, relocations_at),
-                (DT_RELASZ, relocations as u64),
-                (DT_RELAENT, 24),
-                (DT_NULL, 0),
-            ];
+            let tags = [(DT_RELA, relocations_at), (DT_RELASZ, relocations as u64), (DT_RELAENT, 24), (DT_NULL, 0)];
             self.dynamic = tags.map(|(tag, value)| dynamic(tag, value)).to_vec();
         }
         let dynamics = size_of_val(&self.dynamic[..]);
@@ -262,13 +239,7 @@ impl Image {
         place(READ_ONLY, 0, 0, text_at, text_at);
         place(CODE, text_at, CODE_ADDRESS, text, text);
         place(DATA, data_at, DATA_ADDRESS, data, data + BSS_BYTES);
-        place(
-            DYNAMIC,
-            dynamic_at,
-            dynamic_at,
-            dynamics as u64,
-            dynamics as u64,
-        );
+        place(DYNAMIC, dynamic_at, dynamic_at, dynamics as u64, dynamics as u64);
         place(NOTES, notes_at, notes_at, notes as u64, notes as u64);
         place(TLS, data_at, DATA_ADDRESS, 16, 32);
         self.sections[1].sh_offset = u64(symbols_at);
@@ -279,13 +250,9 @@ impl Image {
         change(&mut self);
 
         let mut file = vec![0; table_at as usize];
-        let mut put =
-            |at: u64, bytes: &[u8]| file[at as usize..][..bytes.len()].copy_from_slice(bytes);
+        let mut put = |at: u64, bytes: &[u8]| file[at as usize..][..bytes.len()].copy_from_slice(bytes);
         put(0, pod::bytes_of(&self.header));
-        put(
-            size_of_val(&self.header) as u64,
-            pod::bytes_of_slice(&self.segments),
-        );
+        put(size_of_val(&self.header) as u64, pod::bytes_of_slice(&self.segments));
         put(notes_at, &self.notes);
         put(symbols_at, pod::bytes_of_slice(&self.symbols));
         put(relocations_at, pod::bytes_of_slice(&self.relocations));

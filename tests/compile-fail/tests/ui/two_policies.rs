@@ -1,0 +1,7 @@
+//! Two stack policies are selected.
+#![allow(unexpected_cfgs, reason = "the features are those of `ebbtide`")]
+
+#[path = "../../../../platforms/unikernel/src/policy/choice.rs"]
+mod choice;
+
+fn main() {}
