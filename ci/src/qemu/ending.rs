@@ -41,14 +41,6 @@ impl Ending {
         }
     }
 
-    /// The guest's code, if the run counts.
-    pub fn code(&self) -> Option<u8> {
-        match self {
-            Self::Guest { code, .. } => Some(*code),
-            _ => None,
-        }
-    }
-
     /// What `run` ends with.
     pub fn exit_code(&self) -> Code {
         match self {
@@ -56,16 +48,6 @@ impl Ending {
             Self::Crashed(_) => Code::CRASHED,
             Self::TimedOut => Code::TIMEOUT,
             Self::Interrupted => Code::INTERRUPTED,
-        }
-    }
-
-    /// The key `status` of the records.
-    pub fn status(&self) -> &'static str {
-        match self {
-            Self::Guest { code: 0, .. } => "ok",
-            Self::Guest { .. } => "failed",
-            Self::Crashed(_) | Self::Interrupted => "crashed",
-            Self::TimedOut => "timeout",
         }
     }
 }
@@ -132,8 +114,6 @@ mod tests {
         let ending = Ending::judge(waited, log);
         if !matches!(ending, Ending::Guest { .. }) {
             assert_ne!(ending.exit_code(), Code::OK);
-            assert_ne!(ending.status(), "ok");
-            assert_eq!(ending.code(), None);
         }
         ending
     }
@@ -144,10 +124,8 @@ mod tests {
     fn agreement_counts() {
         let ending = judged(&exited(33), GOOD);
         assert_eq!(ending.exit_code(), Code::OK);
-        assert_eq!(ending.status(), "ok");
         let panic = judged(&exited(2 * (101 + 16) + 1), "ebbtide: end code=101 reason=panic\n");
         assert_eq!(panic.exit_code(), Code(101));
-        assert_eq!(panic.status(), "failed");
     }
 
     #[test]
@@ -155,7 +133,7 @@ mod tests {
         for code in 0..=LAST_CODE {
             let log = format!("ebbtide: end code={code} reason=exit\n");
             for status in 0..=255 {
-                let counts = judged(&exited(status), &log).code() == Some(code);
+                let counts = matches!(judged(&exited(status), &log), Ending::Guest { code: c, .. } if c == code);
                 assert_eq!(counts, status == 2 * (i32::from(code) + 16) + 1);
             }
         }

@@ -60,11 +60,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// The guest's output, line by line.
-    pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.output.lines()
-    }
-
     /// What went wrong, in one line; nothing for a run that ended with 0.
     pub fn error(&self) -> Option<String> {
         match &self.ending {

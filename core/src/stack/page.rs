@@ -52,6 +52,8 @@ pub struct Stack {
     generation: u32,
     /// Always populated: no policy is asked.
     pinned: bool,
+    /// Pages that were rested since the stack's thread was spawned, counted at each rest.
+    rested: u64,
 }
 
 // SAFETY: the entries belong to the slot, which the stack owns; they are atomics that every CPU may touch.
@@ -66,7 +68,7 @@ impl Stack {
     /// the slot; all of the stack's entries are empty or resting.
     pub unsafe fn new(slot: Slot, top_entry: NonNull<AtomicU64>) -> Self {
         let pages = slot.class.stack_pages() as u16;
-        Self { slot, top_entry, populated: 0, pages, generation: 0, pinned: false }
+        Self { slot, top_entry, populated: 0, pages, generation: 0, pinned: false, rested: 0 }
     }
 
     /// The slot.
@@ -104,8 +106,15 @@ impl Stack {
         self.pinned
     }
 
-    pub(crate) fn set_pinned(&mut self, pinned: bool) {
+    /// Number of pages that were rested since the stack's thread was spawned, counted at each rest.
+    pub fn rested(&self) -> u64 {
+        self.rested
+    }
+
+    /// Prepares the stack for a new thread.
+    pub(crate) fn begin(&mut self, pinned: bool) {
         self.pinned = pinned;
+        self.rested = 0;
     }
 
     /// Number of pages, from the top, that hold a byte at or above `stack_pointer`: at least the top page.
@@ -175,6 +184,7 @@ impl Stack {
         }
         ring.push(RestNote { slot: self.slot, first: keep, count, generation: self.generation, top: self.top_entry });
         self.populated = keep;
+        self.rested += u64::from(count);
         count.into()
     }
 

@@ -141,7 +141,7 @@ pub(crate) fn top_entry<S: System>(slot: Slot) -> Option<NonNull<AtomicU64>> {
 pub(crate) fn allocate<S: System>(bytes: u64, pinned: bool) -> Result<Stack, StackError> {
     let class = SizeClass::for_stack(bytes).ok_or(StackError::TooLarge { bytes })?;
     let mut stack = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| take::<S>(slots, class))?;
-    stack.set_pinned(pinned || class.stack_bytes() > MAX_POLICY_STACK_BYTES);
+    stack.begin(pinned || class.stack_bytes() > MAX_POLICY_STACK_BYTES);
     match populate_new::<S>(&mut stack) {
         Ok(()) => Ok(stack),
         Err(NoFrame) => {

@@ -20,6 +20,8 @@ pub struct Sample {
     pub stack: usize,
     /// Pages of these stacks that hold at least one live byte, from the saved stack pointers alone.
     pub oracle: usize,
+    /// Pages of these stacks that were rested, counted at each rest.
+    pub reclaimed: u64,
     /// Frames in stack caches, resting, or kept in slots without a thread.
     pub cache: usize,
     /// Page tables of the stack range.
@@ -81,6 +83,8 @@ fn count_slot<S: System>(sample: &mut Sample, slot: Slot) {
     }
     sample.threads += 1;
     sample.stack += present;
+    // SAFETY: threads other than the running one are not switched to while the sampling thread keeps this CPU.
+    sample.reclaimed += unsafe { thread.stack_mut() }.rested();
     sample.oracle += (slot.top() - thread.saved_stack_pointer()).div_ceil(PAGE_BYTES) as usize;
 }
 

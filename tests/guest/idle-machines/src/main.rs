@@ -85,7 +85,7 @@ fn record(threads: usize, before: &Counters, (_, sample, counters): &State) {
         4 * sample.system,
         4 * sample.oracle,
         counters.stack_faults - before.stack_faults,
-        counters.cache.pages_rested - before.cache.pages_rested,
+        sample.reclaimed,
     );
 }
 
