@@ -39,7 +39,7 @@ pub struct PerCpu {
     stack_cache: UnsafeCell<StackCache>,
     /// The time slice's end is among what the timer is armed for.
     pub(crate) slice_armed: AtomicBool,
-    /// What the timer is armed for, in nanoseconds since boot; `u64::MAX` when it is not.
+    /// What the timer is armed for, in nanoseconds since boot; 0 when it is not.
     pub(crate) timer_deadline: AtomicU64,
     /// Faults on addresses of the stack range.
     pub stack_faults: AtomicU64,
@@ -95,7 +95,7 @@ impl PerCpu {
             run_queue: SpinLock::new(RunQueue::new()),
             stack_cache: UnsafeCell::new(StackCache::new()),
             slice_armed: AtomicBool::new(false),
-            timer_deadline: AtomicU64::new(u64::MAX),
+            timer_deadline: AtomicU64::new(0),
             stack_faults: AtomicU64::new(0),
             idle_passes: AtomicU64::new(0),
             unexpected_interrupts: AtomicU64::new(0),

@@ -206,3 +206,31 @@ impl<S: System> fmt::Display for InThread<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::string::ToString;
+
+    use super::*;
+
+    const ENDS: [End; 6] =
+        [End::Panic, End::StackOverflow, End::StackDeadlock, End::OutOfMemory, End::Exception, End::BootRefused];
+
+    #[test]
+    fn an_apps_code_is_passed_on_or_named() {
+        assert_eq!((End::Exit(0).code(), End::Exit(99).code()), (0, 99));
+        for code in [100, -1, 256, i32::MIN] {
+            assert_eq!(End::Exit(code).code(), 100);
+            assert!(End::Exit(code).to_string().contains(&code.to_string()));
+        }
+    }
+
+    #[test]
+    fn every_end_has_a_code_and_a_word_of_its_own() {
+        assert_eq!(ENDS.map(End::code), [101, 102, 103, 104, 105, 106]);
+        let words: BTreeSet<_> = ENDS.iter().map(ToString::to_string).collect();
+        assert_eq!(words.len(), ENDS.len());
+        assert!(words.iter().all(|word| !word.contains(char::is_whitespace)), "one word, for scripts");
+    }
+}

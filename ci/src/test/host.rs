@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cargo_metadata::MetadataCommand;
+use cargo_metadata::{MetadataCommand, Package};
 
 use super::case::{Case, Group, Outcome, Verdict};
 use crate::lint::step::captured;
@@ -13,7 +13,9 @@ use crate::toolchain::{self, Compiler};
 /// How long the tests of one package may take, their build included.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
-/// One case for each package that builds on the host.
+/// One case for each package that builds on every host, and for each that builds on hosts of this architecture: such a
+/// package says so in its manifest, by `[package.metadata.ebbtide]` with `host-tests = "ARCH"`, and is tested as a
+/// library alone.
 ///
 /// # Errors
 ///
@@ -24,17 +26,25 @@ pub fn cases(project: &Project) -> Result<Vec<Case>> {
         command.cargo_path(compiler.program("cargo"));
     }
     let metadata = command.manifest_path(project.manifest()).no_deps().exec().context("reading the workspace")?;
-    let packages = metadata.workspace_default_packages();
-    Ok(packages.into_iter().map(|package| case(project, package.name.to_string())).collect())
+    let everywhere =
+        metadata.workspace_default_packages().into_iter().map(|package| (package, &["--no-fail-fast"][..]));
+    let here = metadata.workspace_packages().into_iter().filter(|package| is_for_this_host(package));
+    let here = here.map(|package| (package, &["--no-fail-fast", "--lib"][..]));
+    Ok(everywhere.chain(here).map(|(package, what)| case(project, package.name.to_string(), what)).collect())
+}
+
+/// Says whether a package's manifest wants its library tested on hosts of this architecture.
+fn is_for_this_host(package: &Package) -> bool {
+    package.metadata["ebbtide"]["host-tests"] == std::env::consts::ARCH
 }
 
 /// The tests of one package.
-fn case(project: &Project, package: String) -> Case {
+fn case(project: &Project, package: String, what: &'static [&'static str]) -> Case {
     let project = project.clone();
     let name = format!("host::{package}");
     let run = move || {
         let mut command = toolchain::host_cargo("test")?;
-        command.arg("--manifest-path").arg(project.manifest()).args(["--package", &package, "--no-fail-fast"]);
+        command.arg("--manifest-path").arg(project.manifest()).args(["--package", &package]).args(what);
         let ran = captured(command.current_dir(project.root()), Some(TIMEOUT))?;
         Ok(judge(ran.ok, &ran.output))
     };

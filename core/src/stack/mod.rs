@@ -7,6 +7,8 @@ mod range;
 mod ring;
 mod sample;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 pub use cache::{CacheCounters, StackCache};
 pub use page::{NoFrame, OutsideStack, Stack};
@@ -16,4 +18,4 @@ pub use sample::{Sample, sample};
 pub use slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
 
 pub(crate) use cache::{free_resting, refill, trim};
-pub(crate) use range::{allocate, owner, populated, release, set_owner};
+pub(crate) use range::{allocate, owner, populated, recycle, release, set_owner};

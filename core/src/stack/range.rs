@@ -20,7 +20,7 @@ use crate::stack::page::{NoFrame, Stack};
 use crate::stack::policy::{NewStack, StackPolicy, populate_from_allocator};
 use crate::stack::ring::{MAX_NOTE_PAGES, Ring};
 use crate::stack::slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, Note, SizeClass, Slot};
-use crate::stack::{page, refill};
+use crate::stack::{free_resting, page, refill};
 use crate::sync::SpinLock;
 use crate::system::System;
 use crate::thread::{Thread, from_pointer};
@@ -140,12 +140,24 @@ pub(crate) fn top_entry<S: System>(slot: Slot) -> Option<NonNull<AtomicU64>> {
 /// There is no slot or no memory, or the stack would be too large.
 pub(crate) fn allocate<S: System>(bytes: u64, pinned: bool) -> Result<Stack, StackError> {
     let class = SizeClass::for_stack(bytes).ok_or(StackError::TooLarge { bytes })?;
+    match try_allocate::<S>(class, pinned) {
+        Err(StackError::NoFrame { .. }) => {
+            recycle::<S>();
+            try_allocate::<S>(class, pinned)
+        }
+        result => result,
+    }
+}
+
+fn try_allocate<S: System>(class: SizeClass, pinned: bool) -> Result<Stack, StackError> {
     let mut stack = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| take::<S>(slots, class))?;
     stack.begin(pinned || class.stack_bytes() > MAX_POLICY_STACK_BYTES);
     match populate_new::<S>(&mut stack) {
         Ok(()) => Ok(stack),
         Err(NoFrame) => {
-            release::<S>(stack);
+            // Not kept: it has the last frames, and others may do with fewer.
+            free::<S>(stack);
+            cpu::without_preemption::<S, _>(|| free_resting::<S>(cpu::this::<S>()));
             Err(StackError::NoFrame { free: S::kernel().frames.with::<S, _>(|frames| frames.counts().free) })
         }
     }
@@ -165,6 +177,18 @@ pub(crate) fn release<S: System>(stack: Stack) {
     if let Some(stack) = class.with::<S, _>(|slots| slots.kept.push(stack).err()) {
         free::<S>(stack);
     }
+}
+
+/// Frees the stacks that are kept without a thread, and all that rests here: before it is said that there is no memory.
+///
+/// Interrupts are on; preemption may be off.
+pub(crate) fn recycle<S: System>() {
+    for class in &S::kernel().stacks.classes {
+        while let Some(stack) = class.with::<S, _>(|slots| slots.kept.pop()) {
+            free::<S>(stack);
+        }
+    }
+    cpu::without_preemption::<S, _>(|| free_resting::<S>(cpu::this::<S>()));
 }
 
 /// Lets every page of a stack rest, in rests that a note can hold, and puts its slot on the free list.

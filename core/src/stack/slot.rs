@@ -186,7 +186,7 @@ mod tests {
             let address = VirtAddr::new(slot.base().as_u64() + offset % class.slot_bytes());
             prop_assert_eq!(Slot::of(address), Some(slot));
             prop_assert_eq!(slot.base().as_u64() % class.slot_bytes(), 0);
-            prop_assert_eq!((slot.limit().as_u64() >> 21), (slot.top().as_u64() - 1) >> 21);
+            prop_assert_eq!(slot.limit().as_u64() >> 21, (slot.top().as_u64() - 1) >> 21);
         }
 
         #[test]

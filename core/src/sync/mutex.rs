@@ -54,7 +54,7 @@ pub type Mutex<S, T> = lock_api::Mutex<RawMutex<S>, T>;
 pub type MutexGuard<'a, S, T> = lock_api::MutexGuard<'a, RawMutex<S>, T>;
 
 /// Threads wait here for what others do under a [`Mutex`]: std's `Condvar`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Condvar<S> {
     waiting: WaitQueue,
     system: PhantomData<fn() -> S>,
@@ -95,5 +95,11 @@ impl<S: System> Condvar<S> {
     /// Wakes all threads that wait.
     pub fn notify_all(&self) {
         self.waiting.wake_all::<S>();
+    }
+}
+
+impl<S: System> Default for Condvar<S> {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -64,11 +64,12 @@ pub(crate) fn idle<S: System>() -> ! {
     S::Arch::enable_interrupts();
     loop {
         let cpu = cpu::this::<S>();
+        // First, since the stacks of the threads that have ended rest then.
+        super::reap::<S>();
         cpu::without_preemption::<S, _>(|| {
             stack::free_resting::<S>(cpu);
             stack::trim::<S>(cpu, S::kernel().stack_reserve());
         });
-        super::reap::<S>();
         S::Arch::disable_interrupts();
         if cpu.run_queue.locked(|queue| queue.is_empty()) {
             deadlock::check::<S>();
@@ -118,7 +119,8 @@ pub(crate) fn enqueue<S: System>(cpu: &PerCpu, thread: &'static Thread) {
 
 /// Makes the timer interrupt come at `deadline` at the latest. Interrupts are off.
 pub(crate) fn arm_for<S: System>(cpu: &PerCpu, deadline: u64) {
-    if deadline < cpu.timer_deadline.load(Ordering::Relaxed) {
+    let armed = cpu.timer_deadline.load(Ordering::Relaxed);
+    if armed == 0 || deadline < armed {
         cpu.timer_deadline.store(deadline, Ordering::Relaxed);
         S::Platform::arm_timer(Some(deadline));
     }
@@ -129,12 +131,13 @@ pub(crate) fn arm_for<S: System>(cpu: &PerCpu, deadline: u64) {
 pub fn timer_interrupt<S: System>() {
     let cpu = cpu::this::<S>();
     let now = S::Platform::now();
-    let due = cpu.timer_deadline.swap(u64::MAX, Ordering::Relaxed) <= now;
+    let armed = cpu.timer_deadline.swap(0, Ordering::Relaxed);
     timers::wake_expired::<S>(now);
     let others = !cpu.run_queue.locked(|queue| queue.is_empty());
     cpu.slice_armed.store(others, Ordering::Relaxed);
     if others {
-        if due {
+        // An interrupt that comes early ends nobody's slice.
+        if armed != 0 && armed <= now {
             cpu.need_resched.store(true, Ordering::Relaxed);
         }
         arm_for::<S>(cpu, now + SLICE_NS);
@@ -198,7 +201,8 @@ fn switch_to<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thre
 }
 
 /// Refills the stack cache for a thread that lacks `need` frames. If that fails, what rests of its stack is taken
-/// back first, and what is still missing ends the run: nobody can be switched to.
+/// back first, then the stacks without a thread give theirs; what is still missing ends the run: nobody can be
+/// switched to.
 #[cold]
 fn reserve<S: System>(cpu: &PerCpu, need: usize, next: &'static Thread) {
     S::Arch::preempt_disable();
@@ -208,6 +212,10 @@ fn reserve<S: System>(cpu: &PerCpu, need: usize, next: &'static Thread) {
         // SAFETY: as in `switch_to`; this CPU still holds `next`.
         let need = unsafe { next.stack_mut() }.take_back_resting::<S::Arch>();
         filled = stack::refill::<S>(cpu, need);
+        if !filled {
+            stack::recycle::<S>();
+            filled = stack::refill::<S>(cpu, need);
+        }
     }
     S::Arch::disable_interrupts();
     S::Arch::preempt_enable();

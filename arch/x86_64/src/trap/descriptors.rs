@@ -45,16 +45,12 @@ const fn stack_of(vector: usize) -> u16 {
     }
 }
 
-/// The tables of the boot CPU, and the stack that all its traps share until the others are made.
+/// The tables of the boot CPU.
 struct Tables {
     gdt: GlobalDescriptorTable,
     tss: TaskStateSegment,
     idt: InterruptDescriptorTable,
-    first_stack: FirstStack,
 }
-
-#[repr(C, align(16))]
-struct FirstStack([u8; 8 << 10]);
 
 struct BootTables(UnsafeCell<Tables>);
 
@@ -65,8 +61,16 @@ static BOOT: BootTables = BootTables(UnsafeCell::new(Tables {
     gdt: GlobalDescriptorTable::empty(),
     tss: TaskStateSegment::new(),
     idt: InterruptDescriptorTable::new(),
-    first_stack: FirstStack([0; 8 << 10]),
 }));
+
+/// The stack that all traps share until each has its own.
+#[repr(C, align(16))]
+struct FirstStack(UnsafeCell<[u8; 8 << 10]>);
+
+// SAFETY: only the CPU that boots uses it, as a stack; no reference into it is ever made.
+unsafe impl Sync for FirstStack {}
+
+static FIRST_STACK: FirstStack = FirstStack(UnsafeCell::new([0; 8 << 10]));
 
 /// Loads the boot CPU's tables. Until [`Traps::set_trap_stacks`] every trap runs on one small stack.
 ///
@@ -82,7 +86,7 @@ pub(crate) unsafe fn init<S: System>(cpu: &'static PerCpu, smap: bool) {
     }
     // SAFETY: this is the boot CPU, once; nobody else refers to the tables.
     let tables = unsafe { &mut *BOOT.0.get() };
-    let top = VirtAddr::from_ptr(tables.first_stack.0.as_ptr_range().end);
+    let top = VirtAddr::from_ptr(FIRST_STACK.0.get().wrapping_add(1));
     // SAFETY: the stack is static and nobody uses it.
     let top = unsafe { write_header(top, top.as_u64() - size_of::<Header>() as u64, cpu) };
     tables.tss.interrupt_stack_table = [top; TRAP_STACKS.len()];

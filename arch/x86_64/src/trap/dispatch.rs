@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "reads and moves trap frames")]
 
 use core::fmt;
+use core::mem::offset_of;
 
 use ebbtide_core::arch::Switch;
 use ebbtide_core::report::Place;
@@ -10,7 +11,7 @@ use x86_64::registers::control::Cr2;
 use x86_64::registers::rflags::RFlags;
 use x86_64::structures::idt::PageFaultErrorCode;
 
-use super::entry::{Header, TrapFrame};
+use super::entry::{DEPTH, Header, TrapFrame};
 use crate::X86_64;
 
 /// Exceptions that the code treats by name.
@@ -89,7 +90,7 @@ pub(crate) extern "C" fn preempt<S: System>() {
 pub(crate) unsafe extern "C" fn nested<S: System>(pushed: *const Pushed) -> ! {
     // SAFETY: the stub and the CPU pushed it right now.
     let pushed = unsafe { &*pushed };
-    if pushed.header.depth > 2 {
+    if pushed.depth > 2 {
         // Not even the report of the nested trap got through.
         report::end::<S>(report::End::Exception);
     }
@@ -118,8 +119,11 @@ pub(crate) struct Pushed {
     rflags: u64,
     rsp: u64,
     ss: u64,
-    header: Header,
+    /// The first word of the stack's [`Header`]; the header itself would be moved to its alignment here.
+    depth: u64,
 }
+
+const _: () = assert!(offset_of!(Header, depth) == 0 && offset_of!(Pushed, depth) == DEPTH);
 
 /// Copies the frame to the stack of the interrupted thread, once it is sure that everything fits there, and leaves
 /// the trap stack.

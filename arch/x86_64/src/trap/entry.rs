@@ -70,7 +70,7 @@ struct TrapStackTop {
 const STUB_BYTES: usize = 16;
 
 /// Offset of the depth from the vector, when the stub has pushed that and nothing else has been.
-const DEPTH: usize = offset_of!(TrapStackTop, header.depth) - offset_of!(TrapFrame, vector);
+pub(super) const DEPTH: usize = offset_of!(TrapStackTop, header.depth) - offset_of!(TrapFrame, vector);
 const EMERGENCY: usize = offset_of!(TrapStackTop, header.emergency) - offset_of!(TrapFrame, vector);
 /// Offset of the per-CPU data from a whole frame.
 const PER_CPU: usize = offset_of!(TrapStackTop, header.per_cpu);
