@@ -37,10 +37,12 @@ pub struct PerCpu {
     pub run_queue: SpinLock<RunQueue>,
     /// The CPU's reserve of frames for stacks, and its ring of resting pages.
     stack_cache: UnsafeCell<StackCache>,
-    /// The time slice's end is among what the timer is armed for.
-    pub(crate) slice_armed: AtomicBool,
+    /// When the time slice ends, in nanoseconds since boot; 0 when no other thread waits for that.
+    pub(crate) slice_end: AtomicU64,
     /// What the timer is armed for, in nanoseconds since boot; 0 when it is not.
     pub(crate) timer_deadline: AtomicU64,
+    /// Faults on stack pages that were populated when the fault was looked at.
+    pub spurious_faults: AtomicU64,
     /// Faults on addresses of the stack range.
     pub stack_faults: AtomicU64,
     /// How often this CPU went idle.
@@ -94,8 +96,9 @@ impl PerCpu {
             number,
             run_queue: SpinLock::new(RunQueue::new()),
             stack_cache: UnsafeCell::new(StackCache::new()),
-            slice_armed: AtomicBool::new(false),
+            slice_end: AtomicU64::new(0),
             timer_deadline: AtomicU64::new(0),
+            spurious_faults: AtomicU64::new(0),
             stack_faults: AtomicU64::new(0),
             idle_passes: AtomicU64::new(0),
             unexpected_interrupts: AtomicU64::new(0),

@@ -62,7 +62,7 @@ pub struct Kernel {
     pub(crate) table_lock: SpinLock<()>,
     /// The CPUs that run, by number.
     pub(crate) cpus: [AtomicPtr<PerCpu>; MAX_CPUS],
-    /// Threads that were spawned and have not exited.
+    /// The app's threads that were spawned and have not exited.
     pub live_threads: AtomicUsize,
     pub(crate) next_thread: AtomicU64,
     root: AtomicU64,

@@ -5,9 +5,10 @@
 use core::fmt;
 use core::sync::atomic::Ordering;
 
+use align_address::Align;
 use memory_addresses::VirtAddr;
 
-use crate::arch::{Cpu, PAGE_BYTES};
+use crate::arch::{Cpu, PAGE_BYTES, Paging};
 use crate::console;
 use crate::platform::{Interrupt, Platform};
 use crate::report::{self, Place};
@@ -31,20 +32,29 @@ pub fn interrupt<S: System>(vector: u8) -> bool {
     cpu.need_resched.load(Ordering::Relaxed) && cpu.preempt_count.load(Ordering::Relaxed) == 0
 }
 
-/// A fault on an address that is not mapped as the access needs. `kind` says what was tried. Does not return:
-/// under the policies so far, nothing resumes from one.
-pub fn page_fault<S: System>(kind: impl fmt::Display, at: &Place) -> ! {
-    if Slot::of(at.address).is_some() {
-        S::Arch::per_cpu().stack_faults.fetch_add(1, Ordering::Relaxed);
+/// A fault on an address that is not mapped as the access needs. `what` says what was tried; `absent`, that the CPU found
+/// no mapping. Returns if the access can be tried again: the page was populated meanwhile, and what the CPU knew was old.
+/// Under the policies so far nothing else resumes.
+pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) {
+    let cpu = S::Arch::per_cpu();
+    if let Some(slot) = Slot::of(at.address) {
+        if absent && stack::is_populated::<S>(slot, at.address) {
+            cpu.spurious_faults.fetch_add(1, Ordering::Relaxed);
+            S::Arch::invalidate_local(at.address.align_down(PAGE_BYTES));
+            return;
+        }
+        cpu.stack_faults.fetch_add(1, Ordering::Relaxed);
     }
     report_overflow::<S>(at.address, at);
-    report::exception::<S>(format_args!("page fault: {kind} {:#x}", at.address), at)
+    report::exception::<S>(format_args!("page fault ({what}) at address {:#x}", at.address), at)
 }
 
-/// Reports a stack overflow, and ends the run, if `address` lies in the guard of a stack.
+/// Reports a stack overflow, and ends the run, if `address` lies in the guard of the stack that the stack pointer is in.
+/// A stray pointer into another stack's guard is none.
 pub fn report_overflow<S: System>(address: VirtAddr, at: &Place) {
     if let Some((slot, owner)) = stack::owner::<S>(address)
         && address < slot.limit()
+        && Slot::of(at.stack_pointer) == Some(slot)
         && let Some(owner) = owner
     {
         report::overflow::<S>(owner, slot.limit(), slot.top(), stack::populated::<S>(slot), at);

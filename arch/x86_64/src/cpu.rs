@@ -64,7 +64,8 @@ unsafe impl arch::Cpu for X86_64 {
     #[inline]
     fn current() -> &'static Thread {
         let current: *const Thread;
-        // SAFETY: as above. `pure`: whatever happens in between, a thread that runs finds itself.
+        // SAFETY: as above. `pure, nomem` although the switch writes it: what a thread reads there is itself, whenever it
+        // runs, and no function goes on as another thread than it began as.
         unsafe {
             asm!("mov {}, gs:[{}]", out(reg) current, const offset_of!(PerCpu, current),
                 options(pure, nomem, nostack, preserves_flags));

@@ -60,9 +60,12 @@ impl FrameAllocator {
         let whole = MemoryRegion { start, end };
         let Some(cut) = reserved.iter().find(|r| r.start < end && start < r.end) else {
             let frames = ((end - start) / PAGE_BYTES) as usize;
-            self.counts.total += frames;
-            self.counts.free += frames;
-            return self.ranges.push(whole).is_ok();
+            let noted = self.ranges.push(whole).is_ok();
+            if noted {
+                self.counts.total += frames;
+                self.counts.free += frames;
+            }
+            return noted;
         };
         // SAFETY: both parts belong to a region for which the caller vouched.
         let below = unsafe { self.add(MemoryRegion { start, end: cut.start.min(end) }, reserved) };

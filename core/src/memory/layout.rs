@@ -16,9 +16,6 @@ use memory_addresses::{PhysAddr, VirtAddr};
 /// Where physical address 0 lies in the direct map.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 
-/// Bytes of RAM that the direct map has room for.
-pub const DIRECT_MAP_BYTES: u64 = 1 << 44;
-
 /// First byte of the heap.
 pub const HEAP: u64 = 0xffff_9000_0000_0000;
 

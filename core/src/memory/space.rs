@@ -15,7 +15,7 @@ use crate::arch::{Access, PAGE_BYTES, Paging};
 use crate::boot::{BootInfo, MemoryRegion};
 use crate::kernel::Kernel;
 use crate::memory::FrameAllocator;
-use crate::memory::layout::{self, DEVICES};
+use crate::memory::layout::DEVICES;
 use crate::memory::table::{OutOfFrames, Tables, span};
 use crate::memory::window::Window;
 use crate::system::System;
@@ -243,7 +243,8 @@ unsafe fn add_clipped(frames: &mut FrameAllocator, boot: &BootInfo, image: Memor
         let clipped = MemoryRegion { start: region.start.max(near.start), end: region.end.min(near.end) };
         if clipped.start < clipped.end {
             // SAFETY: RAM without the image, by the caller's word.
-            unsafe { frames.add(clipped, &[image]) };
+            let noted = unsafe { frames.add(clipped, &[image]) };
+            assert!(noted, "the allocator notes as many ranges as a memory map and the image can make");
         }
     }
 }
@@ -256,8 +257,7 @@ unsafe fn add_clipped(frames: &mut FrameAllocator, boot: &BootInfo, image: Memor
 unsafe fn add_rest(frames: &mut FrameAllocator, boot: &BootInfo, image: MemoryRegion, near: MemoryRegion) {
     for region in &boot.memory {
         // SAFETY: RAM without the image and without what was added before.
-        unsafe { frames.add(*region, &[image, near]) };
+        let noted = unsafe { frames.add(*region, &[image, near]) };
+        assert!(noted, "the allocator notes as many ranges as a memory map and the image can make");
     }
 }
-
-const _: () = assert!(layout::DIRECT_MAP_BYTES >= 1 << 40, "RAM of 1 TiB fits into the direct map");

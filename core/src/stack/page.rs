@@ -60,15 +60,15 @@ pub struct Stack {
 unsafe impl Send for Stack {}
 
 impl Stack {
-    /// Names the stack in `slot`; no page is populated as far as it knows.
+    /// Names the stack in `slot`, none of whose pages is populated. `generation` is that of the slot's last rest.
     ///
     /// # Safety
     ///
     /// `top_entry` is the leaf entry of the slot's highest page, in a table that is never freed; nobody else owns
     /// the slot; all of the stack's entries are empty or resting.
-    pub unsafe fn new(slot: Slot, top_entry: NonNull<AtomicU64>) -> Self {
+    pub unsafe fn new(slot: Slot, top_entry: NonNull<AtomicU64>, generation: u32) -> Self {
         let pages = slot.class.stack_pages() as u16;
-        Self { slot, top_entry, populated: 0, pages, generation: 0, pinned: false, rested: 0 }
+        Self { slot, top_entry, populated: 0, pages, generation, pinned: false, rested: 0 }
     }
 
     /// The slot.
@@ -104,6 +104,11 @@ impl Stack {
     /// Says whether the stack is always populated.
     pub fn is_pinned(&self) -> bool {
         self.pinned
+    }
+
+    /// The generation of the last rest.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// Number of pages that were rested since the stack's thread was spawned, counted at each rest.

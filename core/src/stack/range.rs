@@ -23,10 +23,11 @@ use crate::stack::slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, Note,
 use crate::stack::{free_resting, page, refill};
 use crate::sync::SpinLock;
 use crate::system::System;
-use crate::thread::{Thread, from_pointer};
+use crate::thread::{self, Thread, from_pointer};
 
-/// How many stacks without a thread each class keeps with their frames.
-const KEPT: usize = 16;
+/// How many stacks without a thread each class keeps with their frames. Classes of stacks that are always populated
+/// keep none: they would tie up too much.
+const KEPT: usize = 8;
 
 /// Why there is no stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,18 +64,6 @@ impl fmt::Display for StackError {
 }
 
 impl core::error::Error for StackError {}
-
-impl From<OutOfFrames> for StackError {
-    fn from(_: OutOfFrames) -> Self {
-        Self::NoFrame { free: 0 }
-    }
-}
-
-impl From<NoFrame> for StackError {
-    fn from(_: NoFrame) -> Self {
-        Self::NoFrame { free: 0 }
-    }
-}
 
 /// The slots of one class.
 #[derive(Debug)]
@@ -118,14 +107,21 @@ pub(crate) fn owner<S: System>(address: VirtAddr) -> Option<(Slot, Option<&'stat
     Some((slot, owner))
 }
 
+/// Says whether the page of an address in a slot's stack is populated, from its entry.
+pub(crate) fn is_populated<S: System>(slot: Slot, address: VirtAddr) -> bool {
+    let page = ((slot.top() - address - 1) / PAGE_BYTES) as usize;
+    page < slot.class.stack_pages()
+        && top_entry::<S>(slot).is_some_and(|top| is_present::<S>(page::page_entry(top, page)))
+}
+
 /// Number of pages of a slot's stack that are populated, from its entries.
 pub(crate) fn populated<S: System>(slot: Slot) -> usize {
     let Some(top) = top_entry::<S>(slot) else { return 0 };
-    let is_present = |page: &usize| {
-        let entry = page::page_entry(top, *page).load(Ordering::Relaxed);
-        matches!(S::Arch::decode_stack(entry), StackEntry::Present { .. })
-    };
-    (0..slot.class.stack_pages()).filter(is_present).count()
+    (0..slot.class.stack_pages()).filter(|page| is_present::<S>(page::page_entry(top, *page))).count()
+}
+
+fn is_present<S: System>(entry: &AtomicU64) -> bool {
+    matches!(S::Arch::decode_stack(entry.load(Ordering::Relaxed)), StackEntry::Present { .. })
 }
 
 /// The leaf entry of a slot's top page, if the slot was ever used.
@@ -142,6 +138,7 @@ pub(crate) fn allocate<S: System>(bytes: u64, pinned: bool) -> Result<Stack, Sta
     let class = SizeClass::for_stack(bytes).ok_or(StackError::TooLarge { bytes })?;
     match try_allocate::<S>(class, pinned) {
         Err(StackError::NoFrame { .. }) => {
+            thread::reap::<S>();
             recycle::<S>();
             try_allocate::<S>(class, pinned)
         }
@@ -158,7 +155,7 @@ fn try_allocate<S: System>(class: SizeClass, pinned: bool) -> Result<Stack, Stac
             // Not kept: it has the last frames, and others may do with fewer.
             free::<S>(stack);
             cpu::without_preemption::<S, _>(|| free_resting::<S>(cpu::this::<S>()));
-            Err(StackError::NoFrame { free: S::kernel().frames.with::<S, _>(|frames| frames.counts().free) })
+            Err(no_frame::<S>())
         }
     }
 }
@@ -172,9 +169,13 @@ pub(crate) fn set_owner(stack: &Stack, thread: &Thread) {
 ///
 /// Runs in a thread (not the one that ended) with interrupts on.
 pub(crate) fn release<S: System>(stack: Stack) {
-    Note::Unowned.store(stack.note());
-    let class = &S::kernel().stacks.classes[stack.slot().class.index()];
-    if let Some(stack) = class.with::<S, _>(|slots| slots.kept.push(stack).err()) {
+    let class = stack.slot().class;
+    let left = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| {
+        // Under the lock, so that a walk of the range never meets the owner of a stack that is being released.
+        Note::Unowned.store(stack.note());
+        if class.stack_bytes() > MAX_POLICY_STACK_BYTES { Some(stack) } else { slots.kept.push(stack).err() }
+    });
+    if let Some(stack) = left {
         free::<S>(stack);
     }
 }
@@ -208,7 +209,7 @@ fn free<S: System>(mut stack: Stack) {
     });
     let slot = stack.slot();
     S::kernel().stacks.classes[slot.class.index()].with::<S, _>(|slots| {
-        Note::Free(slots.free).store(stack.note());
+        Note::Free { next: slots.free, generation: stack.generation() }.store(stack.note());
         slots.free = Some(slot.number);
     });
 }
@@ -222,6 +223,11 @@ fn populate_new<S: System>(stack: &mut Stack) -> Result<(), NoFrame> {
     Ok(())
 }
 
+/// There is no frame for a stack.
+fn no_frame<S: System>() -> StackError {
+    StackError::NoFrame { free: S::kernel().frames.with::<S, _>(|frames| frames.counts().free) }
+}
+
 /// A kept stack, else a free slot, else one that was never used.
 fn take<S: System>(slots: &mut Class, class: SizeClass) -> Result<Stack, StackError> {
     if let Some(kept) = slots.kept.pop() {
@@ -230,10 +236,12 @@ fn take<S: System>(slots: &mut Class, class: SizeClass) -> Result<Stack, StackEr
     if let Some(number) = slots.free {
         let slot = Slot { class, number };
         let top = top_entry::<S>(slot).expect("a slot that was used has its leaf table");
-        let Note::Free(next) = page::note(slot, top) else { panic!("a slot on the free list is not free") };
+        let Note::Free { next, generation } = page::note(slot, top) else {
+            panic!("a slot on the free list is not free")
+        };
         slots.free = next;
         // SAFETY: the slot was on the free list and is not any more; its pages are resting or empty.
-        let stack = unsafe { Stack::new(slot, top) };
+        let stack = unsafe { Stack::new(slot, top, generation) };
         Note::Unowned.store(stack.note());
         return Ok(stack);
     }
@@ -241,10 +249,12 @@ fn take<S: System>(slots: &mut Class, class: SizeClass) -> Result<Stack, StackEr
         return Err(StackError::NoSlot);
     }
     let slot = Slot { class, number: slots.used };
-    let top = S::kernel().with_tables::<S, _>(|tables, new_table| tables.find_or_make(top_page(slot), 0, new_table))?;
+    let top = S::kernel()
+        .with_tables::<S, _>(|tables, new_table| tables.find_or_make(top_page(slot), 0, new_table))
+        .map_err(|OutOfFrames| no_frame::<S>())?;
     slots.used += 1;
     // SAFETY: the slot was never used, so all its entries are empty; leaf tables are never freed.
-    Ok(unsafe { Stack::new(slot, top) })
+    Ok(unsafe { Stack::new(slot, top, 0) })
 }
 
 fn top_page(slot: Slot) -> VirtAddr {

@@ -32,14 +32,13 @@ pub struct Sample {
     pub range: usize,
 }
 
-/// Frames of the boot stack, which lies in the image.
-const BOOT_STACK: usize = 8;
-
 /// Walks the stack range.
 ///
 /// Every other thread keeps its stack meanwhile; call it when all sleep and the CPUs have since been idle.
 pub fn sample<S: System>() -> Sample {
-    let mut sample = Sample { system: BOOT_STACK, ..Sample::default() };
+    let boot_stack = S::kernel().boot_stack();
+    let boot_stack = ((boot_stack.end - boot_stack.start) / PAGE_BYTES) as usize;
+    let mut sample = Sample { system: boot_stack, ..Sample::default() };
     for class in SizeClass::all() {
         // The class's lock keeps stacks from being released while they are counted.
         S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| {

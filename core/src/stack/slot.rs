@@ -127,19 +127,29 @@ pub enum Note {
     Unowned,
     /// It is the stack of this thread.
     Owner(NonNull<Thread>),
-    /// It is free and has no frames; the next free slot of the class follows, if there is one.
-    Free(Option<u64>),
+    /// It is free, and what frames it has rest.
+    Free {
+        /// The next free slot of the class, if there is one.
+        next: Option<u64>,
+        /// The generation of the slot's last rest, for the next one to go on from.
+        generation: u32,
+    },
 }
 
 /// Marks a note that is no pointer. Bit 0 stays clear in every note: the entry is not present.
 const FREE: u64 = 0b10;
+
+/// In the note of a free slot: bits 2 to 39 hold the next one's number, counted from 1, and the rest the generation.
+const GENERATION_SHIFT: u32 = 40;
+const NEXT_MASK: u64 = (1 << (GENERATION_SHIFT - 2)) - 1;
 
 impl Note {
     /// Reads a note.
     pub fn load(entry: &AtomicU64) -> Self {
         let word = entry.load(Ordering::Acquire);
         if word & FREE != 0 {
-            return Self::Free((word >> 2).checked_sub(1));
+            let next = (word >> 2 & NEXT_MASK).checked_sub(1);
+            return Self::Free { next, generation: (word >> GENERATION_SHIFT) as u32 };
         }
         NonNull::new(core::ptr::with_exposed_provenance_mut(word as usize)).map_or(Self::Unowned, Self::Owner)
     }
@@ -149,7 +159,9 @@ impl Note {
         let word = match self {
             Self::Unowned => 0,
             Self::Owner(thread) => thread.as_ptr().expose_provenance() as u64,
-            Self::Free(next) => FREE | next.map_or(0, |number| number + 1) << 2,
+            Self::Free { next, generation } => {
+                FREE | next.map_or(0, |number| number + 1) << 2 | u64::from(generation) << GENERATION_SHIFT
+            }
         };
         entry.store(word, Ordering::Release);
     }
@@ -190,11 +202,12 @@ mod tests {
         }
 
         #[test]
-        fn notes_survive_their_encoding(next in proptest::option::of(0..1u64 << 40)) {
+        fn notes_survive_their_encoding(next in proptest::option::of(0..1u64 << 24), generation in 0..1u32 << 24) {
             let entry = AtomicU64::new(0);
             prop_assert_eq!(Note::load(&entry), Note::Unowned);
-            Note::Free(next).store(&entry);
-            prop_assert_eq!(Note::load(&entry), Note::Free(next));
+            let note = Note::Free { next, generation };
+            note.store(&entry);
+            prop_assert_eq!(Note::load(&entry), note);
             prop_assert_eq!(entry.load(Ordering::Relaxed) & 1, 0);
         }
     }

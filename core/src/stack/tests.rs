@@ -76,7 +76,7 @@ impl Machine {
         let top = NonNull::from(&entries[7]);
         let slot = Slot { class: SizeClass::for_stack(16 << 10).unwrap(), number: 3 };
         // SAFETY: the entries are the stack's own, and empty.
-        let stack = unsafe { Stack::new(slot, top) };
+        let stack = unsafe { Stack::new(slot, top, 0) };
         Self { stack, top, ring: Ring::new(), next_frame: 1 }
     }
 

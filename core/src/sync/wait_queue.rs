@@ -29,12 +29,15 @@ impl WaitQueue {
         Self(SpinLock::new(LinkedList::new(Waiting::NEW)))
     }
 
-    /// Waits for as long as `condition` holds.
+    /// Waits for as long as `condition` holds. Once it has said that it does not, it is not asked again: it may have
+    /// taken what it asked for.
     pub fn wait_while<S: System>(&self, mut condition: impl FnMut() -> bool) {
-        while condition() {
+        let mut waits = condition();
+        while waits {
             let me = self.enter::<S>();
             // Whoever changes the condition after this look finds us in the queue.
-            if condition() {
+            waits = condition();
+            if waits {
                 self.sleep::<S>(me);
             }
             self.leave::<S>(me);

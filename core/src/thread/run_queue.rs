@@ -83,7 +83,7 @@ mod tests {
     proptest! {
         /// Against a plain model: a queue for each priority.
         #[test]
-        fn serves_by_priority_and_then_first_come(steps in proptest::collection::vec((0..4u8, 0..32u8), 1..200)) {
+        fn serves_by_priority_and_then_first_come(steps in proptest::collection::vec((0..4u8, 0..30u8), 1..200)) {
             let mut queue = RunQueue::new();
             let mut model: Vec<VecDeque<_>> = (0..32).map(|_| VecDeque::new()).collect();
             for (what, level) in steps {

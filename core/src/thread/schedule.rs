@@ -18,7 +18,7 @@ use core::sync::atomic::Ordering;
 use crate::arch::{Cpu, Switch};
 use crate::cpu::{self, PerCpu};
 use crate::platform::Platform;
-use crate::stack::{self, Incoming, Leaving, Outgoing, StackPolicy};
+use crate::stack::{self, Incoming, Leaving, Outgoing, Stack, StackPolicy};
 use crate::system::System;
 use crate::thread::{Thread, timers};
 use crate::{deadlock, report};
@@ -29,13 +29,20 @@ pub const SLICE_NS: u64 = 10_000_000;
 /// Gives way to a thread of the same or a higher priority, if one is ready.
 pub fn yield_now<S: System>() {
     cpu::without_interrupts::<S::Arch, _>(|| give_way::<S>(Leaving::Yielded));
+    cpu::preempt_if_needed::<S>();
 }
 
 /// Gives way because the time slice is over or a thread of a higher priority has become ready.
 ///
 /// Called where a thread can be switched out: on its own stack, with preemption on.
 pub fn preempt<S: System>() {
-    cpu::without_interrupts::<S::Arch, _>(|| give_way::<S>(Leaving::Preempted));
+    cpu::without_interrupts::<S::Arch, _>(|| {
+        give_way::<S>(Leaving::Preempted);
+        // Asked for again while the switch back here let interrupts in.
+        while cpu::this::<S>().need_resched.load(Ordering::Relaxed) {
+            give_way::<S>(Leaving::Preempted);
+        }
+    });
 }
 
 /// Waits to be woken. May return though nobody woke the thread: the caller looks again.
@@ -47,6 +54,7 @@ pub(crate) fn block<S: System>() {
             switch_to::<S>(cpu, prev, take_next(cpu), Leaving::Blocked);
         }
     });
+    cpu::preempt_if_needed::<S>();
 }
 
 /// Leaves the CPU for good.
@@ -77,6 +85,9 @@ pub(crate) fn idle<S: System>() -> ! {
             S::Arch::wait_for_interrupt();
         }
         if let Some(next) = cpu.run_queue.locked(|queue| queue.pop()) {
+            if !cpu.run_queue.locked(|queue| queue.is_empty()) {
+                begin_slice::<S>(cpu, S::Platform::now());
+            }
             switch_to::<S>(cpu, cpu::current::<S>(), next, Leaving::Idle);
         }
         S::Arch::enable_interrupts();
@@ -111,10 +122,17 @@ pub(crate) fn enqueue<S: System>(cpu: &PerCpu, thread: &'static Thread) {
     if thread.priority() > current.priority() {
         cpu.need_resched.store(true, Ordering::Relaxed);
     }
-    if !cpu.slice_armed.load(Ordering::Relaxed) {
-        cpu.slice_armed.store(true, Ordering::Relaxed);
-        arm_for::<S>(cpu, S::Platform::now() + SLICE_NS);
+    // A slice that runs goes on: a voluntary switch does not arm the timer anew. Idle has none to end.
+    if cpu.slice_end.load(Ordering::Relaxed) == 0 && !core::ptr::eq(current, cpu.idle()) {
+        begin_slice::<S>(cpu, S::Platform::now());
     }
+}
+
+/// Begins a time slice: another thread is ready. Interrupts are off.
+fn begin_slice<S: System>(cpu: &PerCpu, now: u64) {
+    let end = now + SLICE_NS;
+    cpu.slice_end.store(end, Ordering::Relaxed);
+    arm_for::<S>(cpu, end);
 }
 
 /// Makes the timer interrupt come at `deadline` at the latest. Interrupts are off.
@@ -126,21 +144,21 @@ pub(crate) fn arm_for<S: System>(cpu: &PerCpu, deadline: u64) {
     }
 }
 
-/// The timer interrupt: wakes whose time has come, ends the time slice, and arms the timer for what comes next.
-/// Interrupts are off.
+/// The timer interrupt: wakes whose time has come, ends the time slice if it is over, and arms the timer for what comes
+/// next. It may come early, or for nothing. Interrupts are off.
 pub fn timer_interrupt<S: System>() {
     let cpu = cpu::this::<S>();
     let now = S::Platform::now();
-    let armed = cpu.timer_deadline.swap(0, Ordering::Relaxed);
+    cpu.timer_deadline.store(0, Ordering::Relaxed);
     timers::wake_expired::<S>(now);
-    let others = !cpu.run_queue.locked(|queue| queue.is_empty());
-    cpu.slice_armed.store(others, Ordering::Relaxed);
-    if others {
-        // An interrupt that comes early ends nobody's slice.
-        if armed != 0 && armed <= now {
+    match cpu.slice_end.load(Ordering::Relaxed) {
+        0 => {}
+        end if now < end => arm_for::<S>(cpu, end),
+        _ if cpu.run_queue.locked(|queue| queue.is_empty()) => cpu.slice_end.store(0, Ordering::Relaxed),
+        _ => {
             cpu.need_resched.store(true, Ordering::Relaxed);
+            begin_slice::<S>(cpu, now);
         }
-        arm_for::<S>(cpu, now + SLICE_NS);
     }
     if let Some(deadline) = S::kernel().timers.locked(|timers| timers.next()) {
         arm_for::<S>(cpu, deadline);
@@ -153,7 +171,7 @@ pub(crate) fn first<S: System>(cpu: &PerCpu, first: &'static Thread) -> ! {
     let stack = unsafe { first.stack_mut() };
     let need = S::Policy::frames_to_switch_in(stack);
     if !cpu.with_stack_cache(|cache| cache.is_ready(need)) {
-        reserve::<S>(cpu, need, first);
+        reserve::<S>(cpu, need, first, stack);
     }
     cpu.with_stack_cache(|cache| S::Policy::before_switch_in(&mut Incoming::<S>::new(stack, cache)));
     // SAFETY: the boot stack is in use, and the thread is new and populated.
@@ -189,7 +207,7 @@ fn switch_to<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thre
     let stack = unsafe { next.stack_mut() };
     let need = S::Policy::frames_to_switch_in(stack);
     if !cpu.with_stack_cache(|cache| cache.is_ready(need)) {
-        reserve::<S>(cpu, need, next);
+        reserve::<S>(cpu, need, next, stack);
     }
     cpu.with_stack_cache(|cache| {
         cache.counters.switches += 1;
@@ -204,13 +222,12 @@ fn switch_to<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thre
 /// back first, then the stacks without a thread give theirs; what is still missing ends the run: nobody can be
 /// switched to.
 #[cold]
-fn reserve<S: System>(cpu: &PerCpu, need: usize, next: &'static Thread) {
+fn reserve<S: System>(cpu: &PerCpu, mut need: usize, next: &'static Thread, stack: &mut Stack) {
     S::Arch::preempt_disable();
     S::Arch::enable_interrupts();
     let mut filled = stack::refill::<S>(cpu, need);
     if !filled {
-        // SAFETY: as in `switch_to`; this CPU still holds `next`.
-        let need = unsafe { next.stack_mut() }.take_back_resting::<S::Arch>();
+        need = stack.take_back_resting::<S::Arch>();
         filled = stack::refill::<S>(cpu, need);
         if !filled {
             stack::recycle::<S>();

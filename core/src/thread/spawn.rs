@@ -50,7 +50,9 @@ pub(crate) fn create<S: System>(request: Request, work: Work) -> Result<&'static
     // SAFETY: the stack is new and its top page is populated; `run` ends in `exit`.
     let stack_pointer = unsafe { S::Arch::prepare(stack_top(thread), run::<S>, argument) };
     thread.set_saved_stack_pointer(stack_pointer);
-    S::kernel().live_threads.fetch_add(1, Ordering::Relaxed);
+    if !thread.is_system() {
+        S::kernel().live_threads.fetch_add(1, Ordering::Relaxed);
+    }
     Ok(thread)
 }
 
@@ -88,6 +90,8 @@ pub(crate) fn stack_top(thread: &'static Thread) -> memory_addresses::VirtAddr {
 /// The first Rust function of a thread. It comes out of the second half, so interrupts are off.
 extern "C" fn run<S: System>(argument: *mut ()) -> ! {
     S::Arch::enable_interrupts();
+    // It may have been asked for while the switch here was made.
+    cpu::preempt_if_needed::<S>();
     {
         // SAFETY: `create` made it, for this one call.
         let work = unsafe { Box::from_raw(argument.cast::<Work>()) };

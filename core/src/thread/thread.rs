@@ -11,7 +11,6 @@ use intrusive_collections::{LinkedListAtomicLink, RBTreeAtomicLink};
 use memory_addresses::VirtAddr;
 
 use crate::stack::Stack;
-use crate::thread::run_queue::PRIORITIES;
 use crate::thread::state::StateWord;
 
 /// Names a thread for as long as the kernel runs.
@@ -36,9 +35,9 @@ impl Priority {
     /// The highest priority of an app's thread.
     pub const MAX: Self = Self(29);
 
-    /// The priority of this level, or nothing if there is no such level.
+    /// The priority of this level, or nothing if it is above [`Priority::MAX`]: the levels above are the kernel's own.
     pub const fn new(level: u8) -> Option<Self> {
-        if (level as usize) < PRIORITIES { Some(Self(level)) } else { None }
+        if level <= Self::MAX.0 { Some(Self(level)) } else { None }
     }
 
     /// The level, from 0.

@@ -18,7 +18,7 @@ mod arch;
 
 #[doc(hidden)]
 pub use arch::{BOOT_STACK as __BOOT_STACK, BOOT_STACK_TOP as __BOOT_STACK_TOP};
-pub use arch::{boot_stack, boot_stack_guard};
+pub use arch::{boot_stack, boot_stack_guard, boot_stack_guard_is_untouched};
 #[doc(hidden)]
 pub use hermit_entry;
 pub use hermit_entry::Entry;

@@ -24,7 +24,7 @@ pub fn command_line(platform: &PlatformInfo) -> Option<&'static str> {
 }
 
 /// Size of the boot stack, in bytes.
-const STACK_BYTES: usize = 32 << 10;
+const STACK_BYTES: usize = 64 << 10;
 
 /// Size of the guard page below it, in bytes.
 const GUARD_BYTES: usize = 4 << 10;
@@ -32,7 +32,7 @@ const GUARD_BYTES: usize = 4 << 10;
 /// The boot stack, as it lies in `.bss`. The kernel's page tables leave the guard out.
 ///
 /// ```text
-/// guard page | 32 KiB of stack ─┐
+/// guard page | 64 KiB of stack ─┐
 ///                               └─ top: rsp at the first call
 /// ```
 #[doc(hidden)]
@@ -63,6 +63,18 @@ const _: () = assert!(
 #[must_use]
 pub fn boot_stack() -> Range<VirtAddr> {
     range(BOOT_STACK.stack.get().addr(), STACK_BYTES)
+}
+
+/// Says whether nothing has written to the page below the boot stack, as an overflow would have before the kernel's own
+/// page tables leave it out.
+#[must_use]
+pub fn boot_stack_guard_is_untouched() -> bool {
+    let words = BOOT_STACK.guard.get().cast::<u64>();
+    (0..GUARD_BYTES / size_of::<u64>()).all(|at| {
+        // SAFETY: a word of the guard, which is aligned to pages and still mapped; volatile, since a push may have
+        // written it behind the compiler's back.
+        unsafe { words.wrapping_add(at).read_volatile() == 0 }
+    })
 }
 
 /// Returns the addresses of the page below the boot stack, which nothing ever touches.

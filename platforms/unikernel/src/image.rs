@@ -19,26 +19,39 @@ unsafe extern "C" {
 /// The segments of the running image, in whole pages. `guard` (the boot stack's) is left out of them.
 pub(crate) fn segments(guard: Range<u64>) -> Segments {
     let mut segments = Segments::new();
-    let relro = headers().iter().find(|header| header.p_type == PT_GNU_RELRO).map(addresses);
+    // Relocations are done, so what was only written for them is read-only from here on.
+    let relro = headers().iter().find(|header| header.p_type == PT_GNU_RELRO).map_or(0..0, addresses);
     for header in headers().iter().filter(|header| header.p_type == PT_LOAD) {
         let range = addresses(header);
-        let access = match (header.p_flags & PF_W != 0, header.p_flags & PF_X != 0) {
-            (_, true) => Access::Execute,
-            // Relocations are done, so what was only written for them is read-only from here on.
-            (true, false) if relro.as_ref().is_some_and(|relro| relro.start == range.start) => Access::ReadOnly,
-            (true, false) => Access::ReadWrite,
-            (false, false) => Access::ReadOnly,
-        };
-        for part in
-            [range.start..guard.start.clamp(range.start, range.end), guard.end.clamp(range.start, range.end)..range.end]
-        {
-            if !part.is_empty() {
-                let range = PhysAddr::new(part.start)..PhysAddr::new(part.end);
-                segments.push(Segment { range, access }).expect("an image has a handful of segments");
+        if header.p_flags & PF_X != 0 {
+            push(&mut segments, range, Access::Execute);
+        } else if header.p_flags & PF_W == 0 {
+            push(&mut segments, range, Access::ReadOnly);
+        } else {
+            let [before, inside, after] = cut(range, &relro);
+            push(&mut segments, inside, Access::ReadOnly);
+            for part in [before, after] {
+                let [before, _, after] = cut(part, &guard);
+                push(&mut segments, before, Access::ReadWrite);
+                push(&mut segments, after, Access::ReadWrite);
             }
         }
     }
     segments
+}
+
+/// What of `range` lies before, inside and behind `part`.
+fn cut(range: Range<u64>, part: &Range<u64>) -> [Range<u64>; 3] {
+    let start = part.start.clamp(range.start, range.end);
+    let end = part.end.clamp(range.start, range.end);
+    [range.start..start, start..end, end..range.end]
+}
+
+fn push(segments: &mut Segments, range: Range<u64>, access: Access) {
+    if !range.is_empty() {
+        let range = PhysAddr::new(range.start)..PhysAddr::new(range.end);
+        segments.push(Segment { range, access }).expect("an image has a handful of segments");
+    }
 }
 
 fn headers() -> &'static [ProgramHeader] {

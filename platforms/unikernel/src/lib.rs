@@ -1,6 +1,6 @@
 //! A unikernel crate whose kernel stacks ebb when their threads do not need them.
 //!
-//! An app is a `no_std` binary crate with this one dependency and one macro:
+//! An app is a `no_std` binary crate with this one dependency and one macro, [`main!`]:
 //!
 //! ```ignore
 //! #![no_std]
@@ -9,12 +9,25 @@
 //! ebbtide::main!(main);
 //!
 //! fn main() {
-//!     ebbtide::println!("hello");
+//!     let tide = ebbtide::thread::spawn(|| 6 * 7);
+//!     ebbtide::println!("{} fathoms", tide.join().unwrap());
 //! }
 //! ```
 //!
-//! `cargo xtask run PATH` builds it into an image and boots that. The names are std's: [`thread`], [`sync`], [`time`],
-//! [`env`](mod@env), [`process`], [`print!`].
+//! `cargo xtask run PATH`, in a clone of the Ebbtide repository, builds it into an image and boots that; `PATH` is the
+//! crate's folder, which may lie anywhere. Plain `cargo build` ends with an error, since an image needs more.
+//!
+//! # What there is
+//!
+//! The names are std's, and so is what they mean, unless their page says otherwise: [`thread`], [`sync`], [`time`],
+//! [`env`](mod@env), [`process`], [`print!`], [`println!`]. [`stack`] shows what the stack policy does with memory;
+//! [`log`] is the crate of that name, whose records go to the console. `extern crate alloc;` gives `Vec`, `String` and
+//! `Box`: the global allocator is set up, and so is the panic handler.
+//!
+//! # How a run ends
+//!
+//! When `main` returns, whatever other threads do; by [`process::exit`]; or by the kernel, with a report: a panic in
+//! any thread (exit code 101), a stack overflow (102), no memory (104), an exception (105).
 //!
 //! # Features
 //!

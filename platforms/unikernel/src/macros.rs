@@ -6,7 +6,18 @@ use crate::system::Ebbtide;
 
 /// Makes a function the app's `main`. It may return `()`, a `Result` or an [`ExitCode`](crate::process::ExitCode).
 ///
-/// The function runs in the main thread, which has 64 KiB of stack.
+/// The function runs in the main thread, which has 64 KiB of stack. When it returns, the run ends with its exit code:
+/// 0 for `()` and `Ok`, 1 for `Err` (which is printed), the number of an `ExitCode`.
+///
+/// ```ignore
+/// ebbtide::main!(main);
+///
+/// fn main() -> Result<(), ebbtide::thread::StackError> {
+///     let diver = ebbtide::thread::Builder::new().stack_size(64 << 10).spawn(|| { /* … */ })?;
+///     diver.join().unwrap();
+///     Ok(())
+/// }
+/// ```
 #[macro_export]
 macro_rules! main {
     ($main:path) => {
@@ -34,7 +45,7 @@ macro_rules! __name {
     };
 }
 
-/// Writes to the console: std's `print!`.
+/// Writes to the console, which is the serial port: std's `print!`.
 #[macro_export]
 macro_rules! print {
     ($($argument:tt)*) => { $crate::__print(format_args!($($argument)*)) };

@@ -7,12 +7,15 @@ use ebbtide_core::report::{self, End};
 use crate::println;
 use crate::system::Ebbtide;
 
-/// Ends the run with an exit code of 0 to 99. Any other number ends it with 100, and the last line names it.
+/// Ends the run at once with an exit code of 0 to 99: other threads stop where they are, and nothing is dropped.
+///
+/// Any other number ends the run with 100, and the last line on the console names it. `cargo xtask run` passes the code
+/// on.
 pub fn exit(code: i32) -> ! {
     report::end::<Ebbtide>(End::Exit(code))
 }
 
-/// An exit code: std's `ExitCode`.
+/// An exit code for `main` to return: std's `ExitCode`. Numbers above 99 are treated as [`exit`] treats them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExitCode(u8);
 

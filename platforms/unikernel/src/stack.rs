@@ -1,4 +1,6 @@
 //! What the stack policy does with memory: statistics.
+//!
+//! All sizes are numbers of frames or pages, of 4 KiB each.
 
 use ebbtide_core::arch::Cpu as _;
 use ebbtide_core::cpu;
@@ -13,13 +15,15 @@ use crate::system::Ebbtide;
 /// The name of the policy that this image was built with.
 pub const POLICY: &str = crate::policy::Policy::NAME;
 
-/// Counts where the stacks' memory is, by walking the page tables. Sample when all threads sleep and the CPU has since
-/// been idle.
+/// Counts where the stacks' memory is, by walking the page tables: what is seen is what the CPU sees.
+///
+/// The thread that calls counts among the system's, not among the app's. For figures that can be compared, sample when
+/// all other threads sleep and the CPU has since been idle, as after `sleep(1 ms)`: it then frees what rests.
 pub fn sample() -> Sample {
     stack::sample::<Ebbtide>()
 }
 
-/// Where all frames are: free, in page tables, in the heap. What is left belongs to stacks and their caches.
+/// Counts where all frames are: free, in page tables, in the heap. What is left belongs to stacks and their caches.
 pub fn frames() -> Frames {
     let kernel = Ebbtide::kernel();
     Frames {
@@ -40,20 +44,20 @@ pub struct Frames {
     pub heap: usize,
 }
 
-/// What happened since boot, over all CPUs.
+/// What happened on a CPU since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// What happened to the stack caches.
+    /// What happened to its stack cache.
     pub cache: CacheCounters,
     /// Faults on stack pages.
     pub stack_faults: u64,
-    /// How often a CPU went idle.
+    /// How often it went idle.
     pub idle_passes: u64,
     /// Interrupts that nobody asked for.
     pub unexpected_interrupts: u64,
 }
 
-/// The counters of this CPU.
+/// The counters of the CPU that this thread runs on.
 pub fn counters() -> Counters {
     use core::sync::atomic::Ordering::Relaxed;
 

@@ -1,6 +1,14 @@
 //! Locks for threads: std's `sync`.
 //!
-//! There is no poisoning, since a panic ends the run: `lock` returns the guard itself.
+//! There is no poisoning, since a panic ends the run: `lock` returns the guard itself, and so do the waits of a
+//! [`Condvar`]. `Arc` and `Weak` are alloc's own.
+//!
+//! ```ignore
+//! let level = Arc::new(Mutex::new(0));
+//! let moon = Arc::clone(&level);
+//! thread::spawn(move || *moon.lock() += 1).join().unwrap();
+//! println!("{}", *level.lock());
+//! ```
 
 pub use alloc::sync::{Arc, Weak};
 

@@ -1,7 +1,13 @@
 //! Threads: std's `thread`.
 //!
-//! Each has a kernel stack of 16 KiB in a slot with guard pages, unless its [`Builder`] asks for another size; how
-//! that stack is populated is the stack policy's choice. A panic in any thread ends the run.
+//! Each has a kernel stack of 16 KiB with guard pages below it, unless its [`Builder`] asks for another size; how that
+//! stack is populated is the stack policy's choice. Who touches the guard ends the run with a report.
+//!
+//! Threads are preemptive: one runs until it waits, until its time slice of 10 ms is over while another of its priority
+//! is ready, or until one of a higher priority becomes ready.
+//!
+//! A panic in any thread ends the run, so `join` always returns `Ok`. When `main` returns, the run ends, and other
+//! threads with it.
 
 use core::time::Duration;
 
@@ -16,7 +22,7 @@ use crate::system::Ebbtide;
 /// A thread, to name it and to unpark it.
 pub type Thread = thread::ThreadHandle<Ebbtide>;
 
-/// The right to wait for a thread's end.
+/// The right to wait for a thread's end. If it is dropped, the thread goes on by itself.
 pub type JoinHandle<T> = thread::JoinHandle<Ebbtide, T>;
 
 /// Chooses what a thread is spawned with: name, stack, priority.
@@ -46,7 +52,7 @@ impl Builder {
         Self(self.0.always_populated())
     }
 
-    /// Chooses the priority: a thread runs only while none of a higher one is ready.
+    /// Chooses the priority, up to [`Priority::MAX`]: a thread runs only while none of a higher one is ready.
     pub fn priority(self, priority: Priority) -> Self {
         Self(self.0.priority(priority))
     }
@@ -65,7 +71,7 @@ impl Builder {
     }
 }
 
-/// Spawns a thread that runs `f`.
+/// Spawns a thread that runs `f`, with the defaults of [`Builder`].
 ///
 /// # Panics
 ///
@@ -86,18 +92,19 @@ pub fn current() -> Thread {
     thread::current::<Ebbtide>()
 }
 
-/// Gives way to a thread of the same or a higher priority.
+/// Gives way to a thread of the same or a higher priority, if one is ready.
 pub fn yield_now() {
     thread::yield_now::<Ebbtide>();
 }
 
-/// Waits for at least `duration`.
+/// Waits for at least `duration`. The CPU is free for others meanwhile, and the stack can ebb.
 pub fn sleep(duration: Duration) {
     let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     thread::sleep_until::<Ebbtide>(Platform::now().saturating_add(nanoseconds));
 }
 
-/// Waits until this thread is unparked; returns at once if it was since the last time.
+/// Waits until this thread is unparked by [`Thread::unpark`](ebbtide_core::thread::ThreadHandle::unpark); returns at
+/// once if it was since the last time. Never returns without that.
 pub fn park() {
     thread::park::<Ebbtide>();
 }

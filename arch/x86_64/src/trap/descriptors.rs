@@ -14,6 +14,7 @@ use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable};
 use x86_64::structures::idt::{Entry, InterruptDescriptorTable};
 use x86_64::structures::tss::TaskStateSegment;
 
+use super::dispatch::Pushed;
 use super::entry::{CLAC, Header, clac_places, stub};
 use crate::X86_64;
 
@@ -88,11 +89,10 @@ pub(crate) unsafe fn init<S: System>(cpu: &'static PerCpu, smap: bool) {
     let tables = unsafe { &mut *BOOT.0.get() };
     let top = VirtAddr::from_ptr(FIRST_STACK.0.get().wrapping_add(1));
     // SAFETY: the stack is static and nobody uses it.
-    let top = unsafe { write_header(top, top.as_u64() - size_of::<Header>() as u64, cpu) };
+    let top = unsafe { write_header(top, below_what_is_pushed(top.as_u64() - size_of::<Header>() as u64), cpu) };
     tables.tss.interrupt_stack_table = [top; TRAP_STACKS.len()];
     fill_idt::<S>(&mut tables.idt);
-    let tables: &'static Tables = tables;
-    // SAFETY: the tables are static from here on.
+    // SAFETY: the tables are static, and this is the last that is done to GDT and IDT.
     unsafe { load(tables) };
 }
 
@@ -116,13 +116,12 @@ fn fill_idt<S: System>(idt: &mut InterruptDescriptorTable) {
 /// # Safety
 ///
 /// They are filled, and nobody changes a descriptor or gate any more.
-unsafe fn load(tables: &'static Tables) {
-    let gdt: *mut GlobalDescriptorTable = &raw const tables.gdt as *mut _;
-    // SAFETY: nobody else refers to the GDT, which lies in a cell.
-    let gdt: &'static mut GlobalDescriptorTable = unsafe { &mut *gdt };
-    let code = gdt.append(Descriptor::kernel_code_segment());
-    let tss = gdt.append(Descriptor::tss_segment(&tables.tss));
-    gdt.load();
+unsafe fn load(tables: &mut Tables) {
+    let code = tables.gdt.append(Descriptor::kernel_code_segment());
+    // SAFETY: the TSS is static, as the GDT is.
+    let tss = tables.gdt.append(unsafe { Descriptor::tss_segment_unchecked(&raw const tables.tss) });
+    // SAFETY: the GDT is static, and the segments that the CPU uses are replaced right below.
+    unsafe { tables.gdt.load_unsafe() };
     // SAFETY: the segment was just made.
     unsafe { CS::set_reg(code) };
     for set in [SS::set_reg, DS::set_reg, ES::set_reg] {
@@ -131,7 +130,13 @@ unsafe fn load(tables: &'static Tables) {
     }
     // SAFETY: the segment was just made.
     unsafe { load_tss(tss) };
-    tables.idt.load();
+    // SAFETY: the IDT is static, and every entry is a stub.
+    unsafe { tables.idt.load_unsafe() };
+}
+
+/// Where a nested trap is reported from when there is no other stack: below what the CPU and the stub have pushed.
+const fn below_what_is_pushed(ist_pointer: u64) -> u64 {
+    ist_pointer - (size_of::<Pushed>() as u64).next_multiple_of(16)
 }
 
 /// Writes a trap stack's header below its top, and returns the IST pointer.
@@ -156,28 +161,40 @@ impl Traps for X86_64 {
         for ((name, bytes), top) in TRAP_STACKS.into_iter().zip(&mut tops) {
             *top = new_stack(name, bytes)?;
         }
-        let emergency = tops[DOUBLE_FAULT].as_u64() - size_of::<Header>() as u64;
+        let report = tops[DOUBLE_FAULT].as_u64() - size_of::<Header>() as u64;
         for (number, top) in tops.into_iter().enumerate() {
+            let emergency = if number == DOUBLE_FAULT { below_what_is_pushed(report) } else { report };
             // SAFETY: the stack is new.
             let pointer = unsafe { write_header(top, emergency, cpu) };
-            // SAFETY: interrupts are off, and an aligned store of a pointer cannot tear.
-            unsafe { (*BOOT.0.get()).tss.interrupt_stack_table[number] = pointer };
+            // SAFETY: interrupts are off, so no trap reads a pointer that is half written; an NMI could, as it could come
+            // before this CPU had any table.
+            unsafe { set_ist_pointer(number, pointer) };
         }
         Ok(())
     }
 }
 
-/// The pointer to a trap stack's header, and the means to break an IST entry, for [`crate::provoke`].
-pub(crate) fn provoke_with(number: usize, pointer: Option<u64>) -> *mut Header {
-    // SAFETY: a destructive test of one CPU with interrupts off; nothing else writes the table.
+/// Sets an entry of the boot CPU's IST.
+///
+/// # Safety
+///
+/// No trap comes meanwhile; the pointer is what the caller wants the CPU to push to.
+unsafe fn set_ist_pointer(number: usize, pointer: x86_64::VirtAddr) {
+    // SAFETY: nobody has a reference to the tables since `init` returned.
     let table = unsafe { &raw mut (*BOOT.0.get()).tss.interrupt_stack_table };
+    // SAFETY: the TSS is packed, so its fields are not aligned; the number is below 7.
+    unsafe { table.cast::<x86_64::VirtAddr>().wrapping_add(number).write_unaligned(pointer) };
+}
+
+/// The header of a trap stack; with `pointer`, breaks the IST's entry. For [`crate::provoke`].
+pub(crate) fn provoke_with(number: usize, pointer: Option<u64>) -> *mut Header {
+    // SAFETY: nobody has a reference to the tables since `init` returned.
+    let table = unsafe { &raw const (*BOOT.0.get()).tss.interrupt_stack_table };
     // SAFETY: the TSS is packed, so its fields are not aligned.
-    let mut pointers = unsafe { table.read_unaligned() };
-    let header = pointers[number].as_u64() as *mut Header;
+    let pointers = unsafe { table.read_unaligned() };
     if let Some(pointer) = pointer {
-        pointers[number] = x86_64::VirtAddr::new(pointer);
-        // SAFETY: as above.
-        unsafe { table.write_unaligned(pointers) };
+        // SAFETY: a destructive test, with interrupts off.
+        unsafe { set_ist_pointer(number, x86_64::VirtAddr::new(pointer)) };
     }
-    header
+    pointers[number].as_u64() as *mut Header
 }

@@ -67,7 +67,10 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
         }
         vector::NMI => trap::note::<S>(format_args!("non-maskable interrupt at {:#x}", trap.rip)),
         vector::BREAKPOINT => trap::note::<S>(format_args!("breakpoint at {:#x}", trap.rip)),
-        vector::PAGE_FAULT => trap::page_fault::<S>(Tried(trap.error_code), &place(trap, fault_address())),
+        vector::PAGE_FAULT => {
+            let tried = Tried(PageFaultErrorCode::from_bits_truncate(trap.error_code));
+            trap::page_fault::<S>(&tried, tried.absent(), &place(trap, fault_address()));
+        }
         vector::DOUBLE_FAULT => {
             trap::report_overflow::<S>(fault_address(), &place(trap, fault_address()));
             report::exception::<S>("double fault", &place(trap, fault_address()));
@@ -158,23 +161,25 @@ fn name(vector: u64) -> &'static str {
 }
 
 /// What an access tried, from a page fault's error code.
-struct Tried(u64);
+struct Tried(PageFaultErrorCode);
+
+impl Tried {
+    fn absent(&self) -> bool {
+        !self.0.contains(PageFaultErrorCode::PROTECTION_VIOLATION)
+    }
+}
 
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let code = PageFaultErrorCode::from_bits_truncate(self.0);
+        let code = self.0;
         f.write_str(if code.contains(PageFaultErrorCode::INSTRUCTION_FETCH) {
-            "executed"
+            "execution"
         } else if code.contains(PageFaultErrorCode::CAUSED_BY_WRITE) {
-            "wrote to"
+            "write"
         } else {
             "read"
         })?;
-        f.write_str(if code.contains(PageFaultErrorCode::PROTECTION_VIOLATION) {
-            ", which is forbidden at"
-        } else {
-            ", where nothing is mapped,"
-        })
+        f.write_str(if self.absent() { ", nothing is mapped there" } else { ", which is forbidden there" })
     }
 }
 

@@ -1,15 +1,6 @@
 //! Exactly one stack policy must be selected; anything else is a compile error that names the choice.
 
 macro_rules! one_of {
-    ($($feature:literal),+) => {
-        #[cfg(not(any($(feature = $feature),+)))]
-        compile_error!(concat!(
-            "no stack policy is selected: enable one feature of `ebbtide`, one of",
-            $(" `", $feature, "`"),+,
-            " (or build with `cargo xtask image --policy NAME`)",
-        ));
-        one_of!(@pairs $($feature),+);
-    };
     (@pairs $first:literal $(, $rest:literal)*) => {
         $(
             #[cfg(all(feature = $first, feature = $rest))]
@@ -20,6 +11,14 @@ macro_rules! one_of {
         one_of!(@pairs $($rest),*);
     };
     (@pairs) => {};
+    ($first:literal $(, $rest:literal)*) => {
+        #[cfg(not(any(feature = $first $(, feature = $rest)*)))]
+        compile_error!(concat!(
+            "no stack policy is selected: enable one feature of `ebbtide`, one of `", $first, "`" $(, ", `", $rest, "`")*,
+            " (or build with `cargo xtask image PATH --policy NAME`)",
+        ));
+        one_of!(@pairs $first $(, $rest)*);
+    };
 }
 
 one_of!("reclaim-on-sleep", "static");
