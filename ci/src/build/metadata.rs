@@ -28,13 +28,21 @@ pub fn package(manifest: &Path) -> anyhow::Result<Package> {
         .ok_or_else(|| exit::usage(format!("{} describes no package", manifest.display())))
 }
 
-/// The one binary of an app: the only one, or the one that the manifest runs by default.
+/// A binary of an app: the one that is named, else the only one, else the one that the manifest runs by default.
 ///
 /// # Errors
 ///
-/// When there is none, or several and no choice among them (121).
-pub fn binary(app: &Package) -> anyhow::Result<&Target> {
+/// When there is none of that name, none at all, or several and no choice among them (121).
+pub fn binary<'a>(app: &'a Package, named: Option<&str>) -> anyhow::Result<&'a Target> {
     let binaries: Vec<_> = app.targets.iter().filter(|target| target.is_bin()).collect();
+    if let Some(name) = named {
+        let names = || binaries.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ");
+        return binaries
+            .iter()
+            .find(|target| target.name == name)
+            .copied()
+            .ok_or_else(|| exit::usage(format!("`{}` has no binary `{name}`; it has: {}", app.name, names())));
+    }
     let chosen = app.default_run.as_deref();
     match binaries.as_slice() {
         [] => Err(exit::usage(format!(

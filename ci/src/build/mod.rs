@@ -26,7 +26,7 @@ use crate::project::Project;
 use crate::toolchain::Toolchain;
 
 use compile::Compile;
-pub use pack::pack;
+pub use pack::{pack, pack_unchecked};
 pub use source::Source;
 
 /// The folder, in place of a policy's, of kernels that came as files: their policy is not known.
@@ -37,6 +37,8 @@ const READY: &str = "packed";
 pub struct Request {
     /// For which architecture.
     pub arch: Arch,
+    /// Which of the app's binaries, if it has several.
+    pub binary: Option<String>,
     /// Under which policy, if that is not left to the app.
     pub policy: Option<Policy>,
     /// How optimised.
@@ -49,7 +51,14 @@ pub struct Request {
 
 impl From<&ImageArgs> for Request {
     fn from(args: &ImageArgs) -> Self {
-        Self { arch: args.arch, policy: args.policy.clone(), profile: args.profile, features: Vec::new(), quiet: false }
+        Self {
+            arch: args.arch,
+            binary: None,
+            policy: args.policy.clone(),
+            profile: args.profile,
+            features: Vec::new(),
+            quiet: false,
+        }
     }
 }
 
@@ -99,7 +108,7 @@ pub fn image(project: &Project, toolchain: &Toolchain, named: &str, request: &Re
         Source::App(app) => {
             let all = Policy::all(project)?;
             let policy = Policy::choose(&app, request.policy.as_ref(), &all)?;
-            let name = metadata::binary(&app)?.name.clone();
+            let name = metadata::binary(&app, request.binary.as_deref())?.name.clone();
             let kernel = compile.app(&app, &name, &policy)?;
             let folder = folder(project, request, &policy);
             let image = Image::in_folder(&folder, &name, request.arch, Some(policy));

@@ -18,6 +18,32 @@ use crate::toolchain;
 ///
 /// When the kernel is refused (106: the packer has said why), or the packer cannot be built (123).
 pub fn pack(project: &Project, arch: Arch, loader: &Path, kernel: &Path, image: &Image) -> anyhow::Result<()> {
+    run(project, arch, loader, kernel, image, &[])
+}
+
+/// Packs whatever file, for tests of the loader, which must refuse it.
+///
+/// # Errors
+///
+/// As [`pack`], but that no kernel is refused.
+pub fn pack_unchecked(
+    project: &Project,
+    arch: Arch,
+    loader: &Path,
+    kernel: &Path,
+    image: &Image,
+) -> anyhow::Result<()> {
+    run(project, arch, loader, kernel, image, &["--unchecked"])
+}
+
+fn run(
+    project: &Project,
+    arch: Arch,
+    loader: &Path,
+    kernel: &Path,
+    image: &Image,
+    more: &[&str],
+) -> anyhow::Result<()> {
     let mut command = toolchain::host_cargo("run")?;
     command
         .args(["--quiet", "--manifest-path"])
@@ -31,6 +57,7 @@ pub fn pack(project: &Project, arch: Arch, loader: &Path, kernel: &Path, image: 
         .arg(&image.hermit)
         .arg("--output")
         .arg(&image.bootable)
+        .args(more)
         .stdin(Stdio::null());
     let status = command.status().context("starting the packer")?;
     if process::interrupted() {

@@ -55,7 +55,6 @@ fn app(folder: &Path) -> anyhow::Result<Source> {
             package.name, package.manifest_path
         )));
     }
-    metadata::binary(&package)?;
     Ok(Source::App(Box::new(package)))
 }
 

@@ -65,6 +65,7 @@ impl Runner for Qemu<'_> {
     fn image(&self, arch: Arch, policy: &str, package: &str) -> Result<Image> {
         let request = Request {
             arch,
+            binary: None,
             policy: Some(policy.parse().map_err(exit::usage)?),
             profile: self.profile,
             features: Vec::new(),

@@ -7,15 +7,17 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::case::{Case, Group, Outcome};
+use super::damage;
 use super::images::{Images, Key, last_part};
 use super::judge::judge;
-use super::manifest::{GuestCase, Names, parse};
+use super::manifest::{GuestCase, Kind, Names, parse};
 use crate::arch::Arch;
+use crate::build::Image;
 use crate::cli::{Profile, Selected};
 use crate::exit;
 use crate::policy::{Policy, join};
 use crate::project::Project;
-use crate::qemu::{Guest, Run};
+use crate::qemu::{Ending, Guest, Run};
 
 /// How long a build may take, as it is shown; cargo itself is not stopped.
 const BUILD: Duration = Duration::from_secs(900);
@@ -90,6 +92,7 @@ fn combinations<'a>(described: &'a [GuestCase], lists: &Lists) -> Vec<(&'a Guest
                 let meant = |case: &&GuestCase| case.archs.contain(arch.name()) && case.policies.contain(policy.name());
                 let key = |case: &GuestCase| Key {
                     package: case.package.clone(),
+                    bin: case.bin.clone(),
                     policy: policy.clone(),
                     arch: arch.name(),
                     profile: *profile,
@@ -144,8 +147,8 @@ fn build(images: &Arc<Images>, key: Key) -> Case {
     let images = Arc::clone(images);
     let loader = key.loader.as_deref().map(last_part);
     let loader = loader.map(|name| format!("+{name}")).unwrap_or_default();
-    let package = last_part(&key.package);
-    let name = format!("build::{}::{package}{loader}", built_name(&key));
+    let program = key.bin.as_deref().unwrap_or(last_part(&key.package));
+    let name = format!("build::{}::{program}{loader}", built_name(&key));
     let run = move || {
         let error = images.get(&key)?.err();
         Ok(vec![Outcome::of(error.is_none(), error.unwrap_or_default())])
@@ -158,27 +161,34 @@ fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch
     let (project, images) = (project.clone(), Arc::clone(images));
     let name = format!("guest::{}::{}{}", built_name(&key), case.name, machine.suffix);
     let timeout = Duration::from_secs(case.timeout_seconds.into());
+    let boots = if case.kind == Kind::Damaged { damage::count() } else { 1 };
     let run = move || {
         let image = match images.get(&key)? {
             Ok(image) => image,
             Err(_) => return Ok(vec![Outcome::failed("", "its image could not be built")]),
         };
-        let guest = Guest {
-            words: shlex::split(&case.args).unwrap_or_default(),
-            machine: machine.machine.clone(),
-            cpu: machine.cpu.clone(),
-            memory: case.memory.clone(),
-            smp: machine.smp,
-            counted: case.icount,
-            extra: case.qemu.clone(),
-            ..Guest::new(arch, &image.bootable)
+        let boot = |image: &Image, label: &str| {
+            let guest = Guest {
+                words: shlex::split(&case.args).unwrap_or_default(),
+                machine: machine.machine.clone(),
+                cpu: machine.cpu.clone(),
+                memory: case.memory.clone(),
+                smp: machine.smp,
+                counted: case.icount,
+                extra: case.qemu.clone(),
+                ..Guest::new(arch, &image.bootable)
+            };
+            let label = format!("test-{label}-{}", key.policy);
+            let report = Run { project: &project, guest: &guest, label: &label, timeout: Some(timeout) }.quiet()?;
+            if report.ending == Ending::Interrupted {
+                return Err(exit::interrupted());
+            }
+            Ok(judge(&case, key.policy.name(), &report, &image.debug))
         };
-        let label = format!("test-{}-{}", case.name, key.policy);
-        let report = Run { project: &project, guest: &guest, label: &label, timeout: Some(timeout) }.quiet()?;
-        if report.ending == crate::qemu::Ending::Interrupted {
-            return Err(exit::interrupted());
+        match case.kind {
+            Kind::Damaged => damage::boots(&images, &image, boot),
+            Kind::Suite | Kind::End => boot(&image, &case.name),
         }
-        Ok(judge(&case, key.policy.name(), &report, &image.debug))
     };
-    Case { name, group: Group::Guest, timeout, run: Box::new(run) }
+    Case { name, group: Group::Guest, timeout: timeout * boots, run: Box::new(run) }
 }

@@ -15,11 +15,16 @@ use crate::lint::steps::Bare;
 use crate::policy::Policy;
 use crate::project::Project;
 
+/// The project's loader.
+const LOADER: &str = "platforms/loader";
+
 /// What an image is built from.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Key {
     /// An example's name or a folder of the repository.
     pub package: String,
+    /// Which of its binaries, if it has several.
+    pub bin: Option<String>,
     /// The policy.
     pub policy: Policy,
     /// The architecture's name.
@@ -79,6 +84,7 @@ impl Images {
         }
         let request = Request {
             arch: bare.arch,
+            binary: key.bin.clone(),
             policy: Some(key.policy.clone()),
             profile: key.profile,
             features: Vec::new(),
@@ -91,15 +97,25 @@ impl Images {
     /// Packs an image's kernel with another loader, into files of their own.
     fn repack(&self, bare: &Bare, package: &str, image: Image) -> Result<Image> {
         let loader = self.loader(bare, package)?;
-        let stem = format!("{}+{}", image.name, last_part(package));
-        let repacked = Image {
-            bootable: image.bootable.with_file_name(&stem),
-            hermit: image.hermit.with_file_name(format!("{stem}.hermit")),
-            ..image
-        };
+        let repacked = renamed(&image, last_part(package));
         let kernel = &repacked.debug;
         build::pack(&self.project, bare.arch, &loader, kernel, &repacked)?;
         Ok(repacked)
+    }
+
+    /// Packs whatever bytes in place of an image's kernel, with the project's loader, into files of their own.
+    ///
+    /// # Errors
+    ///
+    /// When the loader cannot be built, or a file cannot be written.
+    pub fn unchecked(&self, image: &Image, name: &str, kernel: &[u8]) -> Result<Image> {
+        let bare = self.compiler(image.arch.name())?;
+        let loader = self.loader(bare, LOADER)?;
+        let packed = renamed(image, name);
+        let file = packed.bootable.with_extension("kernel");
+        std::fs::write(&file, kernel).with_context(|| format!("cannot write {}", file.display()))?;
+        build::pack_unchecked(&self.project, bare.arch, &loader, &file, &packed)?;
+        Ok(packed)
     }
 
     /// The compiler of an architecture.
@@ -111,7 +127,7 @@ impl Images {
     fn loader(&self, bare: &Bare, package: &str) -> Result<PathBuf> {
         let manifest = self.project.root().join(package).join("Cargo.toml");
         let described = metadata::package(&manifest)?;
-        let name = metadata::binary(&described)?.name.clone();
+        let name = metadata::binary(&described, None)?.name.clone();
         let mut command = bare.toolchain.bare_cargo(&self.project, bare.arch, "build")?;
         command.arg("--manifest-path").arg(&manifest).args(["--bin", &name, "--profile", "release", "--quiet"]);
         command.arg("--message-format=json-render-diagnostics");
@@ -122,6 +138,16 @@ impl Images {
         });
         let failed = || anyhow!("building {package} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
         made.map(|path| path.into_std_path_buf()).filter(|_| output.status.success()).ok_or_else(failed)
+    }
+}
+
+/// The files of an image that is packed once more, beside the usual ones.
+pub fn renamed(image: &Image, suffix: &str) -> Image {
+    let stem = format!("{}+{suffix}", image.name);
+    Image {
+        bootable: image.bootable.with_file_name(&stem),
+        hermit: image.hermit.with_file_name(format!("{stem}.hermit")),
+        ..image.clone()
     }
 }
 

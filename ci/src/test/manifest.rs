@@ -25,6 +25,8 @@ pub struct GuestCase {
     pub name: String,
     /// What is built: an example's name, or a folder of the repository.
     pub package: String,
+    /// Which binary of the package; without it the only one.
+    pub bin: Option<String>,
     /// What is expected of it.
     pub kind: Kind,
     /// The guest's command line.
@@ -71,6 +73,8 @@ pub enum Kind {
     Suite,
     /// One test: the way in which the guest ends.
     End,
+    /// A boot for each way in which `damage` spoils the guest's image: each must end as expected.
+    Damaged,
 }
 
 /// `"all"`, or a list of names.

@@ -8,6 +8,7 @@
 //! each must end is data: `tests/cases.toml`.
 
 mod case;
+mod damage;
 mod guest;
 mod host;
 mod images;

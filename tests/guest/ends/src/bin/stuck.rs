@@ -1,0 +1,48 @@
+//! All threads wait, and nothing can wake one: `park`, `join`, `lock`, `condvar`.
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use alloc::string::String;
+
+use ebbtide::sync::{Arc, Condvar, Mutex};
+use ebbtide::thread;
+use ebbtide_ends::word;
+
+ebbtide::main!(main);
+
+fn main() -> Result<(), String> {
+    match &*word(1) {
+        "park" => thread::park(),
+        "join" => drop(thread::spawn(thread::park).join()),
+        "lock" => {
+            let lock = Mutex::new(());
+            let _first = lock.lock();
+            let _second = lock.lock();
+        }
+        "locks" => embrace(),
+        "condvar" => {
+            let lock = Mutex::new(());
+            drop(Condvar::new().wait(lock.lock()));
+        }
+        other => return Err(other.into()),
+    }
+    Ok(())
+}
+
+/// Two threads, each with a lock that the other one wants.
+fn embrace() {
+    let locks = Arc::new((Mutex::new(()), Mutex::new(())));
+    let theirs = Arc::clone(&locks);
+    let other = thread::spawn(move || {
+        let _second = theirs.1.lock();
+        thread::yield_now();
+        let _first = theirs.0.lock();
+    });
+    let _first = locks.0.lock();
+    thread::yield_now();
+    let _second = locks.1.lock();
+    other.join().unwrap();
+}

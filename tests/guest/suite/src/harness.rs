@@ -1,0 +1,119 @@
+//! A small test harness. A test returns what is wrong; nothing panics, so one failure does not hide the others.
+//!
+//! After each test the machine comes to rest, and two things must hold: every frame is accounted for, and no thread
+//! is left over.
+
+use alloc::format;
+use alloc::string::String;
+
+use ebbtide::process::ExitCode;
+use ebbtide::stack::{Frames, Sample};
+use ebbtide::time::{Duration, Instant};
+use ebbtide::{env, log, println, stack, thread};
+
+/// What a test comes to: nothing to say, or what is wrong.
+pub type Outcome = Result<(), String>;
+
+/// A test and its name.
+pub type Test = (&'static str, fn() -> Outcome);
+
+/// Names the tests of a module.
+macro_rules! tests {
+    ($($name:ident),+ $(,)?) => {
+        pub const TESTS: &[$crate::harness::Test] = &[$((stringify!($name), $name)),+];
+    };
+}
+
+/// Ends the test with a message unless a condition holds.
+macro_rules! check {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(alloc::format!($($message)+));
+        }
+    };
+}
+
+/// Ends the test with both values unless they are equal.
+macro_rules! check_eq {
+    ($found:expr, $expected:expr, $($message:tt)+) => {
+        match (&$found, &$expected) {
+            (found, expected) if found == expected => {}
+            (found, expected) => {
+                let what = alloc::format!($($message)+);
+                return Err(alloc::format!("{what}: {found:?}, expected {expected:?}"));
+            }
+        }
+    };
+}
+
+/// Runs the tests that the command line names, or all.
+pub fn run(groups: &[&[Test]]) -> ExitCode {
+    let (mut passed, mut failed) = (0, 0);
+    for (name, test) in groups.iter().copied().flatten() {
+        if !is_chosen(name) {
+            continue;
+        }
+        log::info!("test {name}");
+        match test().and_then(|()| at_rest()) {
+            Ok(()) => {
+                passed += 1;
+                println!("test {name} ... ok");
+            }
+            Err(why) => {
+                failed += 1;
+                println!("test {name} ... FAILED: {why}");
+            }
+        }
+    }
+    println!("tests: {passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn is_chosen(name: &str) -> bool {
+    let mut parts = env::args().skip(1).filter(|word| !word.contains('=')).peekable();
+    parts.peek().is_none() || parts.any(|part| name.contains(&*part))
+}
+
+/// The value of a `key=value` word of the command line.
+pub fn word(key: &str) -> Option<String> {
+    env::args().find_map(|word| Some(word.strip_prefix(key)?.strip_prefix('=')?.into()))
+}
+
+/// Lets everything come to rest: threads that have ended are reaped, and what rests is freed.
+pub fn settle() {
+    let before = stack::counters().idle_passes;
+    while stack::counters().idle_passes == before {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn at_rest() -> Outcome {
+    settle();
+    let (frames, sample) = conserved()?;
+    check_eq!(sample.threads, 0, "threads left over");
+    check!(frames.counts.free > 0, "no frame is free any more");
+    Ok(())
+}
+
+/// Checks that every frame is free, in the heap, in a page table or in the stack range.
+pub fn conserved() -> Result<(Frames, Sample), String> {
+    let (frames, sample) = (stack::frames(), stack::sample());
+    let known = frames.counts.free + frames.heap + frames.tables + sample.range;
+    check_eq!(known, frames.counts.total, "frames accounted for ({frames:?}, {sample:?})");
+    Ok((frames, sample))
+}
+
+/// Waits until a condition holds, for a minute at most, letting others run.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
+    let start = Instant::now();
+    while !condition() {
+        check!(start.elapsed() < Duration::from_secs(60), "after a minute: {what}");
+        thread::yield_now();
+    }
+    Ok(())
+}
+
+/// Names what could not be done.
+pub fn failed<E: core::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String {
+    move |error| format!("{what}: {error}")
+}

@@ -1,0 +1,318 @@
+//! Stacks: what stays, what is reclaimed, and where the frames are.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::hint::black_box;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+use ebbtide::stack::{self, Counters, Sample};
+use ebbtide::sync::Arc;
+use ebbtide::thread::{self, Builder, JoinHandle};
+use ebbtide::time::Duration;
+
+use crate::harness::{Outcome, conserved, failed, settle, wait_until};
+
+tests![
+    a_thread_asleep_shallow_keeps_what_its_policy_says,
+    an_always_populated_stack_stays_populated,
+    a_thread_asleep_deep_keeps_its_live_pages,
+    deep_frames_survive_sleeping,
+    deep_frames_survive_yielding,
+    deep_frames_survive_preemption,
+    a_reference_into_a_sleeping_threads_stack_stays_valid,
+    resting_pages_are_taken_back_without_a_frame,
+    an_idle_cpu_frees_what_rests,
+    a_crowd_overflows_the_ring,
+];
+
+/// Whether this image's policy reclaims what lies below the saved stack pointer.
+fn reclaims() -> bool {
+    match stack::POLICY {
+        "static" => false,
+        "reclaim-on-sleep" => true,
+        other => panic!("say in tests/guest/suite what policy {other} does"),
+    }
+}
+
+/// Threads that wait to be let go: each runs `work` first, and says when it is done.
+struct Sleepers<T> {
+    handles: Vec<JoinHandle<T>>,
+    asleep: Arc<AtomicUsize>,
+}
+
+impl<T: Send + 'static> Sleepers<T> {
+    /// Spawns `count` threads; `work` gets the thread's number and what it calls in order to sleep.
+    fn spawn(count: usize, builder: fn() -> Builder, work: fn(usize, &dyn Fn()) -> T) -> Result<Self, String> {
+        let mut sleepers = Self { handles: Vec::new(), asleep: Arc::default() };
+        for number in 0..count {
+            let asleep = Arc::clone(&sleepers.asleep);
+            let sleep = move || {
+                asleep.fetch_add(1, Ordering::AcqRel);
+                thread::park();
+            };
+            let handle = builder().spawn(move || work(number, &sleep)).map_err(failed("spawn"))?;
+            sleepers.handles.push(handle);
+        }
+        Ok(sleepers)
+    }
+
+    /// Samples once all sleep and the CPU has been idle.
+    fn sample(&self) -> Result<Sample, String> {
+        wait_until("not all of them sleep", || self.asleep.load(Ordering::Acquire) == self.handles.len())?;
+        settle();
+        let (_, sample) = conserved()?;
+        check_eq!(sample.threads, self.handles.len(), "threads that the walk found");
+        Ok(sample)
+    }
+
+    fn wake(self) -> Vec<T> {
+        for handle in &self.handles {
+            handle.thread().unpark();
+        }
+        self.handles.into_iter().map(|handle| handle.join().unwrap()).collect()
+    }
+}
+
+/// Bytes of one call's canary.
+const CANARY_WORDS: usize = 64;
+
+/// Calls itself `depth` times, each with a canary of 512 bytes, runs `bottom` in the deepest, and returns how many
+/// canaries were changed meanwhile.
+fn dive(depth: usize, bottom: &dyn Fn()) -> usize {
+    let canary = black_box([depth as u64 ^ 0x00c0_ffee; CANARY_WORDS]);
+    let broken = if depth == 0 {
+        bottom();
+        0
+    } else {
+        dive(depth - 1, bottom)
+    };
+    let whole = black_box(&canary).iter().all(|word| *word == depth as u64 ^ 0x00c0_ffee);
+    broken + usize::from(!whole)
+}
+
+/// Goes three pages deep and comes back.
+fn splash() {
+    dive(12, &|| {});
+}
+
+fn a_thread_asleep_shallow_keeps_what_its_policy_says() -> Outcome {
+    let sleepers = Sleepers::spawn(20, Builder::new, |_, sleep| {
+        splash();
+        sleep();
+    })?;
+    let sample = sleepers.sample()?;
+    sleepers.wake();
+    let pages = if reclaims() { 1 } else { 4 };
+    check_eq!(sample.stack, 20 * pages, "pages that 20 threads keep");
+    check_eq!(sample.oracle, 20, "pages that 20 threads need");
+    Ok(())
+}
+
+fn an_always_populated_stack_stays_populated() -> Outcome {
+    for (builder, pages) in [
+        ((|| Builder::new().always_populated()) as fn() -> Builder, 4),
+        (|| Builder::new().stack_size(64 << 10).always_populated(), 16),
+        (|| Builder::new().stack_size(128 << 10), 32),
+    ] {
+        let sleepers = Sleepers::spawn(3, builder, |_, sleep| {
+            splash();
+            sleep();
+        })?;
+        let sample = sleepers.sample()?;
+        sleepers.wake();
+        check_eq!(sample.stack, 3 * pages, "pages that 3 threads keep");
+    }
+    Ok(())
+}
+
+fn a_thread_asleep_deep_keeps_its_live_pages() -> Outcome {
+    let large = || Builder::new().stack_size(64 << 10);
+    let sleepers = Sleepers::spawn(16, large, |number, sleep| {
+        splash();
+        dive(6 * number, sleep)
+    })?;
+    let sample = sleepers.sample()?;
+    let broken: usize = sleepers.wake().into_iter().sum();
+    check_eq!(broken, 0, "canaries that were changed");
+    // The deepest has 90 canaries of 512 bytes: 11 pages and more.
+    check!(sample.oracle >= 16 * 6, "they did not go deep: {} live pages", sample.oracle);
+    let pages = if reclaims() { sample.oracle } else { 16 * 16 };
+    check_eq!(sample.stack, pages, "pages that 16 threads keep");
+    Ok(())
+}
+
+/// Uses frames and gives them back, so that a page that was wrongly freed is overwritten.
+fn churn() {
+    let rounds = (0..30).map(|n| thread::spawn(move || dive(n % 14, &thread::yield_now)));
+    for thread in rounds.collect::<Vec<_>>() {
+        thread.join().unwrap();
+    }
+}
+
+fn divers(count: usize, bottom: fn()) -> Outcome {
+    let threads: Vec<_> = (0..count).map(|n| thread::spawn(move || dive(n % 8, &bottom))).collect();
+    churn();
+    for thread in threads {
+        check_eq!(thread.join().unwrap(), 0, "canaries that were changed");
+    }
+    Ok(())
+}
+
+fn deep_frames_survive_sleeping() -> Outcome {
+    divers(32, || {
+        for _ in 0..3 {
+            thread::sleep(Duration::from_millis(2));
+            splash();
+        }
+    })
+}
+
+fn deep_frames_survive_yielding() -> Outcome {
+    divers(32, || {
+        for _ in 0..40 {
+            thread::yield_now();
+        }
+    })
+}
+
+fn deep_frames_survive_preemption() -> Outcome {
+    let preempted = stack::counters().cache.switches;
+    divers(4, || {
+        let start = ebbtide::time::Instant::now();
+        while start.elapsed() < Duration::from_millis(60) {
+            core::hint::spin_loop();
+        }
+    })?;
+    let preempted = stack::counters().cache.switches - preempted;
+    check!(preempted >= 12, "only {preempted} switches: nobody was preempted");
+    Ok(())
+}
+
+fn a_reference_into_a_sleeping_threads_stack_stays_valid() -> Outcome {
+    #![expect(unsafe_code, reason = "looks into another thread's stack, as a scoped thread would")]
+
+    static CELL: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+
+    let deep = || Builder::new().stack_size(64 << 10);
+    let sleepers = Sleepers::spawn(1, deep, |_, sleep| {
+        // The cell lies deep below the top page, and the thread sleeps right there.
+        dive(60, &|| {
+            let cell = AtomicU64::new(41);
+            CELL.store(ptr::from_ref(&cell).cast_mut(), Ordering::Release);
+            sleep();
+            SEEN.store(cell.load(Ordering::Acquire), Ordering::Release);
+        })
+    })?;
+    sleepers.sample()?;
+    churn();
+    // SAFETY: the thread sleeps in the call that the cell belongs to until it is woken below.
+    let cell = unsafe { &*CELL.load(Ordering::Acquire) };
+    let there = cell.fetch_add(1, Ordering::AcqRel);
+    settle();
+    let still_there = cell.load(Ordering::Acquire);
+    let broken: usize = sleepers.wake().into_iter().sum();
+    check_eq!((there, still_there), (41, 42), "what another thread saw");
+    check_eq!(SEEN.load(Ordering::Acquire), 42, "what the thread itself saw");
+    check_eq!(broken, 0, "canaries that were changed");
+    Ok(())
+}
+
+/// What changed in the counters between two moments.
+struct Change {
+    before: Counters,
+    after: Counters,
+}
+
+impl Change {
+    fn during(work: impl FnOnce()) -> Self {
+        let before = stack::counters();
+        work();
+        Self { before, after: stack::counters() }
+    }
+
+    fn of(&self, counter: fn(&Counters) -> u64) -> u64 {
+        counter(&self.after) - counter(&self.before)
+    }
+}
+
+fn resting_pages_are_taken_back_without_a_frame() -> Outcome {
+    // The main thread and another one give way to each other: neither is idle.
+    let other = thread::spawn(|| (0..2_000).for_each(|_| thread::yield_now()));
+    thread::yield_now();
+    let change = Change::during(|| (0..1_000).for_each(|_| thread::yield_now()));
+    other.join().unwrap();
+    check_eq!(change.of(|c| c.idle_passes), 0, "idle passes");
+    check!(change.of(|c| c.cache.switches) >= 1_900, "only {} switches", change.of(|c| c.cache.switches));
+    let rested = change.of(|c| c.cache.pages_rested);
+    if reclaims() {
+        check!(rested >= 3 * 1_900, "only {rested} pages were rested");
+    } else {
+        check_eq!(rested, 0, "pages that were rested");
+    }
+    check_eq!(change.of(|c| c.cache.pages_freed), 0, "pages that were freed");
+    check_eq!(change.of(|c| c.cache.refills_failed), 0, "refills that failed");
+    Ok(())
+}
+
+fn an_idle_cpu_frees_what_rests() -> Outcome {
+    let sleepers = Sleepers::spawn(40, Builder::new, |_, sleep| {
+        splash();
+        sleep();
+    })?;
+    let mut sample = Ok(Sample::default());
+    let change = Change::during(|| sample = sleepers.sample());
+    sleepers.wake();
+    let sample = sample?;
+    if reclaims() {
+        let freed = change.of(|c| c.cache.pages_freed);
+        check!(freed >= 40 * 3, "only {freed} pages were freed");
+        // What is kept: stacks without a thread, and a reserve for one switch.
+        check!(sample.cache <= 16 * (2 + 4 + 8 + 16 + 32 + 64 + 128 + 256) + 16, "{} frames in caches", sample.cache);
+    } else {
+        check_eq!(change.of(|c| c.cache.pages_freed), 0, "pages that were freed");
+    }
+    Ok(())
+}
+
+/// More threads are ready than the ring has notes, so it is compacted and, since all of them are valid, freed.
+fn a_crowd_overflows_the_ring() -> Outcome {
+    let crowd = 700.min(stack::frames().counts.free / 8);
+    let mut broken = 0;
+    let mut result = Ok(());
+    let change = Change::during(|| {
+        let threads: Result<Vec<_>, _> = (0..crowd)
+            .map(|n| {
+                let dive = move || {
+                    dive(n % 8, &|| {
+                        for _ in 0..10 {
+                            splash_and_yield();
+                        }
+                    })
+                };
+                Builder::new().spawn(dive)
+            })
+            .collect();
+        match threads {
+            Ok(threads) => broken = threads.into_iter().map(|thread| thread.join().unwrap()).sum(),
+            Err(error) => result = Err(failed("spawn")(error)),
+        }
+    });
+    result?;
+    check_eq!(broken, 0, "canaries that were changed");
+    check_eq!(change.of(|c| c.cache.refills_failed), 0, "refills that failed");
+    check!(change.of(|c| c.cache.switches) >= 10 * crowd as u64, "they were not switched between");
+    let freed = change.of(|c| c.cache.pages_freed);
+    if reclaims() && crowd > 300 {
+        check!(change.of(|c| c.cache.refills) > 0, "nothing was refilled: the ring never overflowed");
+        check!(freed > 0, "nothing was freed: the ring never overflowed");
+    }
+    check!(reclaims() || freed == 0, "{freed} pages were freed");
+    Ok(())
+}
+
+fn splash_and_yield() {
+    dive(6, &|| {});
+    thread::yield_now();
+}
