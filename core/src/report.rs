@@ -87,23 +87,26 @@ pub fn refuse<S: System>(reason: impl fmt::Display) -> ! {
 pub fn panic<S: System>(info: &PanicInfo<'_>) -> ! {
     static PANICKING: AtomicBool = AtomicBool::new(false);
     S::Arch::disable_interrupts();
-    let out_of_memory = is_out_of_memory(info);
-    let end_of_run = if out_of_memory { End::OutOfMemory } else { End::Panic };
-    if PANICKING.swap(true, Ordering::Relaxed) {
-        end::<S>(end_of_run);
-    }
     let mut report = Report::<S>::new();
-    let _ = write!(report, "{}", InThread::<S>::new());
+    if PANICKING.swap(true, Ordering::Relaxed) {
+        if let Some(place) = info.location() {
+            let _ = writeln!(report, "panicked again, at {place}, while this was reported");
+        }
+        end::<S>(End::Panic);
+    }
+    let _ = write!(report, "{} panicked", InThread::<S>::new());
     let _ = match info.location() {
-        Some(place) => writeln!(report, " panicked at {place}:\n{}", info.message()),
-        None => writeln!(report, " panicked:\n{}", info.message()),
+        Some(place) => writeln!(report, " at {place}:"),
+        None => writeln!(report, ":"),
     };
+    let _ = writeln!(report, "{}", info.message());
+    let out_of_memory = is_out_of_memory(info);
     if out_of_memory {
         let free = S::kernel().frame_counts_now::<S>();
         let _ = writeln!(report, "out of memory: {} KiB of {} KiB are free", 4 * free.free, 4 * free.total);
     }
     let _ = write!(report, "{}", Backtrace::<S>::from(S::Arch::frame_pointer()));
-    end::<S>(end_of_run)
+    end::<S>(if out_of_memory { End::OutOfMemory } else { End::Panic })
 }
 
 /// `alloc` reports an allocation that failed by a panic; on stable Rust its text is all that tells it.

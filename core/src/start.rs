@@ -55,6 +55,7 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
         report::refuse::<S>(lack);
     }
     Logger::<S>::install();
+    log_memory::<S>(boot);
     let cpu = S::Arch::per_cpu();
     match threads::<S>(cpu, main) {
         Ok(main) => {
@@ -107,6 +108,14 @@ fn banner<S: System>(memory_bytes: u64) {
         memory_bytes.div_ceil(1 << 20),
         S::Policy::NAME,
     ));
+}
+
+/// What the boot came to, for who asks.
+fn log_memory<S: System>(boot: &BootInfo) {
+    let counts = S::kernel().frame_counts_now::<S>();
+    log::info!("{} of {} KiB are free", 4 * counts.free, 4 * counts.total);
+    let frames = S::kernel().settings.cache();
+    log::debug!("image at {:#x}..{:#x}, stack cache of {frames} frames", boot.image.start, boot.image.end);
 }
 
 fn too_little_memory<S: System>(bytes: u64) -> ! {

@@ -36,17 +36,24 @@ pub fn interrupt<S: System>(vector: u8) -> bool {
 /// no mapping. Returns if the access can be tried again: the page was populated meanwhile, and what the CPU knew was old.
 /// Under the policies so far nothing else resumes.
 pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) {
-    let cpu = S::Arch::per_cpu();
-    if let Some(slot) = Slot::of(at.address) {
-        if absent && stack::is_populated::<S>(slot, at.address) {
-            cpu.spurious_faults.fetch_add(1, Ordering::Relaxed);
-            S::Arch::invalidate_local(at.address.align_down(PAGE_BYTES));
-            return;
-        }
-        cpu.stack_faults.fetch_add(1, Ordering::Relaxed);
+    if absent
+        && let Some(slot) = Slot::of(at.address)
+        && stack::is_populated::<S>(slot, at.address)
+    {
+        S::Arch::per_cpu().spurious_faults.fetch_add(1, Ordering::Relaxed);
+        S::Arch::invalidate_local(at.address.align_down(PAGE_BYTES));
+        return;
     }
+    count_stack_fault::<S>(at.address);
     report_overflow::<S>(at.address, at);
     report::exception::<S>(format_args!("page fault ({what}) at address {:#x}", at.address), at)
+}
+
+/// Counts a fault, if it is one on an address of the stack range.
+pub fn count_stack_fault<S: System>(address: VirtAddr) {
+    if Slot::of(address).is_some() {
+        S::Arch::per_cpu().stack_faults.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Reports a stack overflow, and ends the run, if `address` lies in the guard of the stack that the stack pointer is in.

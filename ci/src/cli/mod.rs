@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde::Deserialize;
 
 pub use list::List;
 pub use machine::{Selected, memory};
@@ -19,7 +20,8 @@ use crate::policy::Policy;
 use crate::toolchain::Family;
 
 /// How an image is optimised.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// As measured and shipped.
     #[default]

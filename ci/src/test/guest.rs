@@ -88,14 +88,18 @@ fn combinations<'a>(described: &'a [GuestCase], lists: &Lists) -> Vec<(&'a Guest
     let mut found = Vec::new();
     for arch in &lists.archs {
         for policy in &lists.policies {
-            for profile in &lists.profiles {
-                let meant = |case: &&GuestCase| case.archs.contain(arch.name()) && case.policies.contain(policy.name());
+            for (at, profile) in lists.profiles.iter().enumerate() {
+                // A case that names its profile is meant once, whatever the list says.
+                let meant = |case: &&GuestCase| {
+                    let once = case.profile.is_none() || at == 0;
+                    once && case.archs.contain(arch.name()) && case.policies.contain(policy.name())
+                };
                 let key = |case: &GuestCase| Key {
                     package: case.package.clone(),
                     bin: case.bin.clone(),
                     policy: policy.clone(),
                     arch: arch.name(),
-                    profile: *profile,
+                    profile: case.profile.unwrap_or(*profile),
                     loader: case.loader.clone(),
                 };
                 found.extend(described.iter().filter(meant).map(|case| (case, key(case), *arch)));

@@ -6,6 +6,7 @@ use anyhow::Result;
 use regex::Regex;
 use serde::Deserialize;
 
+use crate::cli::Profile;
 use crate::cli::{Selected, memory};
 use crate::exit;
 
@@ -27,6 +28,8 @@ pub struct GuestCase {
     pub package: String,
     /// Which binary of the package; without it the only one.
     pub bin: Option<String>,
+    /// The profile that it is about; without it those that `--profile` names.
+    pub profile: Option<Profile>,
     /// What is expected of it.
     pub kind: Kind,
     /// The guest's command line.

@@ -105,6 +105,7 @@ pub(crate) unsafe extern "C" fn nested<S: System>(pushed: *const Pushed) -> ! {
         frame_pointer: VirtAddr::new_truncate(0),
     };
     if pushed.vector == vector::PAGE_FAULT {
+        trap::count_stack_fault::<S>(address);
         trap::report_overflow::<S>(address, &place);
     }
     let name = name(pushed.vector);
