@@ -46,13 +46,24 @@ impl FromStr for Selected {
     }
 }
 
+/// The least memory, in KiB, with which a guest gets to its first instruction and can say that it is too little: the
+/// loader lies at 1 MiB. Below it the firmware hangs in silence.
+const LEAST_MEMORY_KIB: u64 = 2 << 10;
+
 /// Checks a size of memory in QEMU's form.
 pub fn memory(text: &str) -> Result<String, String> {
     let digits = text.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G']);
-    let one_unit = text.len() - digits.len() <= 1;
-    match digits.parse::<u64>() {
-        Ok(1..) if one_unit => Ok(text.to_owned()),
-        _ => Err("expected QEMU's form, as 8M or 2G (a bare number is MiB)".to_owned()),
+    let kib_in_unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "k" => Some(1),
+        "" | "m" => Some(1 << 10),
+        "g" => Some(1 << 20),
+        _ => None,
+    };
+    let kib = digits.parse::<u64>().ok().zip(kib_in_unit).and_then(|(number, unit)| number.checked_mul(unit));
+    match kib {
+        None | Some(0) => Err("expected QEMU's form, as 8M or 2G (a bare number is MiB)".to_owned()),
+        Some(..LEAST_MEMORY_KIB) => Err("no guest starts with less than 2M; Ebbtide is made for 8M or more".to_owned()),
+        Some(_) => Ok(text.to_owned()),
     }
 }
 
@@ -78,10 +89,10 @@ mod tests {
 
     #[test]
     fn memory_is_in_qemus_form() {
-        for text in ["8M", "2G", "256", "512k"] {
+        for text in ["8M", "2G", "256", "4096k", "2M"] {
             assert_eq!(memory(text).as_deref(), Ok(text));
         }
-        for text in ["", "M", "0M", "8MB", "8MM", "-1M", "1.5G"] {
+        for text in ["", "M", "0M", "8MB", "8MM", "-1M", "1.5G", "1M", "512k", "99999999999999999999G"] {
             assert!(memory(text).is_err(), "{text}");
         }
     }
