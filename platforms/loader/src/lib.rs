@@ -18,6 +18,7 @@ pub mod check;
 pub mod embed;
 pub mod memory;
 pub mod refusal;
+pub mod seal;
 pub mod tree;
 
 mod machine;

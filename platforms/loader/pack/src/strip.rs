@@ -4,8 +4,8 @@
 //! added. Behind it comes a new section header table. Loaders want one (they look for the dynamic symbols there), and
 //! sections keep their numbers, since symbols refer to them.
 
-use ebbtide_loader::Machine;
 use ebbtide_loader::check::{ImageError, check};
+use ebbtide_loader::{Machine, seal};
 use object::elf::{
     ELFOSABI_STANDALONE, FileHeader64, PT_DYNAMIC, PT_LOAD, PT_NOTE, PT_TLS, ProgramHeader64, SHF_ALLOC, SHT_NOBITS,
     SHT_STRTAB, SectionHeader64,
@@ -23,12 +23,13 @@ const TABLE_ALIGN: usize = 8;
 
 const NAMES: &[u8] = b".shstrtab";
 
-/// Checks a kernel ELF and returns the Hermit image in it: the same kernel without what only a debugger reads.
+/// Checks a kernel ELF and returns the Hermit image in it: the same kernel without what only a debugger reads, sealed.
 ///
 /// # Errors
 ///
 /// What is wrong with the kernel.
 pub fn strip(kernel: &[u8], machine: Machine) -> Result<Vec<u8>, ImageError> {
+    seal::verify(kernel)?;
     check(kernel, machine)?;
     let (header, segments, sections) = tables(kernel);
 
@@ -46,6 +47,9 @@ pub fn strip(kernel: &[u8], machine: Machine) -> Result<Vec<u8>, ImageError> {
     let offset = image.len();
     image.extend_from_slice(pod::bytes_of_slice(&table));
     write_header(&mut image, *header, offset, table.len());
+    seal::mark(&mut image);
+    let seal = seal::seal(&image);
+    image.extend_from_slice(&seal);
 
     check(&image, machine)?;
     Ok(image)

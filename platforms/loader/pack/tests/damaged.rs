@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 use ebbtide_loader::check::check;
+use ebbtide_pack::strip::strip;
 use hermit_entry::elf::KernelObject;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -119,6 +120,39 @@ fn ten_thousand_damaged_images_end_in_a_result() {
     let (accepted, loaded) = (accepted.get(), loaded.get());
     println!("{IMAGES} images: {accepted} accepted, {loaded} of them loaded");
     assert!((IMAGES / 50..IMAGES / 2).contains(&accepted) && loaded > accepted / 2);
+}
+
+#[test]
+fn ten_thousand_damaged_images_are_refused() {
+    let good = strip(&good_file(), machine()).unwrap();
+    let refused = Cell::new(0);
+    // Some damages change nothing, so a few more are made.
+    let config = ProptestConfig { cases: IMAGES + IMAGES / 5, failure_persistence: None, ..ProptestConfig::default() };
+    let rng = TestRunner::deterministic().new_rng();
+    let result = TestRunner::new_with_rng(config, rng).run(&prop::collection::vec(damage(), 1..4), |damages| {
+        let mut file = good.clone();
+        damages.iter().for_each(|damage| apply(&mut file, damage));
+        if file != good {
+            let error = strip(Aligned::new(&file).bytes(), machine()).expect_err("a damaged image is refused");
+            assert!(!error.to_string().contains('\n'));
+            refused.set(refused.get() + 1);
+        }
+        Ok(())
+    });
+    result.unwrap();
+    println!("{} damaged images, all refused", refused.get());
+    assert!(refused.get() >= IMAGES);
+}
+
+#[test]
+fn every_byte_is_sealed() {
+    let good = strip(&good_file(), machine()).unwrap();
+    assert_eq!(strip(Aligned::new(&good).bytes(), machine()).unwrap(), good, "a sealed image can be packed again");
+    for at in 0..good.len() {
+        let mut file = good.clone();
+        file[at] ^= 0x40;
+        assert!(strip(Aligned::new(&file).bytes(), machine()).is_err(), "byte {at}");
+    }
 }
 
 #[test]

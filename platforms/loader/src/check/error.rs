@@ -18,6 +18,8 @@ pub enum ImageError {
         /// The file's length in bytes.
         length: u64,
     },
+    /// The file was sealed, and is not what was sealed.
+    Seal,
     /// The file does not start as an ELF file does.
     NotElf,
     /// The file is for another word size than 64 bits.
@@ -145,6 +147,7 @@ impl fmt::Display for ImageError {
                 f,
                 "the file is cut off: its {part} should end at byte {end}, but the file has {length}; build it again"
             ),
+            Self::Seal => f.write_str("the image was damaged or cut off after it was built; build it again"),
             Self::NotElf => f.write_str("this is no ELF file; give a kernel ELF such as NAME.hermit"),
             Self::NotElf64 => f.write_str("this ELF file is not for 64 bits; build the kernel for a 64-bit target"),
             Self::NotLittleEndian => {
