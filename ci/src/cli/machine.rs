@@ -46,6 +46,23 @@ impl FromStr for Selected {
     }
 }
 
+/// Most CPUs that a machine may have.
+const MOST_CPUS: u8 = 16;
+
+/// How many of them the kernel runs on: the others are not started yet.
+const RUNNING_CPUS: u8 = 1;
+
+/// Checks a number of CPUs.
+pub fn cpus(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(number @ 1..=RUNNING_CPUS) => Ok(number),
+        Ok(number) if number <= MOST_CPUS && number > 0 => {
+            Err("the kernel runs on one CPU so far, so this would not be what it says; known: 1".to_owned())
+        }
+        _ => Err(format!("expected 1 to {MOST_CPUS}")),
+    }
+}
+
 /// The least memory, in KiB, with which a guest gets to its first instruction and can say that it is too little: the
 /// loader lies at 1 MiB. Below it the firmware hangs in silence.
 const LEAST_MEMORY_KIB: u64 = 2 << 10;
@@ -84,6 +101,14 @@ mod tests {
     fn broken_values_are_refused() {
         for text in ["", ":a", "q35:", "q35,a", "q 35"] {
             assert!(text.parse::<Selected>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn cpus_that_the_kernel_does_not_run_on_are_refused() {
+        assert_eq!(cpus("1"), Ok(1));
+        for text in ["0", "2", "16", "17", "300", "x", ""] {
+            assert!(cpus(text).is_err(), "{text}");
         }
     }
 

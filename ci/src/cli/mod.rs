@@ -101,7 +101,7 @@ pub struct ImageArgs {
 #[derive(Args, Clone, Debug)]
 pub struct MachineArgs {
     /// Number of CPUs, 1 to 16
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = machine::cpus)]
     pub smp: u8,
     /// QEMU's machine type, options after `:` [default: q35 on x86_64]
     #[arg(long, value_name = "TYPE")]
@@ -139,7 +139,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "MODEL", value_delimiter = ',', default_value = "max")]
     pub cpu: Vec<Selected>,
     /// Numbers of CPUs, 1 to 16
-    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = machine::cpus)]
     pub smp: Vec<u8>,
     #[command(flatten)]
     pub setup: SetupArgs,
