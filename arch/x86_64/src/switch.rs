@@ -66,6 +66,13 @@ unsafe impl Switch for X86_64 {
     }
 }
 
+/// Takes the callee-saved registers from an [`ActivationRecord`]; the return address is next.
+macro_rules! restore {
+    () => {
+        "pop r15\n pop r14\n pop r13\n pop r12\n pop rbx\n pop rbp"
+    };
+}
+
 /// Both halves' border. It ends with a jump to the second half, which returns on next's stack.
 ///
 /// # Safety
@@ -84,12 +91,7 @@ unsafe extern "C" fn switch<S: System>(prev: &Thread, next: &Thread, leaving: Le
         // No stack access lies between these two: a trap in between finds the owner of a stack by address.
         "mov rsp, [rsi + {stack_pointer}]",
         "mov gs:[{current}], rsi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
+        restore!(),
         "jmp {second_half}",
         stack_pointer = const Thread::SAVED_STACK_POINTER_OFFSET,
         current = const offset_of!(PerCpu, current),
@@ -107,12 +109,7 @@ unsafe extern "C" fn switch_first(next: &Thread) -> ! {
     naked_asm!(
         "mov rsp, [rdi + {stack_pointer}]",
         "mov gs:[{current}], rdi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
+        restore!(),
         "ret",
         stack_pointer = const Thread::SAVED_STACK_POINTER_OFFSET,
         current = const offset_of!(PerCpu, current),

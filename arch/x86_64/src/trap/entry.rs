@@ -125,54 +125,73 @@ extern "C" fn stubs<S: System>() {
     )
 }
 
+/// The beginning of a trap that is not nested: room for `clac`, which must stand first; the depth; every register.
+/// Nested, it goes on at `3:`.
+macro_rules! save {
+    () => {
+        concat!(
+            ".byte 0x0f, 0x1f, 0x00\n", // nop, or clac
+            "cld\n",
+            "inc qword ptr [rsp + {DEPTH}]\n",
+            "cmp qword ptr [rsp + {DEPTH}], 1\n",
+            "jne 3f\n",
+            "push rax\n",
+            "push rbx\n",
+            "push rcx\n",
+            "push rdx\n",
+            "push rsi\n",
+            "push rdi\n",
+            "push rbp\n",
+            "push r8\n",
+            "push r9\n",
+            "push r10\n",
+            "push r11\n",
+            "push r12\n",
+            "push r13\n",
+            "push r14\n",
+            "push r15",
+        )
+    };
+}
+
+/// The end of a trap: every register, without vector and error code, and back.
+macro_rules! resume {
+    () => {
+        concat!(
+            "pop r15\n",
+            "pop r14\n",
+            "pop r13\n",
+            "pop r12\n",
+            "pop r11\n",
+            "pop r10\n",
+            "pop r9\n",
+            "pop r8\n",
+            "pop rbp\n",
+            "pop rdi\n",
+            "pop rsi\n",
+            "pop rdx\n",
+            "pop rcx\n",
+            "pop rbx\n",
+            "pop rax\n",
+            "add rsp, 16\n",
+            "iretq",
+        )
+    };
+}
+
 /// Saves the rest, asks what the trap means, and resumes: on the trap stack, or (when the answer is a frame that was
 /// moved) on the thread's own stack, after a preemption there.
 #[unsafe(naked)]
 extern "C" fn common<S: System>() {
     naked_asm!(
-        ".byte 0x0f, 0x1f, 0x00", // nop, or clac: must stand first
-        "cld",
-        "inc qword ptr [rsp + {DEPTH}]",
-        "cmp qword ptr [rsp + {DEPTH}], 1",
-        "jne 3f",
-        "push rax",
-        "push rbx",
-        "push rcx",
-        "push rdx",
-        "push rsi",
-        "push rdi",
-        "push rbp",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        save!(),
         "mov rdi, rsp",
         "call {dispatch}",
         "cmp rax, rsp",
         "jne 2f",
         "dec qword ptr [rsp + {DEPTH_IN_FRAME}]",
         "4:",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rbp",
-        "pop rdi",
-        "pop rsi",
-        "pop rdx",
-        "pop rcx",
-        "pop rbx",
-        "pop rax",
-        "add rsp, 16",
-        "iretq",
+        resume!(),
         // The frame has moved to the thread's stack, and the trap stack is free.
         "2:",
         "mov rsp, rax",
@@ -197,26 +216,7 @@ extern "C" fn common<S: System>() {
 #[unsafe(naked)]
 extern "C" fn paranoid<S: System>() {
     naked_asm!(
-        ".byte 0x0f, 0x1f, 0x00", // nop, or clac: must stand first
-        "cld",
-        "inc qword ptr [rsp + {DEPTH}]",
-        "cmp qword ptr [rsp + {DEPTH}], 1",
-        "jne 3f",
-        "push rax",
-        "push rbx",
-        "push rcx",
-        "push rdx",
-        "push rsi",
-        "push rdi",
-        "push rbp",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        save!(),
         // The GS base as it was, in a callee-saved register; then this CPU's.
         "mov ecx, {GS_BASE}",
         "rdmsr",
@@ -236,23 +236,7 @@ extern "C" fn paranoid<S: System>() {
         "mov ecx, {GS_BASE}",
         "wrmsr",
         "dec qword ptr [rsp + {DEPTH_IN_FRAME}]",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rbp",
-        "pop rdi",
-        "pop rsi",
-        "pop rdx",
-        "pop rcx",
-        "pop rbx",
-        "pop rax",
-        "add rsp, 16",
-        "iretq",
+        resume!(),
         "3:",
         "mov rdi, rsp",
         "mov rsp, [rsp + {EMERGENCY}]",
