@@ -32,18 +32,31 @@ trap 'rm -f "$serial"' EXIT
 # A line `Trace` for each instruction that begins; what begins and is put off (for an interrupt or a device's clock) says
 # so in a line of its own and begins once more.
 # shellcheck disable=SC2086 # words
-traced=$({ qemu-system-x86_64 $machine $single -serial "file:$serial" -kernel "$image" -append record \
-    -d exec,nochain -dfilter 0x100000..0xfffffff 2>&1 || true; } |
-    awk -F/ -v start="$start" -v main="$main" '
-        $2 == start { on = 1 }
-        !on || done { next }
-        /^Trace/ { began++ }
-        /^Stopped|rewound/ { put_off++ }
-        $2 == main { done = 1 }
-        END { print began - put_off - 1 }')
+trace=$(mktemp)
+trap 'rm -f "$serial" "$trace"' EXIT
+status=0
+timeout 120 qemu-system-x86_64 $machine $single -serial "file:$serial" -kernel "$image" -append record \
+    -d exec,nochain -dfilter 0x100000..0xfffffff >"$trace" 2>&1 || status=$?
+if [ "$status" -ne 33 ] || ! grep -q '^ebbtide: end code=0' "$serial"; then
+    echo "the boot failed: QEMU ended with $status, the guest with: $(tail -n 1 "$serial")" >&2
+    exit 1
+fi
+traced=$(awk -F/ -v start="$start" -v main="$main" '
+    $2 == start { on = 1 }
+    !on || done { next }
+    /^Trace/ { began++ }
+    /^Stopped|rewound/ { put_off++ }
+    $2 == main { done = 1 }
+    END { print done ? began - put_off - 1 : 0 }' "$trace")
 reported=$(sed -n 's/.*boot_insns=\([0-9]*\).*/\1/p' "$serial")
 
 echo "traced from outside:    $traced"
 echo "reported by the guest:  $reported"
+for number in "$traced" "$reported"; do
+    case $number in
+    [1-9]*) ;;
+    *) echo "one of them is missing" >&2; exit 1 ;;
+    esac
+done
 difference=$((traced - reported))
 [ "${difference#-}" -le 2 ] && echo "they agree to within 2"

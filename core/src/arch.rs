@@ -75,9 +75,6 @@ pub unsafe trait Cpu {
 ///
 /// `switch` keeps every register that the calling convention calls callee-saved, for each thread.
 pub unsafe trait Switch {
-    /// Bytes that [`Switch::switch`] and the second half may push on a stack, at most.
-    const SWITCH_STACK_BYTES: u64;
-
     /// Bytes that must be free below the interrupted stack pointer before a trap frame moves to a thread's stack:
     /// the frame itself, `schedule()` and the switch.
     const PREEMPT_STACK_BYTES: u64;

@@ -19,7 +19,7 @@ impl<S: System> Logger<S> {
 
     /// Makes this the logger, with the level that the command line chose.
     pub(crate) fn install() {
-        // A second logger would be an app's own; it keeps its place.
+        // It runs before `main`: an app cannot set another one.
         if log::set_logger(Self::INSTANCE).is_ok() {
             log::set_max_level(S::kernel().settings.log());
         }

@@ -87,6 +87,8 @@ pub fn refuse<S: System>(reason: impl fmt::Display) -> ! {
 pub fn panic<S: System>(info: &PanicInfo<'_>) -> ! {
     static PANICKING: AtomicBool = AtomicBool::new(false);
     S::Arch::disable_interrupts();
+    // For good: the message is the app's code, and whatever it does, this thread keeps the CPU.
+    S::Arch::preempt_disable();
     let mut report = Report::<S>::new();
     if PANICKING.swap(true, Ordering::Relaxed) {
         if let Some(place) = info.location() {

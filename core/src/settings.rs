@@ -45,7 +45,7 @@ impl Settings {
     ///
     /// The first word that is unknown or has an unknown value.
     pub fn read<'a>(&self, command_line: &'a str) -> Result<(), UnknownWord<'a>> {
-        command_line.split_ascii_whitespace().filter(|word| is_kernels(word)).try_for_each(|word| self.set(word))
+        words(command_line).filter(|word| is_kernels(word)).try_for_each(|word| self.set(word))
     }
 
     fn set<'a>(&self, word: &'a str) -> Result<(), UnknownWord<'a>> {
@@ -97,7 +97,31 @@ fn level(name: &str) -> Option<LevelFilter> {
     })
 }
 
-/// Says whether a word of the command line is the kernel's.
+/// The words of a command line as they stand, quotes and backslashes included: white space ends a word, unless it is
+/// quoted as for a shell.
+pub fn words(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = line.trim_ascii_start();
+    core::iter::from_fn(move || {
+        let mut quote = None;
+        let mut escaped = false;
+        let end = rest.find(|character: char| {
+            match (quote, character) {
+                _ if escaped => escaped = false,
+                (None | Some('"'), '\\') => escaped = true,
+                (None, '"' | '\'') => quote = Some(character),
+                (Some(open), close) if open == close => quote = None,
+                (None, white) => return white.is_ascii_whitespace(),
+                _ => {}
+            }
+            false
+        });
+        let (word, others) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = others.trim_ascii_start();
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+/// Says whether a word of the command line, as it stands there, is the kernel's: a quoted one is the app's.
 pub fn is_kernels(word: &str) -> bool {
     word.starts_with("ebbtide.")
 }
@@ -112,6 +136,16 @@ mod tests {
         settings.read("one ebbtide.log=debug two=2 ebbtide.cache=32").unwrap();
         assert_eq!(settings.log(), LevelFilter::Debug);
         assert_eq!(settings.cache(), 32);
+    }
+
+    #[test]
+    fn a_quoted_word_is_the_apps_whatever_it_says() {
+        let line = r#"  "hello ebbtide.lag=1" 'ebbtide.lag=2'  a\ ebbtide.lag=3 ebbtide.log=info "#;
+        let words: std::vec::Vec<_> = words(line).collect();
+        assert_eq!(words, [r#""hello ebbtide.lag=1""#, "'ebbtide.lag=2'", r"a\ ebbtide.lag=3", "ebbtide.log=info"]);
+        let settings = Settings::new();
+        settings.read(line).unwrap();
+        assert_eq!(settings.log(), LevelFilter::Info);
     }
 
     #[test]

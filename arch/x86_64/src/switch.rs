@@ -26,14 +26,9 @@ struct ActivationRecord {
     return_address: u64,
 }
 
-/// What the second half may push on the next thread's stack: it runs above what `switch` popped.
-const SECOND_HALF_BYTES: u64 = 1024;
-
 // SAFETY: rbx, rbp and r12 to r15 are what the System V ABI calls callee-saved; the rest is the caller's. The kernel
 // is built without SSE, so there is no other state. The direction flag is clear in both threads.
 unsafe impl Switch for X86_64 {
-    const SWITCH_STACK_BYTES: u64 = size_of::<ActivationRecord>() as u64 + SECOND_HALF_BYTES;
-
     // Measured at the deepest, a refill that frees what rests: release 1.5 KiB. Unoptimised code needs three times that.
     const PREEMPT_STACK_BYTES: u64 =
         size_of::<TrapFrame>() as u64 + if cfg!(debug_assertions) { 5 << 10 } else { 2 << 10 };

@@ -162,8 +162,13 @@ pub(crate) fn populate_from_allocator<S: System>(stack: &mut Stack, pages: usize
     stack.populate::<S::Arch>(pages, allocate::<S>)
 }
 
+/// Frames that a new stack leaves free, beside what the switches may need: for the heap and the page tables, so that a
+/// spawn that does not fit fails as a spawn.
+const SPAWN_LEAVES: usize = 16;
+
 fn allocate<S: System>() -> Option<PhysAddr> {
-    S::kernel().frames.with::<S, _>(|frames| frames.allocate())
+    let keep = S::kernel().stack_reserve() + SPAWN_LEAVES;
+    S::kernel().frames.with::<S, _>(|frames| frames.allocate_above(keep))
 }
 
 const _: () = assert!(size_of::<Leaving>() == 8, "the switch passes it in a register");

@@ -119,7 +119,7 @@ impl<S: System, T> JoinHandle<S, T> {
         self.packet.result.with::<S, _>(|result| result.is_some())
     }
 
-    /// Waits until the thread has ended, and returns its result.
+    /// Waits until the thread has left its result, and returns that. As in std the thread may still be on its last steps.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 //!
 //! 1. With interrupts off, `next` is taken off the run queue: from now on no other CPU can have it. What it lacks is
 //!    compared with this CPU's stack cache. If that is short, the cache is refilled with interrupts on (preemption
-//!    off, so this thread keeps the CPU), and compared again.
+//!    off, so this thread keeps the CPU, and no interrupt touches the cache), until it has enough or the run ends.
 //! 2. First half: the policy populates next's stack, from the reserve, so it cannot fail.
 //! 3. [`Switch::switch`] saves prev's callee-saved registers, and moves the stack pointer and "current" with it.
 //! 4. Second half, on next's stack: the policy takes what lies below prev's saved stack pointer, and *then* prev is
@@ -50,6 +50,8 @@ pub(crate) fn block<S: System>() {
     cpu::without_interrupts::<S::Arch, _>(|| {
         let cpu = cpu::this::<S>();
         let prev = cpu::current::<S>();
+        // A panic's report, for one, keeps the CPU: waiting there would let the run go on.
+        assert!(cpu.preempt_count.load(Ordering::Relaxed) == 0, "a thread cannot wait while it keeps the CPU");
         if prev.state.begin_block() {
             switch_to::<S>(cpu, prev, take_next(cpu), Leaving::Blocked);
         }
@@ -183,8 +185,8 @@ fn give_way<S: System>(leaving: Leaving) {
     let cpu = cpu::this::<S>();
     let prev = cpu::current::<S>();
     cpu.need_resched.store(false, Ordering::Relaxed);
-    if core::ptr::eq(prev, cpu.idle()) {
-        // The idle thread looks into the run queue itself.
+    if core::ptr::eq(prev, cpu.idle()) || cpu.preempt_count.load(Ordering::Relaxed) > 0 {
+        // The idle thread looks into the run queue itself; one that keeps the CPU does not give way.
         return;
     }
     if let Some(next) = cpu.run_queue.locked(|queue| queue.pop_at_least(prev.priority())) {

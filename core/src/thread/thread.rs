@@ -91,7 +91,9 @@ unsafe impl Sync for Thread {}
 
 impl Thread {
     pub(crate) fn new(id: ThreadId, name: Option<Box<str>>, kind: Kind, priority: Priority, stack: Stack) -> Self {
-        Self { stack: UnsafeCell::new(Some(stack)), ..Self::without_stack(id, name, kind, priority) }
+        let thread = Self::without_stack(id, name, kind, priority);
+        thread.set_saved_stack_pointer(stack.top());
+        Self { stack: UnsafeCell::new(Some(stack)), ..thread }
     }
 
     fn without_stack(id: ThreadId, name: Option<Box<str>>, kind: Kind, priority: Priority) -> Self {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 
 use ebbtide_core::boot::BootInfo;
-use ebbtide_core::settings::is_kernels;
+use ebbtide_core::settings::{is_kernels, words};
 
 /// The words of the command line that are the app's, the app's name first.
 #[derive(Debug)]
@@ -32,9 +32,10 @@ pub fn args() -> Args {
         /// The app's name, as [`main!`](crate::main) defines it.
         safe static __EBBTIDE_NAME: &'static str;
     }
-    let line = command_line();
-    let words = shlex::split(line).unwrap_or_else(|| line.split_ascii_whitespace().map(String::from).collect());
-    let words = words.into_iter().filter(|word| !is_kernels(word));
+    let words = words(command_line()).filter(|word| !is_kernels(word)).flat_map(|word| {
+        // A quote that is not closed leaves the word as it stands.
+        shlex::split(word).unwrap_or_else(|| alloc::vec![String::from(word)])
+    });
     Args(core::iter::once(String::from(__EBBTIDE_NAME)).chain(words).collect::<Vec<_>>().into_iter())
 }
 

@@ -1,7 +1,7 @@
 //! Locks for threads: std's `sync`.
 //!
 //! There is no poisoning, since a panic ends the run: `lock` returns the guard itself, and so do the waits of a
-//! [`Condvar`]. `Arc` and `Weak` are alloc's own.
+//! [`Condvar`]; `try_lock` returns an `Option` of it, `into_inner` and `get_mut` what is guarded. `Arc` and `Weak` are alloc's own.
 //!
 //! ```ignore
 //! let level = Arc::new(Mutex::new(0));

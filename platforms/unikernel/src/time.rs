@@ -10,7 +10,7 @@ use ebbtide_core::{Platform as _, System as _};
 use crate::machine::{Arch, Platform};
 use crate::system::Ebbtide;
 
-/// A point in time since boot, to the nanosecond. The clock never goes back.
+/// A point in time since boot, to the nanosecond. The clock never goes back. Sums saturate, where std's panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 

@@ -18,14 +18,14 @@ use super::dispatch::Pushed;
 use super::entry::{CLAC, Header, clac_places, stub};
 use crate::X86_64;
 
-/// The trap stacks of a CPU: name and bytes, in the order of the IST. Those on which reports are made are larger.
+/// The trap stacks of a CPU: name and bytes, in the order of the IST. All but the NMI's may have to make a report.
 pub(crate) const TRAP_STACKS: [(&str, u64); 7] = [
-    ("trap stack of interrupts", 8 << 10),
+    ("trap stack of interrupts", 16 << 10),
     ("trap stack of exceptions", 16 << 10),
     ("trap stack of #PF", 16 << 10),
-    ("trap stack of #DB", 8 << 10),
+    ("trap stack of #DB", 16 << 10),
     ("trap stack of NMI", 8 << 10),
-    ("trap stack of #MC", 8 << 10),
+    ("trap stack of #MC", 16 << 10),
     ("trap stack of #DF", 16 << 10),
 ];
 

@@ -9,8 +9,9 @@ use alloc::string::String;
 use core::fmt;
 use core::hint::black_box;
 
-use ebbtide::print;
+use ebbtide::sync::Mutex;
 use ebbtide::thread::{self, Builder};
+use ebbtide::{print, println, process};
 use ebbtide_ends::word;
 
 ebbtide::main!(main);
@@ -32,9 +33,48 @@ fn main() -> Result<(), String> {
             print!("{}", array[black_box(3)]);
         }
         "message" => panic!("{}", PanicsItself),
+        "message-that-waits" => {
+            bystander();
+            let _held = LOCK.lock();
+            panic!("{}", Locks);
+        }
+        "message-that-yields" => {
+            bystander();
+            panic!("{}", Yields);
+        }
         other => return Err(other.into()),
     }
     Ok(())
+}
+
+/// A thread that would go on, and end the run well, if the panicking one let it.
+fn bystander() {
+    thread::spawn(|| {
+        println!("went on");
+        process::exit(0);
+    });
+}
+
+static LOCK: Mutex<()> = Mutex::new(());
+
+/// A message that waits for a lock which the panicking thread holds.
+struct Locks;
+
+impl fmt::Display for Locks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let _held = LOCK.lock();
+        f.write_str("after the lock")
+    }
+}
+
+/// A message that gives way.
+struct Yields;
+
+impl fmt::Display for Yields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        thread::yield_now();
+        f.write_str("after a yield")
+    }
 }
 
 /// In a function of its own, for the backtrace.
