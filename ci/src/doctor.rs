@@ -10,7 +10,7 @@ use crate::cli::SetupArgs;
 use crate::exit::Code;
 use crate::process;
 use crate::project::Project;
-use crate::toolchain::{self, Compiler, Toolchain, Version, find_program};
+use crate::toolchain::{self, COMPONENTS, Compiler, Toolchain, Version, find_program};
 
 /// What `doctor` is told.
 #[derive(ClapArgs, Debug)]
@@ -83,13 +83,8 @@ fn host_rust() -> Item {
 /// A program that comes with a compiler, or beside it.
 fn component(name: &str, program: &str, compiler: Option<&Compiler>) -> Item {
     let path = compiler.map(|compiler| compiler.program(program)).filter(|path| path.is_file());
-    let component = program.strip_prefix("cargo-").unwrap_or(program);
-    let found = path.map(|path| described(&path)).ok_or_else(|| {
-        format!(
-            "`cargo xtask lint` needs it; with rustup: rustup component add {component}; for Debian's Rust: \
-             apt-get install rust-web-clippy"
-        )
-    });
+    let missing = || format!("`cargo xtask lint` and `test` need it: {COMPONENTS}");
+    let found = path.map(|path| described(&path)).ok_or_else(missing);
     Item { name: name.to_owned(), found }
 }
 

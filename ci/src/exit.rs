@@ -81,6 +81,20 @@ pub fn interrupted() -> anyhow::Error {
     failure(Code::INTERRUPTED, "")
 }
 
+/// Gives an error that has no code one that no guest has: 121 for a manifest that cargo cannot read, else `code`.
+///
+/// For the verbs whose codes below 120 are a guest's or a kernel's.
+pub fn with_code(error: anyhow::Error, code: Code) -> anyhow::Error {
+    if error.chain().any(|cause| cause.is::<Failure>()) {
+        return error;
+    }
+    let refused = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(cargo_metadata::Error::CargoMetadata { .. }))
+    };
+    let code = if error.chain().any(refused) { Code::USAGE } else { code };
+    failure(code, format!("{error:#}"))
+}
+
 /// The exit code of an error: what the [`Failure`] in its chain says, else 1.
 pub fn code_of(error: &anyhow::Error) -> Code {
     error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map_or(Code::FAILED, |failure| failure.code)
@@ -95,6 +109,16 @@ mod tests {
     fn context_keeps_the_code() {
         let error = Err::<(), _>(usage("no such thing")).context("while looking").unwrap_err();
         assert_eq!(code_of(&error), Code::USAGE);
+    }
+
+    #[test]
+    fn a_code_is_given_where_there_is_none() {
+        let given = |error| code_of(&with_code(error, Code::BUILD));
+        assert_eq!(given(missing("no rustc")), Code::MISSING);
+        assert_eq!(given(anyhow::anyhow!("disk full").context("copying")), Code::BUILD);
+        let refused = cargo_metadata::Error::CargoMetadata { stderr: "no manifest".into() };
+        assert_eq!(given(anyhow::Error::from(refused).context("reading Cargo.toml")), Code::USAGE);
+        assert_eq!(with_code(anyhow::anyhow!("b").context("a"), Code::BUILD).to_string(), "a: b");
     }
 
     #[test]

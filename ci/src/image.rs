@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 
 use crate::build::{self, Image, Request};
 use crate::cli::ImageArgs;
-use crate::exit::Code;
+use crate::exit::{self, Code};
 use crate::files;
 use crate::project::Project;
 use crate::toolchain;
@@ -28,11 +28,12 @@ pub struct Args {
 ///
 /// # Errors
 ///
-/// See [`build::image`]; also when no toolchain is there (122).
+/// See [`build::shared_image`]; also when no toolchain is there (122), and 123 for whatever else hinders the build.
 pub fn build(project: &Project, named: &str, args: &ImageArgs) -> anyhow::Result<Image> {
     let setup = &args.setup;
-    let toolchain = toolchain::find_or_set_up(project, args.arch, setup.toolchain, setup.yes)?;
-    build::image(project, &toolchain, named, &Request::from(args))
+    toolchain::find_or_set_up(project, args.arch, setup.toolchain, setup.yes)
+        .and_then(|toolchain| build::shared_image(project, &toolchain, named, &Request::from(args)))
+        .map_err(|error| exit::with_code(error, Code::BUILD))
 }
 
 /// Carries out the verb.
@@ -43,7 +44,7 @@ pub fn build(project: &Project, named: &str, args: &ImageArgs) -> anyhow::Result
 pub fn run(project: &Project, args: &Args) -> anyhow::Result<Code> {
     let image = build(project, &args.named, &args.image)?;
     if let Some(path) = &args.output {
-        files::copy(&image.bootable, path)?;
+        files::copy(&image.bootable, path).map_err(|error| exit::with_code(error, Code::BUILD))?;
         println!("{}", path.display());
     }
     for path in [&image.bootable, &image.hermit, &image.debug] {

@@ -4,6 +4,9 @@
 //! (the compiler), [`build`] (images), [`qemu`] (runs) and [`symbols`] (backtraces). Errors carry the exit code, see
 //! [`exit`].
 
+#[macro_use]
+mod say;
+
 mod arch;
 mod build;
 mod cli;
@@ -65,7 +68,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli.verb,
         Err(refusal) => return explain(&refusal).into(),
     };
-    carry_out(&verb).unwrap_or_else(|error| report(&error)).into()
+    // Rust's own code for a panic, 101, is a guest's.
+    let ended = std::panic::catch_unwind(|| carry_out(&verb).unwrap_or_else(|error| report(&error)));
+    ended.unwrap_or(Code::CRASHED).into()
 }
 
 fn carry_out(verb: &Verb) -> anyhow::Result<Code> {

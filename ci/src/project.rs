@@ -32,6 +32,12 @@ impl Project {
             .ok_or_else(|| exit::usage("the repository was not found: start this tool as `cargo xtask`, inside of it"))
     }
 
+    /// A made-up repository.
+    #[cfg(test)]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
     /// The repository's root, absolute.
     pub fn root(&self) -> &Path {
         &self.root

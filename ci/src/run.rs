@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 
 use crate::build::Image;
 use crate::cli::{ImageArgs, MachineArgs};
-use crate::exit::Code;
+use crate::exit::{self, Code};
 use crate::image;
 use crate::project::Project;
 use crate::qemu::{Ending, Guest, Report, Run, accel, check_names};
@@ -34,6 +34,10 @@ pub struct Args {
 ///
 /// When the image cannot be built, or QEMU is missing.
 pub fn run(project: &Project, args: &Args) -> anyhow::Result<Code> {
+    boot(project, args).map_err(|error| exit::with_code(error, Code::CRASHED))
+}
+
+fn boot(project: &Project, args: &Args) -> anyhow::Result<Code> {
     let wanted = &args.image;
     setup::qemu(project, wanted.arch, wanted.setup.toolchain, wanted.setup.yes)?;
     check_names(&Guest::on(wanted.arch, "", &args.machine))?;

@@ -12,10 +12,12 @@
 
 mod compile;
 pub mod metadata;
+mod own;
 mod pack;
 mod source;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::arch::Arch;
 use crate::cli::{ImageArgs, Profile};
@@ -26,6 +28,7 @@ use crate::project::Project;
 use crate::toolchain::Toolchain;
 
 use compile::Compile;
+pub use own::public;
 pub use pack::{pack, pack_unchecked};
 pub use source::Source;
 
@@ -77,6 +80,9 @@ pub struct Image {
     pub hermit: PathBuf,
     /// The same with names and lines, for backtraces.
     pub debug: PathBuf,
+    /// The folder of a run's own files, which goes with the last clone; `None` for the files that all runs share.
+    #[expect(dead_code, reason = "held for its drop, which removes the folder")]
+    pub folder: Option<Arc<tempfile::TempDir>>,
 }
 
 impl Image {
@@ -88,21 +94,44 @@ impl Image {
             bootable: folder.join(name),
             hermit: folder.join(format!("{name}.hermit")),
             debug: folder.join(format!("{name}.debug")),
+            folder: None,
         }
     }
 }
 
-/// Builds what EXAMPLE|PATH names.
+/// Builds what EXAMPLE|PATH names, into files of this run's own: whatever others build meanwhile, these stay as they
+/// are until the last clone of the image is gone.
+///
+/// # Errors
+///
+/// As [`shared_image`].
+pub fn image(project: &Project, toolchain: &Toolchain, named: &str, request: &Request) -> anyhow::Result<Image> {
+    let source = Source::find(project, named)?;
+    let _lock = lock(project)?;
+    let shared = built(project, toolchain, source, request)?;
+    own::copies(project, &shared)
+}
+
+/// Builds what EXAMPLE|PATH names, into the files that every run of this tool shares: what a person asks for.
 ///
 /// # Errors
 ///
 /// When nothing of that name is there or the flags do not fit it (121), when a build fails (123), or when the kernel
 /// is refused (106).
-pub fn image(project: &Project, toolchain: &Toolchain, named: &str, request: &Request) -> anyhow::Result<Image> {
+pub fn shared_image(project: &Project, toolchain: &Toolchain, named: &str, request: &Request) -> anyhow::Result<Image> {
     let source = Source::find(project, named)?;
-    // The files have the same names under each policy in cargo's folder: no other run may build between ours and the
-    // moment its result is copied away.
-    let _lock = files::lock(&project.output().join("build.lock"))?;
+    let _lock = lock(project)?;
+    built(project, toolchain, source, request)
+}
+
+/// Keeps other runs from building. The files have the same names under each policy in cargo's folder: no other run may
+/// build between ours and the moment its result is copied away.
+fn lock(project: &Project) -> anyhow::Result<std::fs::File> {
+    files::lock(&project.output().join("build.lock"))
+}
+
+/// Builds, under the lock.
+fn built(project: &Project, toolchain: &Toolchain, source: Source, request: &Request) -> anyhow::Result<Image> {
     let compile = Compile { project, toolchain, request };
     match source {
         Source::App(app) => {

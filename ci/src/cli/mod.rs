@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 pub use list::List;
-pub use machine::{Selected, memory};
+pub use machine::{Selected, cpus, memory};
 
 use crate::arch::Arch;
 use crate::policy::Policy;

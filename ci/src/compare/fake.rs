@@ -28,6 +28,8 @@ pub enum Act {
     RunsFewer,
     Drifts,
     Interrupted,
+    /// Works, and meanwhile somebody checks out another commit.
+    CommitMoves,
 }
 
 /// A stand-in for cargo and QEMU.
@@ -50,6 +52,7 @@ impl Runner for Fake {
                 bootable: PathBuf::from(policy),
                 hermit: PathBuf::new(),
                 debug: PathBuf::new(),
+                folder: None,
             }),
         }
     }
@@ -74,7 +77,9 @@ impl Runner for Fake {
     }
 
     fn provenance(&self, _: Arch) -> Provenance {
-        Provenance::default()
+        let moves = self.acts.values().any(|act| matches!(act, Act::CommitMoves));
+        let booted = *self.booted.lock().expect("no test panics with it");
+        Provenance { commit: if moves && booted > 0 { "two" } else { "one" }.into(), ..Provenance::default() }
     }
 }
 
@@ -82,6 +87,7 @@ fn play(act: Act, guest: &Guest, booted: u64) -> (Ending, String) {
     let code = |code, reason: &str| Ending::Guest { code, reason: reason.into() };
     match act {
         Act::Works(kib) => (code(0, "main"), print(guest, kib, 0, 800_000)),
+        Act::CommitMoves => (code(0, "main"), print(guest, 16, 0, 800_000)),
         Act::RunsFewer => (code(0, "main"), print(guest, 4, 1, 800_000)),
         Act::Drifts => (code(0, "main"), print(guest, 4, 0, 800_000 + booted)),
         Act::Panics => (code(101, "panic"), print(guest, 4, 0, 800_000)),

@@ -17,7 +17,7 @@ pub fn derive(figures: &mut Figures, machine: &Machine, reference: Option<&Figur
     if figures["oracle_kib"] <= 0.0 {
         return Err("oracle_kib is 0: a sleeping thread has at least one live page".into());
     }
-    figures.insert("oracle_ratio".into(), rounded((stack + cache) / figures["oracle_kib"]));
+    figures.insert("oracle_ratio".into(), ratio(stack + cache, figures["oracle_kib"]));
     let reference = reference.ok_or("no saving: the reference run under `static` failed")?;
     let total = |figures: &Figures| figures["stack_kib"] + figures["cache_kib"] + figures["table_kib"];
     figures.insert("saving_percent".into(), saving(stack, reference["stack_kib"])?);
@@ -30,17 +30,18 @@ fn saving(kib: f64, reference_kib: f64) -> Result<f64, String> {
     if reference_kib <= 0.0 {
         return Err("no saving: the reference run under `static` has no stacks".into());
     }
-    Ok(rounded(100.0 * (1.0 - kib / reference_kib)))
+    // Cut, not rounded: almost 75 is not 75. The figures are whole numbers, so what is cut is one exact division.
+    Ok((1_000_000.0 * (reference_kib - kib) / reference_kib).floor() / 10_000.0)
 }
 
-/// Rounds to four decimals: enough to tell 75.0 from almost 75.0, and the same on every machine.
-fn rounded(value: f64) -> f64 {
-    (value * 10_000.0).round() / 10_000.0
+/// How many times `least` a size is, to four decimals upwards: a bit more than 1.02 is not 1.02.
+fn ratio(kib: f64, least: f64) -> f64 {
+    (10_000.0 * kib / least).ceil() / 10_000.0
 }
 
 #[cfg(test)]
 mod tests {
-    use super::derive;
+    use super::{derive, ratio, saving};
     use crate::compare::line::Figures;
     use crate::compare::workload::Machine;
 
@@ -70,6 +71,17 @@ mod tests {
         assert_eq!(run["saving_total_percent"], 72.6829);
         assert_eq!(run["oracle_ratio"], 1.02);
         assert_eq!(run["published_saving_percent"], 73.75);
+    }
+
+    #[test]
+    fn almost_is_not_enough() {
+        assert_eq!(saving(250_001.0, 1_000_000.0), Ok(74.9999));
+        assert_eq!(saving(25_000_004.0, 100_000_000.0), Ok(74.9999));
+        assert_eq!(saving(250_000.0, 1_000_000.0), Ok(75.0));
+        assert_eq!(ratio(1_020_001.0, 1_000_000.0), 1.0201);
+        for least in 1..2000 {
+            assert_eq!(ratio(f64::from(least * 102), f64::from(least * 100)), 1.02, "{least}");
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::policy::Policy;
 use crate::process;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::qemu::check_all_names;
 use crate::{setup, toolchain};
 
 use plan::Asked;
@@ -74,15 +75,16 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
     let workloads = workload::find(project, &args.workload)?;
     let asked = asked(project, args)?;
     let records = {
-        let runner = real(project, &asked.archs, &args.lists.setup, profile)?;
+        let runner = real(project, &asked, &args.lists.setup, profile)?;
         let progress = Progress::new(plan::steps(&asked, &workloads));
         plan::measure(&runner, &asked, &workloads, &progress)?
     };
+    // First what lasts: whoever reads the tables may have gone.
+    let report = write(project, args, &records, &workloads)?;
     print!("{}", table::draw(&records, table::Style::Terminal));
     for failure in report::failures(&records) {
         println!("failed: {failure}");
     }
-    let report = write(project, args, &records, &workloads)?;
     println!("report: {}", report.display());
     let ok = records.iter().all(|record| record.status == Status::Ok);
     Ok(if ok { Code::OK } else { Code::FAILED })
@@ -100,7 +102,6 @@ pub fn quick(
     setup: &SetupArgs,
     progress: &Progress,
 ) -> Result<Vec<Record>> {
-    let runner = real(project, archs, setup, Profile::Release)?;
     let asked = Asked {
         archs: archs.to_vec(),
         policies: policies.to_vec(),
@@ -112,6 +113,7 @@ pub fn quick(
         quick: true,
         jobs: parallel::default_jobs(),
     };
+    let runner = real(project, &asked, setup, Profile::Release)?;
     plan::measure(&runner, &asked, &workload::find(project, &[])?, progress)
 }
 
@@ -142,10 +144,12 @@ fn asked(project: &Project, args: &Args) -> Result<Asked> {
 }
 
 /// Cargo and QEMU, after making sure that both are there.
-fn real<'a>(project: &'a Project, archs: &[Arch], asked: &SetupArgs, profile: Profile) -> Result<Qemu<'a>> {
+fn real<'a>(project: &'a Project, wanted: &Asked, asked: &SetupArgs, profile: Profile) -> Result<Qemu<'a>> {
     let mut toolchains = Vec::new();
-    for arch in archs {
+    let machines: Vec<_> = wanted.machines.iter().flatten().cloned().collect();
+    for arch in &wanted.archs {
         setup::qemu(project, *arch, asked.toolchain, asked.yes)?;
+        check_all_names(*arch, &machines, &wanted.cpus)?;
         let found = toolchain::find_or_set_up(project, *arch, asked.toolchain, asked.yes)?;
         toolchains.push((*arch, found));
     }

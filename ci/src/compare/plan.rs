@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::gather::into_records;
-use super::record::{Record, Setting};
+use super::record::{Provenance, Record, Setting, Status};
 use super::run::carry_out;
 use super::runner::Runner;
 use super::workload::{Kind, Machine, Workload};
@@ -55,6 +55,9 @@ pub struct Job<'a> {
     pub guest: Result<Guest, String>,
     /// The image's size, where that is measured.
     pub image_bytes: Option<u64>,
+    /// The image, whose files go with it.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub image: Option<Image>,
     /// Whether the run is made only to compare others with it.
     pub reference_only: bool,
 }
@@ -66,16 +69,46 @@ pub struct Job<'a> {
 /// Only what ends the whole comparison: an interruption, a missing program, wrong arguments. A policy whose build or
 /// run fails has a record that says so.
 pub fn measure(runner: &dyn Runner, asked: &Asked, workloads: &[Workload], progress: &Progress) -> Result<Vec<Record>> {
-    let mut records = Vec::new();
-    for arch in &asked.archs {
+    // Of all architectures before the first build, and again after the last run: what lies between is one state.
+    let states: Vec<_> = asked.archs.iter().map(|arch| runner.provenance(*arch)).collect();
+    let mut groups = Vec::new();
+    for (arch, state) in asked.archs.iter().zip(&states) {
+        let mut records = Vec::new();
         for workload in workloads {
             let jobs = prepare(runner, asked, *arch, workload, progress)?;
             let outcomes = parallel::map(asked.jobs, &jobs, |job| carry_out(runner, asked, job, progress));
             let outcomes = outcomes.into_iter().collect::<Result<Vec<_>>>()?;
-            records.extend(into_records(&runner.provenance(*arch), &jobs, &outcomes));
+            records.extend(into_records(state, &jobs, &outcomes));
+        }
+        groups.push(records);
+    }
+    for ((arch, state), records) in asked.archs.iter().zip(&states).zip(&mut groups) {
+        if let Some(change) = change(state, &runner.provenance(*arch)) {
+            records.iter_mut().for_each(|record| discard(record, &change));
         }
     }
-    Ok(records)
+    Ok(groups.concat())
+}
+
+/// What is another than before, in one line.
+fn change(before: &Provenance, after: &Provenance) -> Option<String> {
+    let pairs = [
+        ("commit", &before.commit, &after.commit),
+        ("rustc", &before.rustc, &after.rustc),
+        ("QEMU", &before.qemu, &after.qemu),
+    ];
+    let (what, before, after) = pairs.into_iter().find(|(_, before, after)| before != after)?;
+    Some(format!("{what} changed during the comparison: it was {before}, then {after}"))
+}
+
+/// Takes the figures from a record that mixes two states.
+fn discard(record: &mut Record, change: &str) {
+    record.status = Status::Failed;
+    record.figures.clear();
+    record.error = Some(match record.error.take() {
+        None => change.to_owned(),
+        Some(error) => format!("{change}; besides: {error}"),
+    });
 }
 
 /// How many steps [`measure`] reports: builds and runs.
@@ -128,8 +161,10 @@ fn prepare<'a>(
                     qemu_machine: guest.machine().to_string(),
                     cpu_model: cpu.to_string(),
                 };
-                let guest = image.clone().map(|image: Image| Guest { image: image.bootable, ..guest });
-                jobs.push(Job { workload, machine, setting, guest, image_bytes, reference_only });
+                let image = image.clone();
+                let held = image.clone().ok();
+                let guest = image.map(|image: Image| Guest { image: image.bootable.clone(), ..guest });
+                jobs.push(Job { workload, machine, setting, guest, image_bytes, image: held, reference_only });
             }
         }
     }

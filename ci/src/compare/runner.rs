@@ -13,12 +13,12 @@ use crate::cli::Profile;
 use crate::exit;
 use crate::process;
 use crate::project::Project;
-use crate::qemu::{Guest, Report, Run};
+use crate::qemu::{Guest, Report, Run, Serial};
 use crate::toolchain::Toolchain;
 
 /// Builds images and boots them.
 pub trait Runner: Sync {
-    /// Builds a package's image under a policy.
+    /// Builds a package's image under a policy. The files stay until the last clone of the image is gone.
     ///
     /// # Errors
     ///
@@ -81,7 +81,13 @@ impl Runner for Qemu<'_> {
     }
 
     fn boot(&self, guest: &Guest, label: &str, timeout: Duration) -> Result<Report> {
-        Run { project: self.project, guest, label, timeout: Some(timeout) }.quiet()
+        let report = Run { project: self.project, guest, label, timeout: Some(timeout) }.quiet()?;
+        // The guest booted a copy of this run's own, which is gone when somebody reads the record. The command names
+        // the shared file instead: what the same build makes again.
+        let image = build::public(self.project, &guest.image);
+        let mut command = Command::new(guest.arch.qemu());
+        command.args(Guest { image, ..guest.clone() }.arguments(Serial::File(&report.log)));
+        Ok(Report { command: process::shown(&command), ..report })
     }
 
     fn provenance(&self, arch: Arch) -> Provenance {

@@ -106,6 +106,18 @@ fn the_reference_runs_without_a_record() {
 }
 
 #[test]
+fn a_commit_that_moves_fails_every_record() {
+    let (records, _) = run(&[("static", Act::CommitMoves)], &["static"], true).expect("records");
+    assert_eq!(records.len(), 6);
+    for record in records {
+        assert_eq!((record.status, record.provenance.commit.as_str()), (Status::Failed, "one"));
+        let error = record.error.expect("a reason");
+        assert!(error.contains("commit changed") && error.contains("then two") && !error.contains('\n'), "{error}");
+        assert!(record.figures.is_empty());
+    }
+}
+
+#[test]
 fn without_its_reference_a_policy_has_no_saving() {
     for act in [Act::BuildFails, Act::Hangs, Act::Panics] {
         let (records, _) = run(&[("static", act), ("other", Act::Works(4))], &["other"], true).expect("records");

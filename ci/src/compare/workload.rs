@@ -179,9 +179,24 @@ fn check_machine(machine: &Machine, thread_kib: u64, page_kib: u64) -> Result<()
 /// When a name is unknown (121, with the known ones), or a file is no workload.
 pub fn find(project: &Project, named: &[String]) -> Result<Vec<Workload>> {
     let shipped = shipped(&project.root().join("tests/workloads"))?;
-    let all = named.is_empty() || named.iter().any(|name| name == "all");
-    let paths = if all { shipped } else { named.iter().map(|name| locate(name, &shipped)).collect::<Result<_>>()? };
-    paths.iter().map(|path| Workload::read(path)).collect()
+    chosen(named, &shipped)?.iter().map(|path| Workload::read(path)).collect()
+}
+
+/// The files that are named, each once; `all` is one element of the list.
+fn chosen(named: &[String], shipped: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    if named.is_empty() {
+        return Ok(shipped.to_vec());
+    }
+    let mut paths = Vec::new();
+    for name in named {
+        let meant = if name == "all" { shipped.to_vec() } else { vec![locate(name, shipped)?] };
+        for path in meant {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+    }
+    Ok(paths)
 }
 
 /// The shipped files, in order.

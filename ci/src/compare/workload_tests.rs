@@ -1,6 +1,8 @@
 //! The shipped workloads are read, and wrong ones are refused with line, key and what is allowed.
 
-use super::{Kind, Workload};
+use std::path::PathBuf;
+
+use super::{Kind, Workload, chosen};
 use crate::exit::{Code, code_of};
 
 const IDLE: &str = include_str!("../../../tests/workloads/idle-machines.toml");
@@ -24,6 +26,17 @@ fn the_shipped_workloads_are_read() {
     assert_eq!(boot.kind, Kind::Boot);
     assert_eq!(boot.machines(), [None]);
     assert_eq!(boot.words(None), ["record"]);
+}
+
+#[test]
+fn all_is_one_element_of_the_list() {
+    let shipped = ["w/boot.toml", "w/idle-machines.toml"].map(PathBuf::from);
+    let choose = |names: &[&str]| chosen(&names.iter().map(ToString::to_string).collect::<Vec<_>>(), &shipped);
+    assert_eq!(choose(&[]).expect("all"), shipped);
+    assert_eq!(choose(&["boot", "all"]).expect("each once"), shipped);
+    assert_eq!(choose(&["all", "x.toml"]).expect("a file too").len(), 3);
+    let error = choose(&["all", "typo"]).expect_err("there is none");
+    assert_eq!(code_of(&error), Code::USAGE);
 }
 
 #[test]

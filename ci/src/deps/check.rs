@@ -1,7 +1,7 @@
 //! Holds the packages against the table of arrows.
 
 use super::graph::{Dependency, Package, Target};
-use super::rules::{ARROWS, FEATURES, NAMES, PLATFORM_ARCH, matches, rule_of};
+use super::rules::{ARROWS, FEATURES, NAMES, PLATFORM_ARCH, PORTABLE, matches, rule_of};
 use crate::lint::Finding;
 
 /// Checks every package; an empty answer is a pass.
@@ -27,6 +27,7 @@ fn check_package(package: &Package) -> Vec<Finding> {
     };
     findings.extend(check_name(package));
     findings.extend(check_features(package));
+    findings.extend(check_targets(package));
     for dependency in &package.dependencies {
         findings.extend(check_dependency(package, dependency, arrow.to, arrow.why));
     }
@@ -60,6 +61,23 @@ fn check_features(package: &Package) -> Option<Finding> {
     ))
 }
 
+/// Checks that portable packages are the same for every machine.
+fn check_targets(package: &Package) -> Vec<Finding> {
+    if !PORTABLE.iter().any(|pattern| matches(pattern, &package.folder)) {
+        return Vec::new();
+    }
+    // A condition without `cfg` is a target's name. `cfg(loom)` and the like ask for no machine.
+    let machine = |condition: &str| !condition.starts_with("cfg(") || condition.contains("target_");
+    let targeted = package.targeted.iter().filter(|(_, condition)| machine(condition));
+    targeted
+        .map(|(name, condition)| {
+            let text =
+                format!("dependency {name} is for {condition} alone: use it everywhere, or in arch/ and platforms/");
+            finding(package, "target", text)
+        })
+        .collect()
+}
+
 /// Checks one arrow.
 fn check_dependency(package: &Package, dependency: &Dependency, to: &[&str], why: &str) -> Option<Finding> {
     let Dependency { name, target, kind } = dependency;
@@ -70,6 +88,11 @@ fn check_dependency(package: &Package, dependency: &Dependency, to: &[&str], why
             format!(
                 "{kind}dependency {name} lies at {path}, outside the repository: use a registry's crate or a folder in here"
             ),
+        )),
+        Target::Fetched(source) => Some(finding(
+            package,
+            "fetched",
+            format!("{kind}dependency {name} comes from {source}: take ours by its path in here, or another name"),
         )),
         Target::Inside(folder) => {
             let own_arch = |&(platform, arch): &(&str, &str)| {

@@ -17,11 +17,13 @@ pub struct Package {
     pub folder: String,
     /// The names of its cargo features.
     pub features: Vec<String>,
-    /// Its dependencies by path.
+    /// Its dependencies by path, and all that are called as ours are.
     pub dependencies: Vec<Dependency>,
+    /// The dependencies of certain targets only, from wherever: their names and the conditions.
+    pub targeted: Vec<(String, String)>,
 }
 
-/// A dependency by path.
+/// A dependency by path, or on something that is called as ours are.
 #[derive(Debug, Clone)]
 pub struct Dependency {
     /// The name of the package that is depended on.
@@ -32,14 +34,19 @@ pub struct Dependency {
     pub kind: &'static str,
 }
 
-/// Where a dependency by path lies.
+/// Where a dependency lies.
 #[derive(Debug, Clone)]
 pub enum Target {
     /// A folder of the repository.
     Inside(String),
     /// A path that leaves the repository.
     Outside(String),
+    /// A registry or git repository.
+    Fetched(String),
 }
+
+/// How the names of our packages start.
+const OURS: &str = "ebbtide";
 
 /// Reads every package below `root`, members of the workspace or not.
 ///
@@ -89,16 +96,25 @@ fn convert(root: &Path, package: &cargo_metadata::Package) -> Package {
         name: package.name.to_string(),
         folder: tree::relative(root, folder),
         features: package.features.keys().cloned().collect(),
-        dependencies: package.dependencies.iter().filter_map(|dependency| by_path(root, dependency)).collect(),
+        dependencies: package.dependencies.iter().filter_map(|dependency| ours(root, dependency)).collect(),
+        targeted: package.dependencies.iter().filter_map(targeted).collect(),
     }
 }
 
+/// The name and condition of a dependency of certain targets only.
+fn targeted(dependency: &cargo_metadata::Dependency) -> Option<(String, String)> {
+    Some((dependency.name.clone(), dependency.target.as_ref()?.to_string()))
+}
+
 /// A dependency of ours or on a path; registry crates are none of the rules' business.
-fn by_path(root: &Path, dependency: &cargo_metadata::Dependency) -> Option<Dependency> {
-    let path = dependency.path.as_ref()?.as_std_path();
-    let target = match path.strip_prefix(root) {
-        Ok(_) => Target::Inside(tree::relative(root, path)),
-        Err(_) => Target::Outside(path.display().to_string()),
+fn ours(root: &Path, dependency: &cargo_metadata::Dependency) -> Option<Dependency> {
+    let target = match dependency.path.as_ref().map(|path| path.as_std_path()) {
+        Some(path) if path.starts_with(root) => Target::Inside(tree::relative(root, path)),
+        Some(path) => Target::Outside(path.display().to_string()),
+        None if dependency.name.starts_with(OURS) => {
+            Target::Fetched(dependency.source.as_ref().map_or("a registry".into(), ToString::to_string))
+        }
+        None => return None,
     };
     let kind = match dependency.kind {
         DependencyKind::Development => "dev-",

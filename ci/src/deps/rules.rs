@@ -52,6 +52,9 @@ pub const PLATFORM_ARCH: &[(&str, &str)] = &[("platforms/pc", "arch/x86_64"), ("
 /// The one folder whose packages have cargo features.
 pub const FEATURES: &str = "platforms/unikernel";
 
+/// Folders whose packages know no machine, in their dependencies either.
+pub const PORTABLE: &[&str] = &["core", "policies/*"];
+
 /// Folders whose package name is fixed, since their own name would shadow one of Rust's crates.
 pub const NAMES: &[(&str, &str)] = &[("core", "ebbtide-core"), ("platforms/unikernel", "ebbtide")];
 

@@ -13,7 +13,7 @@ fn package(folder: &str, to: &[&str]) -> Package {
         target: Target::Inside((*folder).into()),
         kind: "",
     };
-    Package { name, folder: folder.into(), features: Vec::new(), dependencies: to.iter().map(depend).collect() }
+    Package { name, folder: folder.into(), dependencies: to.iter().map(depend).collect(), ..Package::default() }
 }
 
 fn rules(packages: &[Package]) -> Vec<&'static str> {
@@ -99,6 +99,43 @@ fn a_path_outside_the_repository_is_refused() {
         kind: "",
     });
     assert_eq!(rules(&[package]), ["outside"]);
+}
+
+#[test]
+fn ours_from_elsewhere_is_refused() {
+    let mut package = package("policies/static", &["core"]);
+    package.dependencies.push(Dependency {
+        name: "ebbtide-core".into(),
+        target: Target::Fetched("git+https://example.org/ebbtide".into()),
+        kind: "",
+    });
+    assert_eq!(rules(&[package]), ["fetched"]);
+}
+
+#[test]
+fn manifests_name_what_is_fetched_and_targeted() {
+    let root = tempfile::tempdir().expect("a folder");
+    let manifest = "[package]\nname = \"a\"\nversion = \"0.1.0\"\n[workspace]\n\
+        [dependencies]\nmine = { package = \"ebbtide-core\", version = \"1\" }\nother = \"1\"\n\
+        [target.'cfg(target_arch = \"x86_64\")'.dependencies]\nx86 = \"1\"\n";
+    crate::files::write(&root.path().join("Cargo.toml"), manifest).expect("written");
+    crate::files::write(&root.path().join("src/lib.rs"), "").expect("written");
+    let packages = super::graph::read(root.path()).expect("a manifest");
+    let [dependency] = &packages[0].dependencies[..] else { panic!("{packages:?}") };
+    assert!(matches!(&dependency.target, Target::Fetched(from) if from.contains("registry")), "{dependency:?}");
+    assert_eq!(packages[0].targeted, [("x86".to_owned(), "cfg(target_arch = \"x86_64\")".to_owned())]);
+}
+
+#[test]
+fn portable_packages_ask_for_no_machine() {
+    let conditions = [("cfg(target_arch = \"x86_64\")", 1), ("x86_64-unknown-none", 1), ("cfg(loom)", 0)];
+    for (condition, expected) in conditions {
+        for (folder, counts) in [("core", 1), ("policies/new", 1), ("platforms/loader", 0)] {
+            let mut package = package(folder, &[]);
+            package.targeted.push(("x86".into(), condition.into()));
+            assert_eq!(rules(&[package]), vec!["target"; expected * counts], "{folder}: {condition}");
+        }
+    }
 }
 
 #[test]

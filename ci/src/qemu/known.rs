@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::Guest;
+use crate::arch::Arch;
 use crate::cli::Selected;
 use crate::exit;
 use crate::process;
@@ -22,6 +23,19 @@ pub fn check(guest: &Guest) -> anyhow::Result<()> {
         check_in(program, "-cpu", &guest.cpu)?;
     }
     Ok(())
+}
+
+/// The same for lists of names.
+///
+/// # Errors
+///
+/// As [`check`].
+pub fn check_all(arch: Arch, machines: &[Selected], cpus: &[Selected]) -> anyhow::Result<()> {
+    let usual = Guest::new(arch, "");
+    for machine in machines {
+        check(&Guest { machine: Some(machine.clone()), ..usual.clone() })?;
+    }
+    cpus.iter().try_for_each(|cpu| check(&Guest { cpu: cpu.clone(), ..usual.clone() }))
 }
 
 fn check_in(program: &str, flag: &str, asked: &Selected) -> anyhow::Result<()> {

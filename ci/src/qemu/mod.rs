@@ -20,7 +20,7 @@ use anyhow::Context;
 
 pub use ending::Ending;
 pub use guest::{Guest, Serial};
-pub use known::check as check_names;
+pub use known::{check as check_names, check_all as check_all_names};
 
 use crate::exit;
 use crate::process;

@@ -49,7 +49,8 @@ impl fmt::Display for Group {
     }
 }
 
-/// How a case is carried out. An error ends the whole run of tests: an interruption, or a missing tool.
+/// How a case is carried out. An interruption or a missing tool ends the whole run of
+/// tests; another error is a failure.
 pub type Work = Box<dyn Fn() -> Result<Vec<Outcome>> + Send + Sync>;
 
 /// A case: one thing that runs once, and may hold several tests.

@@ -56,6 +56,7 @@ fn judge(ok: bool, output: &str) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     let mut binary = Binary::default();
     let mut complaints = Vec::new();
+    let mut ended = false;
     for line in output.lines() {
         let line = line.trim_end();
         if let Some(name) = started(line) {
@@ -64,6 +65,7 @@ fn judge(ok: bool, output: &str) -> Vec<Outcome> {
             binary.seen += 1;
             outcomes.push(outcome);
         } else if let Some(announced) = total(line) {
+            ended = true;
             if announced != binary.seen {
                 complaints.push(format!("{} announced {announced} tests, {} were seen", binary.name, binary.seen));
             }
@@ -71,6 +73,9 @@ fn judge(ok: bool, output: &str) -> Vec<Outcome> {
         }
     }
     let failed = outcomes.iter().any(|outcome| matches!(outcome.verdict, Verdict::Failed(_)));
+    if !ended {
+        complaints.push("no `test result:` line: no test program was run to its end".into());
+    }
     if !ok && !failed {
         complaints.push("cargo test failed".into());
     }
@@ -159,6 +164,7 @@ mod tests {
         let lost = GOOD.replace("test a ... ok\n", "");
         assert_eq!(counts(judge(true, &lost)).failed, 1);
         assert_eq!(counts(judge(false, GOOD)).failed, 1, "cargo's status counts too");
+        assert_eq!(counts(judge(true, "    Finished\n")).failed, 1, "nothing was run");
         assert_eq!(counts(judge(false, "error: could not compile\n")).failed, 1);
     }
 }

@@ -10,9 +10,10 @@ use cargo_metadata::Message;
 use crate::build::{self, Image, Request, metadata};
 use crate::cli::Profile;
 use crate::compare::runner::folder;
-use crate::exit::{Code, code_of};
+use crate::exit::{self, Code, code_of};
 use crate::lint::steps::Bare;
 use crate::policy::Policy;
+use crate::process;
 use crate::project::Project;
 
 /// The project's loader.
@@ -70,6 +71,8 @@ impl Images {
         });
         match ends_all {
             Some(error) => Err(error),
+            // Another case may have met the interruption, and left its text.
+            None if process::interrupted() => Err(exit::interrupted()),
             None => Ok(built.clone()),
         }
     }
@@ -132,6 +135,9 @@ impl Images {
         command.arg("--manifest-path").arg(&manifest).args(["--bin", &name, "--profile", "release", "--quiet"]);
         command.arg("--message-format=json-render-diagnostics");
         let output = command.output().with_context(|| format!("building {package}"))?;
+        if process::interrupted() {
+            return Err(exit::interrupted());
+        }
         let made = Message::parse_stream(&output.stdout[..]).flatten().find_map(|message| match message {
             Message::CompilerArtifact(artifact) if artifact.target.name == name => artifact.executable,
             _ => None,

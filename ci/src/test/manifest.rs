@@ -7,7 +7,7 @@ use regex::Regex;
 use serde::Deserialize;
 
 use crate::cli::Profile;
-use crate::cli::{Selected, memory};
+use crate::cli::{Selected, cpus, memory};
 use crate::exit;
 
 /// The whole file.
@@ -171,9 +171,7 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<GuestCase>> {
 
 /// Checks what the types do not say.
 fn check(case: &GuestCase) -> Result<(), String> {
-    if !(1..=16).contains(&case.smp) {
-        return Err(format!("`smp` is {}; allowed: 1 to 16", case.smp));
-    }
+    cpus(&case.smp.to_string()).map_err(|allowed| format!("`smp` is {}; {allowed}", case.smp))?;
     memory(&case.memory).map_err(|allowed| format!("`memory` is {}; {allowed}", case.memory))?;
     for (key, value) in [("cpu", Some(&case.cpu)), ("machine", case.machine.as_ref())] {
         if let Some(Err(allowed)) = value.map(|value| value.parse::<Selected>()) {
@@ -229,6 +227,7 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
             ("name = \"overflow\"", "name = \"traps\"", "twice"),
             ("timeout_seconds = 10", "timeout_seconds = 0", "at least 1"),
             ("timeout_seconds = 10", "smp = 17", "1 to 16"),
+            ("timeout_seconds = 10", "smp = 2", "known: 1"),
             ("timeout_seconds = 10", "memory = \"much\"", "QEMU"),
             ("policies = [\"static\"]", "policies = \"some\"", "\"all\""),
             ("policies = [\"static\"]", "policies = []", "\"all\""),

@@ -19,19 +19,21 @@ mod summary;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use crate::arch::Arch;
-use crate::cli::{List, Profile, Selected, SetupArgs};
+use crate::cli::{self, List, Profile, Selected, SetupArgs};
 use crate::exit::{self, Code};
 use crate::policy::Policy;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::qemu::check_all_names;
 use crate::{files, lint, parallel, process, setup};
 
-use case::{Case, Done, Group};
+use case::{Case, Done, Group, Outcome};
 use guest::Lists;
 use images::Images;
 
@@ -48,7 +50,7 @@ pub struct Args {
     #[arg(long, default_value = "release")]
     profile: List<Profile>,
     /// Numbers of CPUs, 1 to 16 [default: what each case needs]
-    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = cli::cpus)]
     smp: Vec<u8>,
     /// QEMU's machine types, options after `:` [default: what each case needs]
     #[arg(long, value_name = "TYPE", value_delimiter = ',')]
@@ -99,15 +101,28 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
         }
         return Ok(Code::OK);
     }
-    let done = run_all(&cases, args)?;
-    if process::interrupted() {
-        return Err(exit::interrupted());
+    let Ran { done, stopped } = run_all(&cases, args.repeat, args.jobs.map(usize::from));
+    let rest = Rest { left_out: all - cases.len(), not_run: cases.len() * args.repeat as usize - done.len() };
+    let written = write(args, &done, rest);
+    print!("{}", summary::text(&done, rest.left_out, rest.not_run));
+    if let Some(error) = stopped {
+        if let Err(error) = written {
+            eprintln!("error: {error:#}");
+        }
+        return Err(error);
     }
-    let left_out = all - cases.len();
-    write(args, &done, left_out)?;
-    print!("{}", summary::text(&done, left_out));
-    let counts = summary::counts(&done, left_out);
+    written?;
+    let counts = summary::counts(&done, rest.left_out);
     Ok(if counts.failed == 0 && counts.passed > 0 { Code::OK } else { Code::FAILED })
+}
+
+/// How many cases have no outcome.
+#[derive(Clone, Copy)]
+struct Rest {
+    /// Left out by the filter.
+    left_out: usize,
+    /// Not run, because the run ended early.
+    not_run: usize,
 }
 
 /// Makes the list of cases, in the order of their groups.
@@ -123,6 +138,7 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     };
     for arch in &lists.archs {
         setup::qemu(project, *arch, args.setup.toolchain, args.setup.yes)?;
+        check_all_names(*arch, &lists.machines, &lists.cpus)?;
     }
     let compilers = lint::compilers(project, &lists.archs, &args.setup)?;
     let mut cases = vec![own::deps(project)];
@@ -136,22 +152,39 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
+/// What was run, and what ended it before all was.
+struct Ran {
+    done: Vec<Done>,
+    stopped: Option<Error>,
+}
+
 /// Runs every case, as often as is asked for.
-fn run_all(cases: &[Case], args: &Args) -> Result<Vec<Done>> {
-    let progress = Progress::new(cases.len() * args.repeat as usize);
-    let guests = args.jobs.map_or_else(parallel::default_jobs, usize::from);
-    let mut done = Vec::new();
-    for round in 1..=args.repeat {
+fn run_all(cases: &[Case], repeat: u32, jobs: Option<usize>) -> Ran {
+    let progress = Progress::new(cases.len() * repeat as usize);
+    let guests = jobs.unwrap_or_else(parallel::default_jobs);
+    let mut all = Ran { done: Vec::new(), stopped: None };
+    let stop = AtomicBool::new(false);
+    for round in 1..=repeat {
         for group in Group::ALL {
             let these: Vec<_> = cases.iter().filter(|case| case.group == *group).collect();
             let jobs = if group.side_by_side() { guests } else { 1 };
-            let ran = parallel::map(jobs, &these, |case| run_one(case, round, &progress));
-            for one in ran {
-                done.push(one?);
+            let ran = parallel::map(jobs, &these, |case| {
+                let ran = (!stop.load(Ordering::SeqCst)).then(|| run_one(case, round, &progress))?;
+                stop.fetch_or(ran.is_err(), Ordering::SeqCst);
+                Some(ran)
+            });
+            for one in ran.into_iter().flatten() {
+                match one {
+                    Ok(done) => all.done.push(done),
+                    Err(error) => all.stopped = all.stopped.or(Some(error)),
+                }
             }
         }
     }
-    Ok(done)
+    if process::interrupted() {
+        all.stopped = Some(exit::interrupted());
+    }
+    all
 }
 
 /// Runs one case and shows what came of it.
@@ -161,7 +194,11 @@ fn run_one(case: &Case, round: u32, progress: &Progress) -> Result<Done> {
     }
     progress.doing(&format!("test {} [at most {} s]", case.name, case.timeout.as_secs()));
     let start = Instant::now();
-    let outcomes = (case.run)()?;
+    let outcomes = match (case.run)() {
+        Ok(outcomes) => outcomes,
+        Err(error) if [Code::MISSING, Code::INTERRUPTED].contains(&exit::code_of(&error)) => return Err(error),
+        Err(error) => vec![Outcome::failed("", format!("{error:#}"))],
+    };
     let name = if round == 1 { case.name.clone() } else { format!("{}#{round}", case.name) };
     let done = Done { name, group: case.group, duration: start.elapsed(), outcomes };
     progress.done(&summary::line(&done, case.timeout));
@@ -169,13 +206,40 @@ fn run_one(case: &Case, round: u32, progress: &Progress) -> Result<Done> {
 }
 
 /// Writes the files that were asked for, each whole or not at all.
-fn write(args: &Args, done: &[Done], left_out: usize) -> Result<()> {
+fn write(args: &Args, done: &[Done], rest: Rest) -> Result<()> {
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&summary::json(done, left_out))?;
+        let text = serde_json::to_string_pretty(&summary::json(done, rest.left_out, rest.not_run))?;
         files::write(path, text + "\n")?;
     }
     if let Some(path) = &args.junit {
-        files::write(path, summary::junit(done)?)?;
+        files::write(path, summary::junit(done, rest.not_run)?)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::case::{Case, Group, Outcome};
+    use super::{Ran, run_all};
+    use crate::exit::{self, Code, code_of};
+
+    fn case(name: &str, run: fn() -> anyhow::Result<Vec<Outcome>>) -> Case {
+        Case { name: name.into(), group: Group::Host, timeout: Duration::from_secs(1), run: Box::new(run) }
+    }
+
+    #[test]
+    fn an_error_fails_its_case_and_a_missing_tool_ends_the_run() {
+        let cases = [
+            case("breaks", || Err(anyhow::anyhow!("disk full").context("writing"))),
+            case("passes", || Ok(vec![Outcome::passed("")])),
+            case("lacks", || Err(exit::missing("no clippy"))),
+            case("late", || Ok(vec![Outcome::passed("")])),
+        ];
+        let Ran { done, stopped } = run_all(&cases, 1, Some(1));
+        assert_eq!(done.len(), 2);
+        assert_eq!(done[0].outcomes, [Outcome::failed("", "writing: disk full")]);
+        assert_eq!(stopped.map(|error| code_of(&error)), Some(Code::MISSING));
+    }
 }

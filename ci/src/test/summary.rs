@@ -12,8 +12,9 @@ use super::case::{Counts, Done, Group, Verdict};
 /// How many of the slowest cases are shown.
 const SLOWEST: usize = 10;
 
-/// The end of a run of tests: the slowest, what failed, and the line that scripts look for.
-pub fn text(done: &[Done], left_out: usize) -> String {
+/// The end of a run of tests: the slowest, what failed, and the line that scripts look for. When `not_run` cases are
+/// left because the run ended early, that is the last line instead.
+pub fn text(done: &[Done], left_out: usize, not_run: usize) -> String {
     let mut text = String::from("slowest:\n");
     let mut slowest: Vec<_> = done.iter().collect();
     slowest.sort_by_key(|one| std::cmp::Reverse(one.duration));
@@ -27,8 +28,17 @@ pub fn text(done: &[Done], left_out: usize) -> String {
             }
         }
     }
-    let _ = writeln!(text, "{}", counts(done, left_out));
+    if not_run == 0 {
+        let _ = writeln!(text, "{}", counts(done, left_out));
+    } else {
+        let _ = writeln!(text, "incomplete: {}, and {}", counts(done, left_out), early(not_run));
+    }
     text
+}
+
+/// Why a run is not whole.
+fn early(not_run: usize) -> String {
+    format!("{not_run} not run: the run ended early")
 }
 
 /// The sum of all counts; cases that a filter left out are skipped ones.
@@ -54,7 +64,7 @@ pub fn line(done: &Done, timeout: Duration) -> String {
 }
 
 /// The records of all tests.
-pub fn json(done: &[Done], left_out: usize) -> Value {
+pub fn json(done: &[Done], left_out: usize, not_run: usize) -> Value {
     let record = |one: &Done| {
         let seconds = one.duration.as_secs_f64();
         let record = |outcome| test_record(one, outcome, seconds);
@@ -63,6 +73,8 @@ pub fn json(done: &[Done], left_out: usize) -> Value {
     let Counts { passed, failed, skipped } = counts(done, left_out);
     json!({
         "schema": 1,
+        "complete": not_run == 0,
+        "not_run": not_run,
         "passed": passed,
         "failed": failed,
         "skipped": skipped,
@@ -95,7 +107,7 @@ fn test_record(done: &Done, outcome: &super::case::Outcome, seconds: f64) -> Val
 /// # Errors
 ///
 /// Never in practice: everything written is text.
-pub fn junit(done: &[Done]) -> Result<String> {
+pub fn junit(done: &[Done], not_run: usize) -> Result<String> {
     let mut report = quick_junit::Report::new("ebbtide");
     for group in Group::ALL {
         let mut suite = TestSuite::new(group.to_string());
@@ -105,6 +117,13 @@ pub fn junit(done: &[Done]) -> Result<String> {
         if suite.tests > 0 {
             report.add_test_suite(suite);
         }
+    }
+    if not_run > 0 {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(early(not_run));
+        let mut suite = TestSuite::new("incomplete");
+        suite.add_test_case(TestCase::new("incomplete", status));
+        report.add_test_suite(suite);
     }
     report.to_string().context("writing JUnit's format")
 }
@@ -153,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_last_line_counts_and_stands_alone() {
-        let text = text(&done(), 3);
+        let text = text(&done(), 3, 0);
         assert_eq!(text.lines().next_back(), Some("13 passed, 1 failed, 3 skipped"));
         assert_eq!(text.lines().filter(|line| line.ends_with("quick11") || line.ends_with(" suite")).count(), 2);
         assert_eq!(text.lines().filter(|line| line.contains(" s  ")).count(), 10);
@@ -172,11 +191,21 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_ended_early_never_looks_whole() {
+        let text = text(&done(), 3, 2);
+        assert_eq!(text.lines().next_back().map(|line| line.starts_with("incomplete: ")), Some(true), "{text}");
+        let value = json(&done(), 0, 2);
+        assert_eq!((&value["complete"], &value["not_run"]), (&false.into(), &2.into()));
+        let xml = junit(&done(), 2).expect("text");
+        assert!(xml.contains("errors=\"1\"") && xml.contains("2 not run"), "{xml}");
+    }
+
+    #[test]
     fn files_hold_every_test() {
-        let value = json(&done(), 0);
+        let value = json(&done(), 0, 0);
         assert_eq!(value["records"].as_array().map(Vec::len), Some(14));
         assert_eq!((&value["passed"], &value["records"][13]["status"]), (&13.into(), &"failed".into()));
-        let xml = junit(&done()).expect("text");
+        let xml = junit(&done(), 0).expect("text");
         assert!(
             xml.contains("tests=\"14\"") && xml.contains("failures=\"1\"") && xml.contains("first &lt;line&gt;"),
             "{xml}"

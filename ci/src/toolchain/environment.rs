@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, iter};
 
-/// Variables that change a build, by name.
+/// Variables that change a build or the verdict of a test, by name.
 const NAMES: &[&str] = &[
     "CARGO",
     "CARGO_ENCODED_RUSTFLAGS",
@@ -26,9 +26,11 @@ const NAMES: &[&str] = &[
     "RUSTUP_TOOLCHAIN",
     "RUST_RECURSION_COUNT",
     "RUST_TARGET_PATH",
+    // Lets a test of compiler messages write what it should compare.
+    "TRYBUILD",
 ];
 
-/// Variables that change a build, by how their names begin. (`CARGO_TARGET_DIR` is wanted for host builds: bare-metal
+/// Variables that change a build or the verdict of a test, by how their names begin. (`CARGO_TARGET_DIR` is wanted for host builds: bare-metal
 /// ones name their folder themselves.)
 const PREFIXES: &[&str] = &[
     "CARGO_BUILD_",
@@ -37,6 +39,8 @@ const PREFIXES: &[&str] = &[
     "CARGO_TARGET_AARCH64_",
     "CARGO_TARGET_X86_64_",
     "CARGO_UNSTABLE_",
+    // How many cases a property is tried on, and from which seed.
+    "PROPTEST_",
 ];
 
 /// Takes out of a command's environment what would change a build.
@@ -88,6 +92,8 @@ mod tests {
             "RUSTFLAGS",
             "CARGO_BUILD_TARGET",
             "RUSTUP_TOOLCHAIN",
+            "TRYBUILD",
+            "PROPTEST_CASES",
             "CARGO_PROFILE_RELEASE_LTO",
             "CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS",
         ] {

@@ -182,13 +182,12 @@ fn cargo_of(compiler: &Compiler, subcommand: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
+/// How to come by clippy and rustfmt.
+pub const COMPONENTS: &str = "run ci/setup, or with rustup: rustup component add clippy rustfmt; for Debian's Rust: \
+                              apt-get install rust-web-clippy rustfmt-web (or rust-clippy rustfmt)";
+
 fn no_component(compiler: &Compiler, name: &str) -> anyhow::Error {
-    let component = if name == "fmt" { "rustfmt" } else { name };
-    exit::missing(format!(
-        "`cargo {name}` of the Rust in {} is missing; with rustup: rustup component add {component}; on Debian: \
-         ci/setup --toolchain debian",
-        compiler.folder().display()
-    ))
+    exit::missing(format!("`cargo {name}` of the Rust in {} is missing; {COMPONENTS}", compiler.folder().display()))
 }
 
 fn cargo_home() -> Option<PathBuf> {

@@ -4,6 +4,7 @@
 mod cfg;
 mod forbidden;
 mod length;
+mod outside;
 mod safety;
 mod safety_docs;
 mod spin;
@@ -20,6 +21,7 @@ const RULES: &[Rule] = &[
     forbidden::check,
     forbidden::check_policies,
     length::check,
+    outside::check,
     safety::check,
     safety_docs::check,
     spin::check,

@@ -1,11 +1,14 @@
 //! Every spin loop calls `spin_loop()`.
 //!
 //! A loop spins when it does nothing but look: an empty body, or a condition or body that reads an atomic (or tries
-//! a lock) and makes no other call. Under QEMU with `-icount` a spin loop without the hint costs 10^8 instructions.
+//! a lock) and makes no other call. So does a `for` that counts tries: `for _ in` or `for … in 0..`, left as soon as the
+//! atomic says so. Assertions and log messages are no work. Bodies of macros are read as tokens. Under QEMU with `-icount` a spin loop without the hint costs 10^8 instructions.
 
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::visit::Visit;
-use syn::{Block, Expr};
+use syn::{Block, Expr, Pat};
 
+use super::tokens::{braces, each_sequence, ident, is_punct, line};
 use crate::lint::{Finding, Source};
 
 /// Methods that look at what another CPU or thread writes.
@@ -50,6 +53,24 @@ const PLAIN: &[&str] = &[
     "from",
 ];
 
+/// Macros that are no work: they are compiled out, or say what was seen.
+const IDLE_MACROS: &[&str] = &[
+    "assert",
+    "assert_eq",
+    "assert_ne",
+    "debug_assert",
+    "debug_assert_eq",
+    "debug_assert_ne",
+    "debug",
+    "error",
+    "info",
+    "trace",
+    "warn",
+];
+
+/// Words that stand before a group in parentheses and call nothing.
+const KEYWORDS: &[&str] = &["if", "while", "match", "in", "return", "break", "let", "else", "mut", "as", "move"];
+
 /// Finds spin loops without the hint.
 pub fn check(source: &Source) -> Vec<Finding> {
     let mut walk = Walk { source, findings: Vec::new() };
@@ -75,10 +96,53 @@ impl Walk<'_> {
         // What a condition calls besides is how it looks (`uart.status()`), not work that takes time.
         let spins = body.stmts.is_empty() || (calls.looks && !calls.works && (condition.is_some() || !in_condition));
         if spins && !calls.hints {
-            let text =
-                "this loop spins without the hint: call `core::hint::spin_loop()` in its body, or let the thread sleep";
-            self.findings.push(self.source.finding(line, "spin-loop", text));
+            self.note(line);
         }
+    }
+
+    /// Judges a loop that counts its tries. Going through a list of atomics is a search, and no spinning.
+    fn judge_for(&mut self, item: &syn::ExprForLoop) {
+        let endless = matches!(&*item.expr, Expr::Range(range) if range.end.is_none());
+        let mut calls = Calls::default();
+        calls.visit_block(&item.body);
+        if (endless || matches!(*item.pat, Pat::Wild(_))) && calls.leaves && calls.looks && !calls.works && !calls.hints
+        {
+            self.note(item.for_token.span.start().line);
+        }
+    }
+
+    /// Judges the `while` and `loop` among sibling tokens of a macro.
+    fn judge_tokens(&mut self, sequence: &[TokenTree]) {
+        for (index, tree) in sequence.iter().enumerate() {
+            let conditional = match ident(Some(tree)).as_deref() {
+                Some("while") => true,
+                Some("loop") => false,
+                _ => continue,
+            };
+            // The condition ends at the first block: what else has braces must stand in parentheses there.
+            let rest = &sequence[index + 1..];
+            let Some((length, body)) = rest.iter().enumerate().find_map(|(at, tree)| Some((at, braces(Some(tree))?)))
+            else {
+                continue;
+            };
+            if !conditional && length != 0 {
+                continue;
+            }
+            let mut calls = Calls::default();
+            rest[..length].iter().cloned().collect::<TokenStream>().walk(&mut calls);
+            calls.works = false;
+            body.stream().walk(&mut calls);
+            if (body.stream().is_empty() || (calls.looks && !calls.works)) && !calls.hints {
+                self.note(line(tree));
+            }
+        }
+    }
+
+    /// Notes a loop that spins.
+    fn note(&mut self, line: usize) {
+        let text =
+            "this loop spins without the hint: call `core::hint::spin_loop()` in its body, or let the thread sleep";
+        self.findings.push(self.source.finding(line, "spin-loop", text));
     }
 }
 
@@ -92,6 +156,15 @@ impl<'ast> Visit<'ast> for Walk<'_> {
         self.judge(item.loop_token.span.start().line, None, &item.body);
         syn::visit::visit_expr_loop(self, item);
     }
+
+    fn visit_expr_for_loop(&mut self, item: &'ast syn::ExprForLoop) {
+        self.judge_for(item);
+        syn::visit::visit_expr_for_loop(self, item);
+    }
+
+    fn visit_macro(&mut self, item: &'ast syn::Macro) {
+        each_sequence(&item.tokens, &mut |sequence| self.judge_tokens(sequence));
+    }
 }
 
 /// What an expression calls.
@@ -103,6 +176,8 @@ struct Calls {
     works: bool,
     /// It calls `spin_loop`.
     hints: bool,
+    /// It leaves the loop, or the function.
+    leaves: bool,
 }
 
 impl Calls {
@@ -133,8 +208,54 @@ impl<'ast> Visit<'ast> for Calls {
         syn::visit::visit_expr_method_call(self, call);
     }
 
-    fn visit_macro(&mut self, _: &'ast syn::Macro) {
-        self.works = true;
+    fn visit_expr_break(&mut self, item: &'ast syn::ExprBreak) {
+        self.leaves = true;
+        syn::visit::visit_expr_break(self, item);
+    }
+
+    fn visit_expr_return(&mut self, item: &'ast syn::ExprReturn) {
+        self.leaves = true;
+        syn::visit::visit_expr_return(self, item);
+    }
+
+    fn visit_macro(&mut self, item: &'ast syn::Macro) {
+        let name = item.path.segments.last().map_or(String::new(), |last| last.ident.to_string());
+        self.works |= !IDLE_MACROS.contains(&name.as_str());
+    }
+}
+
+/// Tokens that calls are looked for in.
+trait Walked {
+    fn walk(self, calls: &mut Calls);
+}
+
+impl Walked for TokenStream {
+    fn walk(self, calls: &mut Calls) {
+        let sequence: Vec<_> = self.into_iter().collect();
+        let group = |index: usize| match sequence.get(index) {
+            Some(TokenTree::Group(group)) => Some(group),
+            _ => None,
+        };
+        let call = |group: &Group| group.delimiter() == Delimiter::Parenthesis;
+        let mut index = 0;
+        while let Some(tree) = sequence.get(index) {
+            index += 1;
+            if let TokenTree::Group(group) = tree {
+                group.stream().walk(calls);
+            }
+            // `$body` may be anything; `$flag.load(…)` calls what its name says.
+            if is_punct(Some(tree), '$') && ident(sequence.get(index)).is_some() {
+                calls.works |= !is_punct(sequence.get(index + 1), '.');
+                index += 1;
+            } else if let Some(name) = ident(Some(tree)) {
+                if is_punct(sequence.get(index), '!') && group(index + 1).is_some() {
+                    calls.works |= !IDLE_MACROS.contains(&name.as_str());
+                    index += 2;
+                } else if group(index).is_some_and(call) && !KEYWORDS.contains(&name.as_str()) {
+                    calls.note(&name);
+                }
+            }
+        }
     }
 }
 
@@ -164,6 +285,51 @@ fn f() {
 }
 "#;
         assert_eq!(found(check, "core/src/lib.rs", text), [3, 4, 5, 6, 9, 14]);
+    }
+
+    #[test]
+    fn sees_through_assertions_counted_tries_and_macros() {
+        let text = r#"
+fn f() {
+    loop { if flag.load(Relaxed) { break } debug_assert!(true); }
+    loop { if flag.load(Relaxed) { break } log::trace!("not {}", yet()); }
+    for _ in 0.. { if flag.load(Relaxed) { break } }
+    for _ in 0..1000 { if let Some(guard) = lock.try_lock() { return Some(guard) } }
+    for tries in 0.. { if flag.load(Relaxed) { break } }
+}
+macro_rules! m {
+    ($flag:expr) => {
+        while !$flag.load(Relaxed) {}
+        while self.word.load(Relaxed) != 0 { tries += 1; }
+        loop { if $flag.swap(true, Acquire) { break } assert!(ready()); }
+    };
+}
+"#;
+        assert_eq!(found(check, "core/src/lib.rs", text), [3, 4, 5, 6, 7, 11, 12, 13]);
+    }
+
+    #[test]
+    fn leaves_searches_counts_and_work_in_macros_alone() {
+        let text = r#"
+fn f() {
+    for slot in &slots { if slot.try_lock().is_some() { return slot } }
+    for index in 0..9 { if slots[index].load(Relaxed) == 0 { break } }
+    for _ in 0..1000 { count.fetch_add(1, Relaxed); }
+    for _ in 0.. { if flag.load(Relaxed) { break } spin_loop(); }
+    for _ in 0..9 { if flag.load(Relaxed) { break } thread::park(); }
+    loop { if flag.load(Relaxed) { break } println!("waiting"); }
+}
+macro_rules! m {
+    ($flag:expr, $body:block) => {
+        while !$flag.load(Relaxed) { core::hint::spin_loop(); }
+        while !$flag.load(Relaxed) { $body }
+        while $flag.load(Relaxed) { step(); }
+        while index < count { index += 1; }
+        loop { asm!("hlt") }
+    };
+}
+"#;
+        assert_eq!(found(check, "core/src/lib.rs", text), [0; 0]);
     }
 
     #[test]

@@ -1,0 +1,69 @@
+//! Output that outlives its reader.
+//!
+//! The standard macros panic when a pipe is closed, as by `cargo xtask doctor | head -1`. Those of the same names here
+//! stand in their place in the whole tool.
+
+use std::fmt;
+use std::io::{ErrorKind, Write};
+
+/// Writes text; a reader that has gone is no error.
+///
+/// # Panics
+///
+/// When the text cannot be written for another reason, as a full disk.
+pub fn write(mut to: impl Write, text: fmt::Arguments<'_>) {
+    match to.write_fmt(text).and_then(|()| to.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("cannot write the output: {error}"),
+        _ => {}
+    }
+}
+
+/// As the standard macro, but for a closed pipe.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::say::write(::std::io::stdout().lock(), ::std::format_args!($($text)*)) };
+}
+
+/// As the standard macro, but for a closed pipe.
+macro_rules! println {
+    () => { print!("\n") };
+    ($($text:tt)*) => { print!("{}\n", ::std::format_args!($($text)*)) };
+}
+
+/// As the standard macro, but for a closed pipe.
+macro_rules! eprintln {
+    ($($text:tt)*) => {
+        $crate::say::write(::std::io::stderr().lock(), ::std::format_args!("{}\n", ::std::format_args!($($text)*)))
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write;
+    use std::io::{self, ErrorKind, Write};
+
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error() {
+        write(Broken(ErrorKind::BrokenPipe), format_args!("text"));
+        let mut kept = Vec::new();
+        write(&mut kept, format_args!("{} text", "a"));
+        assert_eq!(kept, b"a text");
+    }
+
+    #[test]
+    #[should_panic(expected = "cannot write the output")]
+    fn a_full_disk_is() {
+        write(Broken(ErrorKind::StorageFull), format_args!("text"));
+    }
+}
