@@ -31,10 +31,10 @@ trap 'rm -f "$serial"' EXIT
 
 # A line `Trace` for each instruction that begins; what begins and is put off (for an interrupt or a device's clock) says
 # so in a line of its own and begins once more.
-# shellcheck disable=SC2086 # words
 trace=$(mktemp)
 trap 'rm -f "$serial" "$trace"' EXIT
 status=0
+# shellcheck disable=SC2086 # words
 timeout 120 qemu-system-x86_64 $machine $single -serial "file:$serial" -kernel "$image" -append record \
     -d exec,nochain -dfilter 0x100000..0xfffffff >"$trace" 2>&1 || status=$?
 if [ "$status" -ne 33 ] || ! grep -q '^ebbtide: end code=0' "$serial"; then
