@@ -1,12 +1,14 @@
 //! `Mutex` and `Condvar`.
 
 use alloc::collections::VecDeque;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::hint::black_box;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use ebbtide::stack;
 use ebbtide::sync::{Arc, Condvar, Mutex};
-use ebbtide::thread;
+use ebbtide::thread::{self, Builder, Priority};
 use ebbtide::time::{Duration, Instant};
 
 use crate::harness::{Outcome, wait_until};
@@ -14,6 +16,7 @@ use crate::harness::{Outcome, wait_until};
 tests![
     a_mutex_excludes_preempted_threads,
     a_mutex_excludes_threads_that_yield,
+    a_lock_that_came_free_while_it_was_queued_for_is_kept,
     try_lock_does_not_wait,
     producers_and_consumers,
     notify_all_wakes_all,
@@ -80,6 +83,35 @@ fn a_mutex_excludes_threads_that_yield() -> Outcome {
         thread.join().unwrap();
     }
     check_eq!(*shared.lock(), 1_600, "additions under the lock");
+    Ok(())
+}
+
+/// A thread finds the lock taken, enters the queue, is preempted there by the holder, which lets the lock go, and gets it
+/// at its second look: then it has it, and must not wait for itself.
+fn a_lock_that_came_free_while_it_was_queued_for_is_kept() -> Outcome {
+    const ROUNDS: u32 = 6_000;
+    let lock = Arc::new(Mutex::new(0_u64));
+    let holders = Arc::clone(&lock);
+    let ended = Arc::new(AtomicBool::new(false));
+    let holder_ended = Arc::clone(&ended);
+    // It wakes, and preempts the other, wherever that is.
+    let holder = Builder::new().priority(Priority::MAX).spawn(move || {
+        for _ in 0..ROUNDS {
+            let held = holders.lock();
+            thread::sleep(Duration::from_micros(20));
+            drop(held);
+            thread::sleep(Duration::from_micros(20));
+        }
+        holder_ended.store(true, Ordering::Release);
+    });
+    let holder = holder.map_err(|error| error.to_string())?;
+    let mut rounds = 0;
+    while !ended.load(Ordering::Acquire) {
+        *lock.lock() += 1;
+        rounds += 1;
+    }
+    holder.join().unwrap();
+    check_eq!(*lock.lock(), rounds, "rounds counted under the lock");
     Ok(())
 }
 
