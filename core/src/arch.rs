@@ -40,6 +40,9 @@ pub unsafe trait Cpu {
     /// Waits for an interrupt, which is taken; enters and returns with interrupts off.
     fn wait_for_interrupt();
 
+    /// Tells the CPU that the caller waits in a loop for what another CPU does.
+    fn relax();
+
     /// Stops this CPU for good.
     fn halt() -> !;
 
@@ -219,6 +222,12 @@ pub unsafe trait Paging {
 
     /// Invalidates the translation of one page on this CPU.
     fn invalidate_local(page: VirtAddr);
+
+    /// Invalidates the translations of `pages` on every CPU that has loaded the kernel's tables, and returns when all
+    /// have done so. What the entries said before the call is visible to their walkers from then on.
+    ///
+    /// Interrupts are on, preemption is off and no spin lock is held: another CPU may wait for this one likewise.
+    fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>);
 
     /// Makes `root` the root of the translation on this CPU.
     ///

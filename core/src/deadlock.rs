@@ -11,7 +11,7 @@ use crate::system::System;
 /// bring news. Called by the idle thread with interrupts off.
 pub(crate) fn check<S: System>() {
     let kernel = S::kernel();
-    let waiting = kernel.timers.locked(|timers| timers.next().is_some());
+    let waiting = kernel.timers.locked::<S, _>(|timers| timers.next().is_some());
     if waiting || kernel.cpus().any(|cpu| cpu.is_busy()) {
         return;
     }

@@ -57,7 +57,7 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
     Logger::<S>::install();
     log_memory::<S>(boot);
     let cpu = S::Arch::per_cpu();
-    match threads::<S>(cpu, main) {
+    match prepare_cpu::<S>(cpu).and_then(|()| main_thread::<S>(main)) {
         Ok(main) => {
             banner::<S>(memory);
             thread::first::<S>(cpu, main)
@@ -69,8 +69,13 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
 /// What the main thread runs.
 pub type Main = fn();
 
-/// Makes the stacks of traps, the idle thread and the main thread.
-fn threads<S: System>(cpu: &'static PerCpu, main: Main) -> Result<&'static Thread, StackError> {
+/// Gives a CPU what it needs to run threads: stacks for its traps, and its idle thread. From then on it is one of the
+/// kernel's CPUs.
+///
+/// # Errors
+///
+/// There is no memory for a stack.
+pub fn prepare_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), StackError> {
     S::kernel().cpus[cpu.number as usize].store(core::ptr::from_ref(cpu).cast_mut(), Ordering::Release);
     S::Arch::set_trap_stacks::<S>(&mut |name, bytes| {
         let request = system(name, bytes);
@@ -79,6 +84,10 @@ fn threads<S: System>(cpu: &'static PerCpu, main: Main) -> Result<&'static Threa
     let idle: Work = Box::new(|| thread::idle::<S>());
     let idle = thread::create::<S>(Request { priority: Priority::MIN, ..system("idle", IDLE_STACK_BYTES) }, idle)?;
     cpu.set_idle(idle);
+    Ok(())
+}
+
+fn main_thread<S: System>(main: Main) -> Result<&'static Thread, StackError> {
     let request = Request {
         name: Some("main".to_string().into_boxed_str()),
         kind: Kind::App,

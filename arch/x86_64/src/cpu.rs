@@ -3,6 +3,7 @@
 
 use core::arch::asm;
 use core::fmt;
+use core::hint::spin_loop;
 use core::mem::offset_of;
 use core::ptr::from_ref;
 
@@ -40,6 +41,11 @@ unsafe impl arch::Cpu for X86_64 {
         // `sti` takes effect after the next instruction, so no interrupt slips in between the two.
         interrupts::enable_and_hlt();
         interrupts::disable();
+    }
+
+    #[inline]
+    fn relax() {
+        spin_loop();
     }
 
     fn halt() -> ! {

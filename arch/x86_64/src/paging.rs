@@ -10,7 +10,7 @@
 #![expect(unsafe_code, reason = "changes what addresses mean")]
 
 use ebbtide_core::arch::{Access, Paging, StackEntry, TableEntry};
-use ebbtide_core::{PhysAddr, VirtAddr};
+use ebbtide_core::{PhysAddr, System, VirtAddr};
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr4, Cr4Flags};
 use x86_64::structures::paging::{PageTableFlags, PhysFrame};
@@ -94,6 +94,12 @@ unsafe impl Paging for X86_64 {
     #[inline]
     fn invalidate_local(page: VirtAddr) {
         tlb::flush(x86_64::VirtAddr::new(page.as_u64()));
+    }
+
+    fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>) {
+        debug_assert!(S::kernel().cpus().count() <= 1, "only this CPU is invalidated");
+        // One CPU runs, so its own TLB is the only one that may hold an old translation.
+        pages.for_each(Self::invalidate_local);
     }
 
     unsafe fn activate(root: PhysAddr) {

@@ -150,10 +150,7 @@ fn free_notes<S: System>(cache: &mut StackCache, most: usize, bound: usize) {
 
 fn free_note<S: System>(cache: &mut StackCache, note: &RestNote, bound: usize) {
     let pages: Vec<_, MAX_NOTE_PAGES> = note.resting::<S::Arch>().collect();
-    for page in &pages {
-        // One CPU runs, so its own TLB is the only one that may hold the old translation.
-        S::Arch::invalidate_local(page.address);
-    }
+    S::Arch::invalidate_everywhere::<S>(pages.iter().map(|page| page.address));
     for page in &pages {
         let StackEntry::Resting { frame, .. } = S::Arch::decode_stack(page.value) else { continue };
         let empty = S::Arch::encode_stack(StackEntry::Empty);

@@ -12,6 +12,7 @@ use crate::arch::{Access, PAGE_BYTES, Paging, StackEntry, TableEntry};
 use crate::stack::page::{Stack, page_entry};
 use crate::stack::ring::Ring;
 use crate::stack::slot::{SizeClass, Slot};
+use crate::system::System;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,6 +55,8 @@ unsafe impl Paging for Plain {
     fn publish() {}
 
     fn invalidate_local(_: VirtAddr) {}
+
+    fn invalidate_everywhere<S: System>(_: impl Iterator<Item = VirtAddr>) {}
 
     unsafe fn activate(_: PhysAddr) {}
 }

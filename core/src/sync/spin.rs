@@ -5,7 +5,6 @@
 #![expect(unsafe_code, reason = "a lock hands out references to what it guards")]
 
 use core::cell::UnsafeCell;
-use core::hint::spin_loop;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,12 +30,12 @@ impl<T> SpinLock<T> {
 
     /// Runs `f` on the value with preemption off.
     pub fn with<S: System, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        cpu::without_preemption::<S, R>(|| self.locked(f))
+        cpu::without_preemption::<S, R>(|| self.locked::<S, R>(f))
     }
 
     /// Runs `f` on the value with interrupts off.
     pub fn with_interrupts_off<S: System, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        cpu::without_interrupts::<S::Arch, R>(|| self.locked(f))
+        cpu::without_interrupts::<S::Arch, R>(|| self.locked::<S, R>(f))
     }
 
     /// Runs `f` on the value if the lock is free right now, with preemption off.
@@ -51,10 +50,10 @@ impl<T> SpinLock<T> {
     }
 
     /// Runs `f` on the value; the caller has seen to it that this CPU cannot be taken away meanwhile.
-    pub(crate) fn locked<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn locked<S: System, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         while !self.try_acquire() {
             while self.held.load(Ordering::Relaxed) {
-                spin_loop();
+                S::Arch::relax();
             }
         }
         let result = f(self.value_mut());
@@ -90,7 +89,7 @@ unsafe impl<S: System> lock_api::RawMutex for RawSpinLock<S> {
         S::Arch::preempt_disable();
         while self.held.swap(true, Ordering::Acquire) {
             while self.held.load(Ordering::Relaxed) {
-                spin_loop();
+                S::Arch::relax();
             }
         }
     }

@@ -53,7 +53,7 @@ pub(crate) fn block<S: System>() {
         // A panic's report, for one, keeps the CPU: waiting there would let the run go on.
         assert!(cpu.preempt_count.load(Ordering::Relaxed) == 0, "a thread cannot wait while it keeps the CPU");
         if prev.state.begin_block() {
-            switch_to::<S>(cpu, prev, take_next(cpu), Leaving::Blocked);
+            switch_to::<S>(cpu, prev, take_next::<S>(cpu), Leaving::Blocked);
         }
     });
     cpu::preempt_if_needed::<S>();
@@ -65,7 +65,7 @@ pub(crate) fn exit<S: System>() -> ! {
     let cpu = cpu::this::<S>();
     let prev = cpu::current::<S>();
     prev.state.exit();
-    switch_to::<S>(cpu, prev, take_next(cpu), Leaving::Exited);
+    switch_to::<S>(cpu, prev, take_next::<S>(cpu), Leaving::Exited);
     unreachable!("a thread that has ended was switched to");
 }
 
@@ -81,13 +81,13 @@ pub(crate) fn idle<S: System>() -> ! {
             stack::trim::<S>(cpu, S::kernel().stack_reserve());
         });
         S::Arch::disable_interrupts();
-        if cpu.run_queue.locked(|queue| queue.is_empty()) {
+        if cpu.run_queue.locked::<S, _>(|queue| queue.is_empty()) {
             deadlock::check::<S>();
             cpu.idle_passes.fetch_add(1, Ordering::Relaxed);
             S::Arch::wait_for_interrupt();
         }
-        if let Some(next) = cpu.run_queue.locked(|queue| queue.pop()) {
-            if !cpu.run_queue.locked(|queue| queue.is_empty()) {
+        if let Some(next) = cpu.run_queue.locked::<S, _>(|queue| queue.pop()) {
+            if !cpu.run_queue.locked::<S, _>(|queue| queue.is_empty()) {
                 begin_slice::<S>(cpu, S::Platform::now());
             }
             switch_to::<S>(cpu, cpu::current::<S>(), next, Leaving::Idle);
@@ -119,7 +119,7 @@ pub(crate) fn make_ready<S: System>(thread: &'static Thread) {
 
 /// Puts a thread that is ready into this CPU's run queue. Interrupts are off.
 pub(crate) fn enqueue<S: System>(cpu: &PerCpu, thread: &'static Thread) {
-    cpu.run_queue.locked(|queue| queue.push(thread));
+    cpu.run_queue.locked::<S, _>(|queue| queue.push(thread));
     let current = cpu::current::<S>();
     if thread.priority() > current.priority() {
         cpu.need_resched.store(true, Ordering::Relaxed);
@@ -156,13 +156,13 @@ pub fn timer_interrupt<S: System>() {
     match cpu.slice_end.load(Ordering::Relaxed) {
         0 => {}
         end if now < end => arm_for::<S>(cpu, end),
-        _ if cpu.run_queue.locked(|queue| queue.is_empty()) => cpu.slice_end.store(0, Ordering::Relaxed),
+        _ if cpu.run_queue.locked::<S, _>(|queue| queue.is_empty()) => cpu.slice_end.store(0, Ordering::Relaxed),
         _ => {
             cpu.need_resched.store(true, Ordering::Relaxed);
             begin_slice::<S>(cpu, now);
         }
     }
-    if let Some(deadline) = S::kernel().timers.locked(|timers| timers.next()) {
+    if let Some(deadline) = S::kernel().timers.locked::<S, _>(|timers| timers.next()) {
         arm_for::<S>(cpu, deadline);
     }
 }
@@ -189,15 +189,15 @@ fn give_way<S: System>(leaving: Leaving) {
         // The idle thread looks into the run queue itself; one that keeps the CPU does not give way.
         return;
     }
-    if let Some(next) = cpu.run_queue.locked(|queue| queue.pop_at_least(prev.priority())) {
+    if let Some(next) = cpu.run_queue.locked::<S, _>(|queue| queue.pop_at_least(prev.priority())) {
         switch_to::<S>(cpu, prev, next, leaving);
     }
 }
 
 /// The next thread to run: the first one that is ready, else idle.
-fn take_next(cpu: &PerCpu) -> &'static Thread {
+fn take_next<S: System>(cpu: &PerCpu) -> &'static Thread {
     cpu.need_resched.store(false, Ordering::Relaxed);
-    cpu.run_queue.locked(|queue| queue.pop()).unwrap_or_else(|| cpu.idle())
+    cpu.run_queue.locked::<S, _>(|queue| queue.pop()).unwrap_or_else(|| cpu.idle())
 }
 
 /// Switches from `prev`, which runs, to `next`, which this CPU has taken. Interrupts are off, and off again when

@@ -72,7 +72,7 @@ pub(crate) fn block_until<S: System>(deadline: u64) {
 
 /// Wakes the threads whose time has come. Called by the timer interrupt, with interrupts off.
 pub(crate) fn wake_expired<S: System>(now: u64) {
-    S::kernel().timers.locked(|timers| {
+    S::kernel().timers.locked::<S, _>(|timers| {
         // Under the lock: the thread passes through it before it goes on, so it cannot end before it is woken.
         while let Some(thread) = timers.expire(now) {
             schedule::wake::<S>(thread);
