@@ -31,6 +31,9 @@ pub unsafe trait Cpu {
     /// Turns interrupts off and says whether they were on.
     fn disable_interrupts() -> bool;
 
+    /// Turns interrupts off where they are known to be on.
+    fn mask_interrupts();
+
     /// Turns interrupts on.
     fn enable_interrupts();
 
@@ -72,32 +75,36 @@ pub unsafe trait Cpu {
     fn frame_pointer() -> VirtAddr;
 }
 
+/// The first function of a thread: gets the thread that was left for it, and how, and its own argument.
+pub type Entry = extern "C" fn(Option<&'static Thread>, Leaving, *mut ()) -> !;
+
 /// The switch between threads.
 ///
 /// # Safety
 ///
-/// `switch` keeps every register that the calling convention calls callee-saved, for each thread.
+/// `switch` returns, for each thread, with every register as the caller was compiled to expect it.
 pub unsafe trait Switch {
     /// Bytes that must be free below the interrupted stack pointer before a trap frame moves to a thread's stack:
     /// the frame itself, `schedule()` and the switch.
     const PREEMPT_STACK_BYTES: u64;
 
     /// Writes the first activation record of a new thread at `top`, so that the first switch to it calls
-    /// `entry(argument)` with interrupts off. Returns the saved stack pointer.
+    /// `entry(left, leaving, argument)` with interrupts off, where `left` and `leaving` are what [`Switch::switch`]
+    /// returns to a thread that ran before (no `left` after [`Switch::switch_first`]). Returns the saved stack pointer.
     ///
     /// # Safety
     ///
-    /// The page below `top` is populated and nobody else uses it; `entry` never returns.
-    unsafe fn prepare(top: VirtAddr, entry: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> VirtAddr;
+    /// The page below `top` is populated and nobody else uses it.
+    unsafe fn prepare(top: VirtAddr, entry: Entry, argument: *mut ()) -> VirtAddr;
 
-    /// Leaves `prev` and continues `next`: saves prev's callee-saved registers and stack pointer, moves the stack
-    /// pointer and "current" with no stack access between, and runs [`second_half`](crate::thread::second_half)
-    /// on next's stack. Returns when `prev` is switched to again.
+    /// Leaves `prev` and continues `next`: saves prev's registers and stack pointer, and moves the stack pointer and
+    /// "current" with no stack access between. So it returns in *next*, on next's stack, where that called `switch`
+    /// itself; and it returns there the thread that was left, and how, for the second half to hand on.
     ///
     /// # Safety
     ///
     /// Interrupts are off; `prev` runs on this CPU; `next` is owned by this CPU, populated, and not `prev`.
-    unsafe fn switch<S: System>(prev: &Thread, next: &Thread, leaving: Leaving);
+    unsafe fn switch(prev: &'static Thread, next: &'static Thread, leaving: Leaving) -> (&'static Thread, Leaving);
 
     /// Leaves the boot stack for good and starts `next`.
     ///

@@ -5,7 +5,6 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::arch::Cpu;
 use crate::stack::{CacheCounters, StackCache};
-use crate::sync::SpinLock;
 use crate::system::System;
 use crate::thread::{self, RunQueue, Thread, ThreadCell};
 
@@ -34,7 +33,7 @@ pub struct PerCpu {
     /// The CPU's number.
     pub number: u32,
     /// Threads that are ready to run here.
-    pub run_queue: SpinLock<RunQueue>,
+    run_queue: UnsafeCell<RunQueue>,
     /// The CPU's reserve of frames for stacks, and its ring of resting pages.
     stack_cache: UnsafeCell<StackCache>,
     /// When the time slice ends, in nanoseconds since boot; 0 when no other thread waits for that.
@@ -58,6 +57,7 @@ mod access {
 
     use super::PerCpu;
     use crate::stack::StackCache;
+    use crate::thread::RunQueue;
 
     /// The data that a pointer from [`Kernel`](crate::kernel::Kernel)'s list names.
     pub(crate) fn from_pointer(pointer: *mut PerCpu) -> Option<&'static PerCpu> {
@@ -65,8 +65,8 @@ mod access {
         unsafe { pointer.as_ref() }
     }
 
-    // SAFETY: everything but `stack_cache` is atomic or locked; `stack_cache` is touched by its own CPU alone, in
-    // sections that nothing interrupts (see `PerCpu::with_stack_cache`).
+    // SAFETY: everything but `stack_cache` and `run_queue` is atomic; these are touched by their own CPU alone, in
+    // sections that nothing interrupts (see `PerCpu::with_stack_cache` and `PerCpu::with_run_queue`).
     unsafe impl Sync for PerCpu {}
 
     impl PerCpu {
@@ -74,9 +74,19 @@ mod access {
         ///
         /// The caller is on this CPU with interrupts off, or with preemption off; no trap handler touches the cache,
         /// and `schedule()` is the only other user.
+        #[inline]
         pub(crate) fn with_stack_cache<R>(&self, f: impl FnOnce(&mut StackCache) -> R) -> R {
             // SAFETY: by the rule above nothing else on this CPU runs while `f` does, and no other CPU comes here.
             f(unsafe { &mut *self.stack_cache.get() })
+        }
+
+        /// Runs `f` on the threads that are ready to run on this CPU.
+        ///
+        /// The caller is on this CPU with interrupts off, since the timer's interrupt wakes threads.
+        #[inline]
+        pub(crate) fn with_run_queue<R>(&self, f: impl FnOnce(&mut RunQueue) -> R) -> R {
+            // SAFETY: by the rule above nothing else on this CPU runs while `f` does, and no other CPU comes here.
+            f(unsafe { &mut *self.run_queue.get() })
         }
     }
 }
@@ -94,7 +104,7 @@ impl PerCpu {
             idle: ThreadCell::new(),
             ended: ThreadCell::new(),
             number,
-            run_queue: SpinLock::new(RunQueue::new()),
+            run_queue: UnsafeCell::new(RunQueue::new()),
             stack_cache: UnsafeCell::new(StackCache::new()),
             slice_end: AtomicU64::new(0),
             timer_deadline: AtomicU64::new(0),
@@ -171,12 +181,17 @@ pub(crate) fn allow_preemption<S: System>() {
 }
 
 /// Gives way if a more urgent thread has become ready and this is a place to do so.
+#[inline]
 pub(crate) fn preempt_if_needed<S: System>() {
-    let cpu = S::Arch::per_cpu();
-    if cpu.need_resched.load(Ordering::Relaxed)
-        && cpu.preempt_count.load(Ordering::Relaxed) == 0
-        && S::Arch::interrupts_enabled()
-    {
+    if S::Arch::per_cpu().need_resched.load(Ordering::Relaxed) {
+        preempt_if_possible::<S>();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn preempt_if_possible<S: System>() {
+    if S::Arch::per_cpu().preempt_count.load(Ordering::Relaxed) == 0 && S::Arch::interrupts_enabled() {
         thread::preempt::<S>();
     }
 }

@@ -28,6 +28,11 @@ unsafe impl arch::Cpu for X86_64 {
     }
 
     #[inline]
+    fn mask_interrupts() {
+        interrupts::disable();
+    }
+
+    #[inline]
     fn enable_interrupts() {
         interrupts::enable();
     }

@@ -1,58 +1,87 @@
-//! The switch: six callee-saved registers, the stack pointer, and "current".
+//! The switch: the stack pointer, "current", and what the compiler cannot save itself.
+//!
+//! The switch is inline assembly that claims to change every register it can. So the compiler saves exactly those that
+//! the calling function has in use, once, where a routine of its own would save all six callee-saved registers, and the
+//! function around it again what it uses. What is left are rbp and rbx, which a claim may not name, and the address at
+//! which to go on.
 #![expect(unsafe_code, reason = "moves the stack pointer")]
 
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
-use ebbtide_core::arch::Switch;
+use ebbtide_core::VirtAddr;
+use ebbtide_core::arch::{Entry, Switch};
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::stack::Leaving;
-use ebbtide_core::thread::{Thread, second_half};
-use ebbtide_core::{System, VirtAddr};
+use ebbtide_core::thread::Thread;
 use static_assertions::const_assert;
 
 use crate::X86_64;
 use crate::trap::TrapFrame;
 
-/// What [`switch`] leaves on a stack, from the saved stack pointer upwards.
+/// What [`Switch::prepare`] leaves on a stack, from the saved stack pointer upwards.
 #[repr(C)]
-struct ActivationRecord {
-    r15: u64,
-    r14: u64,
-    r13: u64,
-    r12: u64,
-    rbx: u64,
-    rbp: u64,
-    return_address: u64,
+struct FirstRecord {
+    /// Where a switch goes on: [`begin`].
+    resume: u64,
+    entry: u64,
+    argument: u64,
 }
 
-// SAFETY: rbx, rbp and r12 to r15 are what the System V ABI calls callee-saved; the rest is the caller's. The kernel
-// is built without SSE, so there is no other state. The direction flag is clear in both threads.
+// SAFETY: every register is saved, or claimed to be changed. The kernel is built without SSE, so there is no other
+// state. The direction flag is clear in both threads.
 unsafe impl Switch for X86_64 {
     // Measured at the deepest, a refill that frees what rests: release 1.5 KiB. Unoptimised code needs three times that.
     const PREEMPT_STACK_BYTES: u64 =
         size_of::<TrapFrame>() as u64 + if cfg!(debug_assertions) { 5 << 10 } else { 2 << 10 };
 
-    unsafe fn prepare(top: VirtAddr, entry: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> VirtAddr {
-        let record = ActivationRecord {
-            r15: 0,
-            r14: 0,
-            r13: 0,
-            r12: argument.expose_provenance() as u64,
-            rbx: entry as usize as u64,
-            rbp: 0,
-            return_address: begin as *const () as usize as u64,
+    unsafe fn prepare(top: VirtAddr, entry: Entry, argument: *mut ()) -> VirtAddr {
+        let record = FirstRecord {
+            resume: begin as *const () as usize as u64,
+            entry: entry as usize as u64,
+            argument: argument.expose_provenance() as u64,
         };
-        let stack_pointer = VirtAddr::new(top.as_u64() - size_of::<ActivationRecord>() as u64);
+        let stack_pointer = VirtAddr::new(top.as_u64() - size_of::<FirstRecord>() as u64);
         // SAFETY: the caller owns the page below `top`, which is aligned to pages.
-        unsafe { stack_pointer.as_mut_ptr::<ActivationRecord>().write(record) };
+        unsafe { stack_pointer.as_mut_ptr::<FirstRecord>().write(record) };
         stack_pointer
     }
 
-    #[inline]
-    unsafe fn switch<S: System>(prev: &Thread, next: &Thread, leaving: Leaving) {
-        // SAFETY: the caller's promise.
-        unsafe { switch::<S>(prev, next, leaving) };
+    #[inline(always)]
+    unsafe fn switch(prev: &'static Thread, next: &'static Thread, leaving: Leaving) -> (&'static Thread, Leaving) {
+        let left: *const Thread;
+        let how: u64;
+        // SAFETY: by the caller's promise next's stack is populated and holds what this very code pushed, or a
+        // `FirstRecord`. It is a barrier for the compiler: other threads run before it is through.
+        unsafe {
+            asm!(
+                "push rbp",
+                "push rbx",
+                "lea rax, [rip + 2f]",
+                "push rax",
+                "mov [rdi + {stack_pointer}], rsp",
+                // No stack access lies between these two: a trap in between finds the owner of a stack by address.
+                "mov rsp, [rsi + {stack_pointer}]",
+                "mov gs:[{current}], rsi",
+                // Not `ret`: the CPU's stack of return addresses knows another call.
+                "pop rax",
+                "jmp rax",
+                "2:",
+                "pop rbx",
+                "pop rbp",
+                stack_pointer = const Thread::SAVED_STACK_POINTER_OFFSET,
+                current = const offset_of!(PerCpu, current),
+                inout("rdi") prev => left,
+                inout("rdx") leaving as u64 => how,
+                inout("rsi") next => _,
+                out("rax") _, out("rcx") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+                out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            );
+        }
+        // SAFETY: whoever switched here left it in the register, and a thread lives until it has been handed on.
+        let left = unsafe { &*left };
+        // SAFETY: a `Leaving` went into the register.
+        (left, unsafe { core::mem::transmute::<u64, Leaving>(how) })
     }
 
     unsafe fn switch_first(next: &Thread) -> ! {
@@ -61,40 +90,7 @@ unsafe impl Switch for X86_64 {
     }
 }
 
-/// Takes the callee-saved registers from an [`ActivationRecord`]; the return address is next.
-macro_rules! restore {
-    () => {
-        "pop r15\n pop r14\n pop r13\n pop r12\n pop rbx\n pop rbp"
-    };
-}
-
-/// Both halves' border. It ends with a jump to the second half, which returns on next's stack.
-///
-/// # Safety
-///
-/// As [`Switch::switch`].
-#[unsafe(naked)]
-unsafe extern "C" fn switch<S: System>(prev: &Thread, next: &Thread, leaving: Leaving) {
-    naked_asm!(
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "mov [rdi + {stack_pointer}], rsp",
-        // No stack access lies between these two: a trap in between finds the owner of a stack by address.
-        "mov rsp, [rsi + {stack_pointer}]",
-        "mov gs:[{current}], rsi",
-        restore!(),
-        "jmp {second_half}",
-        stack_pointer = const Thread::SAVED_STACK_POINTER_OFFSET,
-        current = const offset_of!(PerCpu, current),
-        second_half = sym second_half::<S>,
-    )
-}
-
-/// The same without a thread to leave.
+/// The switch without a thread to leave.
 ///
 /// # Safety
 ///
@@ -104,23 +100,25 @@ unsafe extern "C" fn switch_first(next: &Thread) -> ! {
     naked_asm!(
         "mov rsp, [rdi + {stack_pointer}]",
         "mov gs:[{current}], rdi",
-        restore!(),
+        "xor edi, edi",
+        "xor edx, edx",
         "ret",
         stack_pointer = const Thread::SAVED_STACK_POINTER_OFFSET,
         current = const offset_of!(PerCpu, current),
     )
 }
 
-/// The first instructions of a thread: calls what [`Switch::prepare`] left in the callee-saved registers. The frame
-/// pointer is 0, where a backtrace ends.
+/// The first instructions of a thread: calls the entry that [`Switch::prepare`] left. The frame pointer is 0, where a
+/// backtrace ends.
 #[unsafe(naked)]
 extern "C" fn begin() -> ! {
-    naked_asm!("mov rdi, r12", "call rbx", "ud2")
+    naked_asm!("mov rsi, rdx", "xor ebp, ebp", "pop rax", "pop rdx", "call rax", "ud2")
 }
 
 // The stack pointer is aligned to 16 bytes where `begin` calls, as the ABI asks: the record ends at the stack's top.
-const_assert!(size_of::<ActivationRecord>() == 7 * 8);
-// The order in which `switch` pops.
-const_assert!(offset_of!(ActivationRecord, r15) == 0);
-const_assert!(offset_of!(ActivationRecord, rbp) == 5 * 8);
-const_assert!(offset_of!(ActivationRecord, return_address) == 6 * 8);
+const_assert!(size_of::<FirstRecord>() == 3 * 8);
+// The order in which `begin` pops.
+const_assert!(offset_of!(FirstRecord, resume) == 0);
+const_assert!(offset_of!(FirstRecord, entry) == 8);
+// It is passed in a register.
+const_assert!(size_of::<Leaving>() == 8);

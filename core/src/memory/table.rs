@@ -11,12 +11,12 @@
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::{Access, PAGE_BYTES, Paging, TableEntry};
 use crate::memory::window::Window;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The level of the root table.
 const ROOT_LEVEL: u32 = 3;

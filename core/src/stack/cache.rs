@@ -4,15 +4,14 @@
 //! short, refills it with interrupts on before it commits to the switch.
 #![expect(unsafe_code, reason = "gives frames back to the allocator")]
 
-use core::sync::atomic::Ordering;
-
 use heapless::Vec;
 use memory_addresses::PhysAddr;
 
-use crate::arch::{Paging, StackEntry};
+use crate::arch::Paging;
 use crate::cpu::PerCpu;
 use crate::settings::Settings;
-use crate::stack::ring::{MAX_NOTE_PAGES, RING_NOTES, RestNote, Ring};
+use crate::stack::policy::StackPolicy;
+use crate::stack::ring::{RING_NOTES, RestNote, RestingPage, Ring};
 use crate::system::System;
 
 /// What happened to a stack cache.
@@ -20,7 +19,15 @@ use crate::system::System;
 pub struct CacheCounters {
     /// Switches.
     pub switches: u64,
-    /// Refills: switches for which the reserve did not suffice at first.
+    /// Entries of stack pages that were written.
+    pub pte_writes: u64,
+    /// Addresses of stack pages that were invalidated on every CPU.
+    pub tlb_broadcast: u64,
+    /// Frames that a switch took from the reserve.
+    pub hits: u64,
+    /// Switches for which the reserve did not suffice at first.
+    pub misses: u64,
+    /// Refills of the reserve, and of the room in the ring.
     pub refills: u64,
     /// Refills that did not bring what was needed.
     pub refills_failed: u64,
@@ -28,6 +35,21 @@ pub struct CacheCounters {
     pub pages_rested: u64,
     /// Resting pages whose frame was freed.
     pub pages_freed: u64,
+}
+
+impl CacheCounters {
+    /// Nothing has happened yet.
+    const NONE: Self = Self {
+        switches: 0,
+        pte_writes: 0,
+        tlb_broadcast: 0,
+        hits: 0,
+        misses: 0,
+        refills: 0,
+        refills_failed: 0,
+        pages_rested: 0,
+        pages_freed: 0,
+    };
 }
 
 /// A CPU's reserve of frames for stacks.
@@ -43,13 +65,14 @@ pub struct StackCache {
 impl StackCache {
     /// Creates an empty cache.
     pub const fn new() -> Self {
-        let counters = CacheCounters { switches: 0, refills: 0, refills_failed: 0, pages_rested: 0, pages_freed: 0 };
-        Self { frames: Vec::new(), ring: Ring::new(), counters }
+        Self { frames: Vec::new(), ring: Ring::new(), counters: CacheCounters::NONE }
     }
 
-    /// Says whether a thread that lacks `need` frames can be switched to, and another one's rest be noted.
-    pub(crate) fn is_ready(&self, need: usize) -> bool {
-        self.frames.len() >= need && self.ring.has_room()
+    /// Says whether a thread that lacks `need` frames can be switched to and, if the policy rests at a switch, the
+    /// other one's rest be noted.
+    #[inline]
+    pub(crate) fn is_ready<P: StackPolicy>(&self, need: usize) -> bool {
+        self.frames.len() >= need && (!P::RESTS_AT_SWITCH || self.ring.has_room())
     }
 
     /// Number of frames in reserve.
@@ -60,6 +83,12 @@ impl StackCache {
     /// Says whether there is no frame in reserve.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// Takes a frame for the thread that is switched to.
+    pub(crate) fn take_for_switch(&mut self) -> Option<PhysAddr> {
+        self.counters.hits += 1;
+        self.take()
     }
 
     /// Takes a frame from the reserve.
@@ -91,6 +120,7 @@ pub(crate) fn refill<S: System>(cpu: &PerCpu, need: usize) -> bool {
     let target = need.max(bound / 2);
     cpu.with_stack_cache(|cache| {
         cache.counters.refills += 1;
+        cache.counters.misses += u64::from(cache.len() < need);
         if !cache.ring.has_room() {
             cache.ring.compact::<S::Arch>();
             if cache.ring.len() > RING_NOTES / 2 {
@@ -139,28 +169,27 @@ fn take_from_allocator<S: System>(cache: &mut StackCache, target: usize) {
     });
 }
 
-/// Frees the pages of the oldest notes: reads them, invalidates their addresses on every CPU, and only then takes the
-/// frames of those that rest unchanged. An entry that changed meanwhile was taken back, and nobody waits for it.
+/// Frees the pages of the oldest notes: invalidates the addresses of what rests on every CPU, and only then takes the
+/// frames of what still rests with the note's generation. An entry that says something else was taken back meanwhile,
+/// and nobody waits for it; one that rests again has another generation, and its turn comes with another note.
 fn free_notes<S: System>(cache: &mut StackCache, most: usize, bound: usize) {
-    for _ in 0..most.min(cache.ring.len()) {
+    let most = most.min(cache.ring.len());
+    let mut invalidated = 0;
+    let resting = cache.ring.oldest(most).flat_map(RestNote::resting::<S::Arch>);
+    S::Arch::invalidate_everywhere::<S>(resting.map(|page| page.address).inspect(|_| invalidated += 1));
+    cache.counters.tlb_broadcast += invalidated;
+    for _ in 0..most {
         let Some(note) = cache.ring.pop() else { return };
-        free_note::<S>(cache, &note, bound);
+        note.resting::<S::Arch>().for_each(|page| free_page::<S>(cache, &page, bound));
     }
 }
 
-fn free_note<S: System>(cache: &mut StackCache, note: &RestNote, bound: usize) {
-    let pages: Vec<_, MAX_NOTE_PAGES> = note.resting::<S::Arch>().collect();
-    S::Arch::invalidate_everywhere::<S>(pages.iter().map(|page| page.address));
-    for page in &pages {
-        let StackEntry::Resting { frame, .. } = S::Arch::decode_stack(page.value) else { continue };
-        let empty = S::Arch::encode_stack(StackEntry::Empty);
-        if page.entry.compare_exchange(page.value, empty, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-            continue;
-        }
-        cache.counters.pages_freed += 1;
-        if let Err(frame) = cache.put(frame, bound) {
-            release::<S>(frame);
-        }
+fn free_page<S: System>(cache: &mut StackCache, page: &RestingPage, bound: usize) {
+    let Some(frame) = page.free::<S::Arch>() else { return };
+    cache.counters.pte_writes += 1;
+    cache.counters.pages_freed += 1;
+    if let Err(frame) = cache.put(frame, bound) {
+        release::<S>(frame);
     }
 }
 

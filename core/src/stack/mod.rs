@@ -4,7 +4,7 @@ mod cache;
 mod page;
 mod policy;
 mod range;
-mod ring;
+pub(crate) mod ring;
 mod sample;
 mod slot;
 #[cfg(test)]

@@ -10,13 +10,13 @@
 
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::stack::ring::{RestNote, Ring};
 use crate::stack::slot::{Note, Slot};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A stack pointer that does not lie in the stack that it is said to belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,8 @@ impl fmt::Display for OutsideStack {
 /// It is owned: by its thread, by the list of stacks that are kept for the next thread, or by the CPU that frees it.
 #[derive(Debug)]
 pub struct Stack {
-    slot: Slot,
+    /// The address behind the highest byte.
+    top: VirtAddr,
     /// The top page's leaf entry; page `i` has the `i`-th entry below it.
     top_entry: NonNull<AtomicU64>,
     /// Pages from the top that are present.
@@ -52,6 +53,8 @@ pub struct Stack {
     generation: u32,
     /// Always populated: no policy is asked.
     pinned: bool,
+    /// Where the note of the last rest stands, in the ring of the CPU that made it.
+    note: u8,
     /// Pages that were rested since the stack's thread was spawned, counted at each rest.
     rested: u64,
 }
@@ -68,22 +71,34 @@ impl Stack {
     /// the slot; all of the stack's entries are empty or resting.
     pub unsafe fn new(slot: Slot, top_entry: NonNull<AtomicU64>, generation: u32) -> Self {
         let pages = slot.class.stack_pages() as u16;
-        Self { slot, top_entry, populated: 0, pages, generation, pinned: false, rested: 0 }
+        Self { top: slot.top(), top_entry, populated: 0, pages, generation, pinned: false, note: 0, rested: 0 }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        let class = crate::stack::SizeClass::for_stack(1).expect("a smallest class");
+        // SAFETY: the entry is never looked at.
+        unsafe { Self::new(Slot { class, number: 0 }, NonNull::dangling(), 0) }
     }
 
     /// The slot.
     pub fn slot(&self) -> Slot {
-        self.slot
+        Slot::of(VirtAddr::new(self.top.as_u64() - 1)).expect("a stack lies in the stack range")
     }
 
     /// The address behind the highest byte.
     pub fn top(&self) -> VirtAddr {
-        self.slot.top()
+        self.top
     }
 
     /// The lowest address; the guard pages lie below.
     pub fn limit(&self) -> VirtAddr {
-        self.slot.limit()
+        VirtAddr::new(self.top.as_u64() - self.bytes())
+    }
+
+    /// Bytes from the limit to the top.
+    fn bytes(&self) -> u64 {
+        u64::from(self.pages) * PAGE_BYTES
     }
 
     /// Number of pages.
@@ -128,35 +143,44 @@ impl Stack {
     ///
     /// The stack pointer lies outside of the stack.
     pub fn live_pages(&self, stack_pointer: VirtAddr) -> Result<usize, OutsideStack> {
-        let (top, limit) = (self.top(), self.limit());
-        if stack_pointer < limit || top < stack_pointer {
-            return Err(OutsideStack { stack_pointer, limit, top });
+        // A stack pointer above the top wraps round to a very large number.
+        let used = self.top.as_u64().wrapping_sub(stack_pointer.as_u64());
+        if used > self.bytes() {
+            return Err(OutsideStack { stack_pointer, limit: self.limit(), top: self.top });
         }
-        Ok(((top - stack_pointer).div_ceil(PAGE_BYTES) as usize).max(1))
+        Ok((used.div_ceil(PAGE_BYTES) as usize).max(1))
     }
 
     /// Populates the pages from the top down until `pages` are. Resting ones are taken back; the others take what
-    /// `new_frame` gives.
+    /// `new_frame` gives. Returns how many entries were written.
     ///
     /// # Errors
     ///
     /// `new_frame` gave nothing; what was populated stays so.
+    #[inline]
     pub(crate) fn populate<P: Paging>(
         &mut self,
         pages: usize,
         mut new_frame: impl FnMut() -> Option<PhysAddr>,
-    ) -> Result<(), NoFrame> {
-        let wanted = pages.min(self.pages()) as u16;
-        while self.populated < wanted {
-            let entry = self.entry(self.populated.into());
+    ) -> Result<usize, NoFrame> {
+        let wanted = pages.min(self.pages());
+        let before = self.populated();
+        let mut result = Ok(wanted.saturating_sub(before));
+        let mut page = before;
+        while page < wanted {
+            let entry = self.entry(page);
             if !take_back::<P>(entry) {
-                let frame = new_frame().ok_or(NoFrame)?;
+                let Some(frame) = new_frame() else {
+                    result = Err(NoFrame);
+                    break;
+                };
                 entry.store(P::encode_stack(StackEntry::Present { frame }), Ordering::Release);
             }
-            self.populated += 1;
+            page += 1;
         }
+        self.populated = page as u16;
         P::publish();
-        Ok(())
+        result
     }
 
     /// Takes back the resting pages right below the populated ones, and says how many frames the rest needs.
@@ -168,29 +192,38 @@ impl Stack {
         self.absent()
     }
 
-    /// Lets every page below the first `keep` rest, and notes it in `ring`.
+    /// Lets every page below the first `keep` rest, and notes it in `ring`. Returns how many did.
     ///
     /// The holder has seen to it that the ring has room, and that nothing can touch these pages: the stack pointer
     /// has left the stack.
+    #[inline]
     pub(crate) fn rest<P: Paging>(&mut self, keep: usize, ring: &mut Ring) -> usize {
-        let keep = keep as u16;
-        if self.populated <= keep {
+        let populated = self.populated();
+        if populated <= keep {
             return 0;
         }
-        let count = self.populated - keep;
-        self.generation = (self.generation + 1) % (1 << P::GENERATION_BITS);
-        for page in keep..self.populated {
-            let entry = self.entry(page.into());
+        let generation = (self.generation + 1) % (1 << P::GENERATION_BITS);
+        for page in keep..populated {
+            let entry = self.entry(page);
             let StackEntry::Present { frame } = P::decode_stack(entry.load(Ordering::Relaxed)) else {
-                panic!("page {page} of the stack at {:#x} is not present, though it was populated", self.top());
+                self.not_present(page);
             };
-            let resting = StackEntry::Resting { frame, generation: self.generation };
-            entry.store(P::encode_stack(resting), Ordering::Release);
+            entry.store(P::encode_stack(StackEntry::Resting { frame, generation }), Ordering::Release);
         }
-        ring.push(RestNote { slot: self.slot, first: keep, count, generation: self.generation, top: self.top_entry });
-        self.populated = keep;
+        let (first, count) = (keep as u16, (populated - keep) as u16);
+        let note = RestNote { top: self.top, top_entry: self.top_entry, first, count, generation };
+        if self.populated != self.pages || !ring.renew(self.note, note) {
+            self.note = ring.push(note);
+        }
+        self.generation = generation;
+        self.populated = first;
         self.rested += u64::from(count);
         count.into()
+    }
+
+    #[cold]
+    fn not_present(&self, page: usize) -> ! {
+        panic!("page {page} of the stack at {:#x} is not present, though it was populated", self.top)
     }
 
     /// The leaf entry of a page.
@@ -200,7 +233,7 @@ impl Stack {
 
     /// The note of the slot: the entry of its lowest guard page.
     pub(crate) fn note(&self) -> &'static AtomicU64 {
-        note_entry(self.slot, self.top_entry)
+        note_entry(self.pages(), self.top_entry)
     }
 }
 
@@ -216,17 +249,18 @@ pub(crate) fn page_entry(top_entry: NonNull<AtomicU64>, page: usize) -> &'static
     unsafe { entry.as_ref() }
 }
 
-/// The entry that holds a slot's note.
-pub(crate) fn note_entry(slot: Slot, top_entry: NonNull<AtomicU64>) -> &'static AtomicU64 {
-    page_entry(top_entry, 2 * slot.class.stack_pages() - 1)
+/// The entry that holds the note of a slot with `stack_pages` pages of stack.
+fn note_entry(stack_pages: usize, top_entry: NonNull<AtomicU64>) -> &'static AtomicU64 {
+    page_entry(top_entry, 2 * stack_pages - 1)
 }
 
 /// Who owns the slot with this top entry.
 pub(crate) fn note(slot: Slot, top_entry: NonNull<AtomicU64>) -> Note {
-    Note::load(note_entry(slot, top_entry))
+    Note::load(note_entry(slot.class.stack_pages(), top_entry))
 }
 
 /// Sets a resting entry present again, if it rests: same frame, same attributes, so no invalidation.
+#[inline]
 fn take_back<P: Paging>(entry: &AtomicU64) -> bool {
     let old = entry.load(Ordering::Relaxed);
     let StackEntry::Resting { frame, .. } = P::decode_stack(old) else { return false };

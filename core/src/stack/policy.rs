@@ -13,7 +13,7 @@
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
-use crate::stack::page::NoFrame;
+use crate::stack::page::{NoFrame, OutsideStack};
 use crate::stack::{Stack, StackCache};
 use crate::system::System;
 
@@ -21,12 +21,12 @@ use crate::system::System;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Leaving {
-    /// It waits for something.
-    Blocked,
     /// It gave way and stays runnable.
     Yielded,
     /// It was made to give way and stays runnable.
     Preempted,
+    /// It waits for something.
+    Blocked,
     /// It ended.
     Exited,
     /// It is the idle thread, which is never queued.
@@ -37,6 +37,10 @@ pub enum Leaving {
 pub trait StackPolicy: 'static {
     /// The policy's name: its cargo feature.
     const NAME: &'static str;
+
+    /// Whether [`StackPolicy::after_switch_out`] may let pages rest. `schedule()` then sees to it that the ring has room
+    /// for a note; a policy that rests without having said so does not compile.
+    const RESTS_AT_SWITCH: bool = false;
 
     /// Populates what a new thread's stack starts with: the top page at least.
     ///
@@ -116,9 +120,11 @@ impl<'a, S: System> Incoming<'a, S> {
         let pages = self.stack.pages();
         if self.stack.populated() < pages {
             let cache = &mut *self.cache;
-            self.stack
-                .populate::<S::Arch>(pages, || cache.take())
-                .expect("the stack cache holds what frames_to_switch_in asked for");
+            let written = self.stack.populate::<S::Arch>(pages, || cache.take_for_switch());
+            match written {
+                Ok(entries) => cache.counters.pte_writes += entries as u64,
+                Err(NoFrame) => too_few_frames::<S>(),
+            }
         }
     }
 }
@@ -147,19 +153,31 @@ impl<'a, S: System> Outgoing<'a, S> {
         if self.stack.is_pinned() {
             return;
         }
+        const { assert!(S::Policy::RESTS_AT_SWITCH, "a policy that rests at a switch says so: RESTS_AT_SWITCH") };
         match self.stack.live_pages(self.saved_stack_pointer) {
             Ok(live) => {
                 let rested = self.stack.rest::<S::Arch>(live, &mut self.cache.ring);
                 self.cache.counters.pages_rested += rested as u64;
+                self.cache.counters.pte_writes += rested as u64;
             }
-            Err(outside) => panic!("{outside}"),
+            Err(outside) => outside_stack(outside),
         }
     }
 }
 
+#[cold]
+fn outside_stack(outside: OutsideStack) -> ! {
+    panic!("{outside}")
+}
+
+#[cold]
+fn too_few_frames<S: System>() -> ! {
+    panic!("policy {} takes more frames at a switch than it asked for", S::Policy::NAME)
+}
+
 /// Populates `pages` of a stack with frames from the allocator.
 pub(crate) fn populate_from_allocator<S: System>(stack: &mut Stack, pages: usize) -> Result<(), NoFrame> {
-    stack.populate::<S::Arch>(pages, allocate::<S>)
+    stack.populate::<S::Arch>(pages, allocate::<S>).map(|_| ())
 }
 
 /// Frames that a new stack leaves free, beside what the switches may need: for the heap and the page tables, so that a

@@ -7,7 +7,6 @@
 
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use align_address::Align;
 use heapless::Vec;
@@ -22,6 +21,7 @@ use crate::stack::ring::{MAX_NOTE_PAGES, Ring};
 use crate::stack::slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, Note, SizeClass, Slot};
 use crate::stack::{free_resting, page, refill};
 use crate::sync::SpinLock;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
 use crate::thread::{self, Thread, from_pointer};
 

@@ -3,16 +3,19 @@
 //! A note names the pages of one rest. It is valid for as long as one of them still rests with the note's
 //! generation; a page that was taken back, or rests again since, has another entry, so a stale note is told by a
 //! load and a comparison. Notes are dropped from the old end.
+//!
+//! A stack remembers where its last note stands. When all of its pages were taken back since, that note is stale for
+//! good, and the next rest writes over it: a thread that sleeps and wakes again and again has one note, however often
+//! it does so, and the ring does not fill.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 
-use heapless::Deque;
-use memory_addresses::VirtAddr;
+use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::stack::page::page_entry;
-use crate::stack::slot::{MAX_POLICY_STACK_BYTES, Slot};
+use crate::stack::slot::MAX_POLICY_STACK_BYTES;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Most notes in a ring.
 pub(crate) const RING_NOTES: usize = 256;
@@ -23,26 +26,30 @@ pub(crate) const MAX_NOTE_PAGES: usize = (MAX_POLICY_STACK_BYTES / PAGE_BYTES) a
 /// A note that pages rest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RestNote {
-    /// The slot.
-    pub slot: Slot,
+    /// The address behind the stack's highest byte.
+    pub top: VirtAddr,
+    /// The top page's leaf entry, which names the stack.
+    pub top_entry: NonNull<AtomicU64>,
     /// The highest page that rests, counted from the top page.
     pub first: u16,
     /// How many pages rest, from there downwards.
     pub count: u16,
     /// The generation of the rest.
     pub generation: u32,
-    /// The top page's leaf entry.
-    pub top: NonNull<AtomicU64>,
 }
 
 impl RestNote {
+    /// Stands where no note is.
+    const NONE: Self =
+        Self { top: VirtAddr::new(0), top_entry: NonNull::dangling(), first: 0, count: 0, generation: 0 };
+
     /// The pages of the note that still rest: address, entry, and the entry's value.
-    pub fn resting<P: Paging>(&self) -> impl Iterator<Item = RestingPage> {
-        let Self { slot, first, count, generation, top } = *self;
+    pub fn resting<P: Paging>(&self) -> impl Iterator<Item = RestingPage> + use<P> {
+        let Self { top, top_entry, first, count, generation } = *self;
         (first..first + count).filter_map(move |page| {
-            let entry = page_entry(top, page.into());
+            let entry = page_entry(top_entry, page.into());
             let value = entry.load(Ordering::Relaxed);
-            let address = VirtAddr::new(slot.top().as_u64() - (u64::from(page) + 1) * PAGE_BYTES);
+            let address = VirtAddr::new(top.as_u64() - (u64::from(page) + 1) * PAGE_BYTES);
             match P::decode_stack(value) {
                 StackEntry::Resting { generation: g, .. } if g == generation => {
                     Some(RestingPage { address, entry, value })
@@ -64,47 +71,94 @@ pub(crate) struct RestingPage {
     pub value: u64,
 }
 
+impl RestingPage {
+    /// Takes the page's frame from it, by compare-exchange; `None` if it was taken back meanwhile.
+    ///
+    /// The caller has had the page's address invalidated on every CPU since it began to rest.
+    pub fn free<P: Paging>(&self) -> Option<PhysAddr> {
+        let StackEntry::Resting { frame, .. } = P::decode_stack(self.value) else { return None };
+        let empty = P::encode_stack(StackEntry::Empty);
+        self.entry.compare_exchange(self.value, empty, Ordering::AcqRel, Ordering::Relaxed).is_ok().then_some(frame)
+    }
+}
+
 /// A CPU's notes, oldest first.
 #[derive(Debug)]
-pub(crate) struct Ring(Deque<RestNote, RING_NOTES>);
+pub(crate) struct Ring {
+    notes: [RestNote; RING_NOTES],
+    /// Where the oldest note stands.
+    oldest: usize,
+    len: usize,
+}
 
 impl Ring {
     /// Creates an empty ring.
     pub const fn new() -> Self {
-        Self(Deque::new())
+        Self { notes: [RestNote::NONE; RING_NOTES], oldest: 0, len: 0 }
     }
 
     /// Says whether one more rest can be noted.
+    #[inline]
     pub fn has_room(&self) -> bool {
-        !self.0.is_full()
+        self.len < RING_NOTES
     }
 
-    /// Adds a note; `schedule()` has seen to it that there is room.
-    pub fn push(&mut self, note: RestNote) {
-        self.0.push_back(note).expect("the ring has room: schedule() made it before the switch");
+    /// Adds a note, and returns where it stands; `schedule()` has seen to it that there is room.
+    #[inline]
+    pub fn push(&mut self, note: RestNote) -> u8 {
+        assert!(self.has_room(), "a note without room in the ring: schedule() makes it before the switch");
+        let place = (self.oldest + self.len) % RING_NOTES;
+        self.notes[place] = note;
+        self.len += 1;
+        place as u8
+    }
+
+    /// Writes `note` over the one at `place`, if that is of the same stack. All of the stack's pages were present
+    /// before the rest, so whatever the older note says is stale.
+    #[inline]
+    pub fn renew(&mut self, place: u8, note: RestNote) -> bool {
+        let old = &mut self.notes[usize::from(place)];
+        let same = old.top_entry == note.top_entry;
+        if same {
+            *old = note;
+        }
+        same
     }
 
     /// Drops the notes whose pages no longer rest. Needs no invalidation.
     pub fn compact<P: Paging>(&mut self) {
-        for _ in 0..self.0.len() {
-            let Some(note) = self.0.pop_front() else { return };
-            if note.resting::<P>().next().is_some() {
-                // It was just taken out, so there is room.
-                let _ = self.0.push_back(note);
+        for _ in 0..self.len {
+            if let Some(note) = self.pop()
+                && note.resting::<P>().next().is_some()
+            {
+                self.push(note);
             }
         }
     }
 
     /// Number of notes.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.len
+    }
+
+    /// The oldest `most` notes.
+    pub fn oldest(&self, most: usize) -> impl Iterator<Item = &RestNote> {
+        (0..most.min(self.len)).map(|n| &self.notes[(self.oldest + n) % RING_NOTES])
     }
 
     /// Takes the oldest note.
     pub fn pop(&mut self) -> Option<RestNote> {
-        self.0.pop_front()
+        if self.len == 0 {
+            return None;
+        }
+        let note = core::mem::replace(&mut self.notes[self.oldest], RestNote::NONE);
+        self.oldest = (self.oldest + 1) % RING_NOTES;
+        self.len -= 1;
+        Some(note)
     }
 }
+
+const _: () = assert!(RING_NOTES == 1 << u8::BITS, "a place in the ring is a byte");
 
 mod send {
     #![expect(unsafe_code, reason = "an entry's address may be used by any CPU")]

@@ -16,12 +16,12 @@
 //! leaf table serves it. The note costs no memory: hardware ignores an entry that is not present.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use memory_addresses::VirtAddr;
 
 use crate::arch::PAGE_BYTES;
 use crate::memory::layout::{STACK_CLASS_BYTES, STACKS};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::thread::Thread;
 
 /// Number of size classes: slots of 16 KiB to 2 MiB.

@@ -12,9 +12,9 @@ use crate::arch::{Access, PAGE_BYTES, Paging, StackEntry, TableEntry};
 use crate::stack::page::{Stack, page_entry};
 use crate::stack::ring::Ring;
 use crate::stack::slot::{SizeClass, Slot};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries of the stack range in the plainest encoding; nothing else of paging is used here.
 struct Plain;
@@ -75,7 +75,7 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
-        let entries = Box::leak(Box::new([const { AtomicU64::new(0) }; 8]));
+        let entries = Box::leak(Box::new(core::array::from_fn::<_, 8, _>(|_| AtomicU64::new(0))));
         let top = NonNull::from(&entries[7]);
         let slot = Slot { class: SizeClass::for_stack(16 << 10).unwrap(), number: 3 };
         // SAFETY: the entries are the stack's own, and empty.
@@ -100,10 +100,7 @@ impl Machine {
     fn free_oldest(&mut self) -> usize {
         let Some(note) = self.ring.pop() else { return 0 };
         let pages: Vec<_> = note.resting::<Plain>().collect();
-        let freed = pages
-            .iter()
-            .filter(|page| page.entry.compare_exchange(page.value, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok());
-        freed.count()
+        pages.iter().filter_map(|page| page.free::<Plain>()).count()
     }
 }
 
@@ -137,19 +134,19 @@ fn what_rests_is_taken_back_with_its_own_frame() {
 }
 
 #[test]
-fn a_note_of_an_older_rest_frees_nothing() {
+fn a_note_of_an_older_rest_frees_nothing_that_rests_anew() {
     let mut machine = Machine::new();
     machine.populate(4);
     machine.stack.rest::<Plain>(1, &mut machine.ring);
-    machine.populate(4);
+    machine.populate(3);
     machine.stack.rest::<Plain>(1, &mut machine.ring);
-    assert_eq!(machine.free_oldest(), 0, "rested again since: another generation");
-    assert_eq!(machine.free_oldest(), 3);
+    assert_eq!(machine.free_oldest(), 1, "pages 1 and 2 rested again since: another generation");
+    assert_eq!(machine.free_oldest(), 2);
     assert_eq!(machine.entries()[1..], [StackEntry::Empty; 3]);
 }
 
 #[test]
-fn compaction_drops_stale_notes_and_keeps_the_order_of_the_others() {
+fn a_stack_that_was_wholly_taken_back_renews_its_note() {
     let mut machine = Machine::new();
     machine.populate(4);
     for _ in 0..3 {
@@ -157,10 +154,39 @@ fn compaction_drops_stale_notes_and_keeps_the_order_of_the_others() {
         machine.populate(4);
     }
     machine.stack.rest::<Plain>(2, &mut machine.ring);
-    assert_eq!(machine.ring.len(), 4);
-    machine.ring.compact::<Plain>();
     assert_eq!(machine.ring.len(), 1);
-    assert_eq!(machine.free_oldest(), 2);
+    assert_eq!(machine.free_oldest(), 2, "the note says what rests now");
+}
+
+#[test]
+fn a_place_in_the_ring_that_another_stack_has_by_now_is_not_written_over() {
+    let (mut first, mut second) = (Machine::new(), Machine::new());
+    first.populate(4);
+    first.stack.rest::<Plain>(1, &mut first.ring);
+    first.populate(4);
+    assert_eq!(first.free_oldest(), 0);
+    second.populate(4);
+    // Both notes were the first of a ring: the same place.
+    core::mem::swap(&mut first.ring, &mut second.ring);
+    second.stack.rest::<Plain>(1, &mut first.ring);
+    first.stack.rest::<Plain>(1, &mut first.ring);
+    assert_eq!(first.ring.len(), 2);
+    assert_eq!((first.free_oldest(), first.free_oldest()), (3, 3));
+}
+
+#[test]
+fn compaction_drops_stale_notes_and_keeps_the_order_of_the_others() {
+    let mut machine = Machine::new();
+    machine.populate(4);
+    machine.stack.rest::<Plain>(1, &mut machine.ring);
+    for _ in 0..2 {
+        machine.populate(2);
+        machine.stack.rest::<Plain>(1, &mut machine.ring);
+    }
+    assert_eq!(machine.ring.len(), 3);
+    machine.ring.compact::<Plain>();
+    assert_eq!(machine.ring.len(), 2, "page 1 rests with the last note's generation, pages 2 and 3 with the first one's");
+    assert_eq!((machine.free_oldest(), machine.free_oldest()), (2, 1));
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 //! Locks: spin locks for the kernel itself, sleeping ones for threads.
 
+pub mod atomic;
 mod mutex;
 mod spin;
 mod wait_queue;

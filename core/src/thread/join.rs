@@ -1,4 +1,5 @@
 //! Spawning with a result, and waiting for it: std's `Builder` and `JoinHandle`.
+#![expect(unsafe_code, reason = "scoped threads borrow what the scope keeps alive")]
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -7,7 +8,7 @@ use alloc::sync::Arc;
 use crate::stack::StackError;
 use crate::sync::{SpinLock, WaitQueue};
 use crate::system::System;
-use crate::thread::{Kind, Priority, Request, ThreadHandle, spawn};
+use crate::thread::{Kind, Priority, Request, ThreadHandle, Work, local, spawn};
 
 /// Bytes of stack that a thread has when it does not ask for more: what a Linux kernel thread has.
 pub const DEFAULT_STACK_BYTES: u64 = 16 << 10;
@@ -74,6 +75,25 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        // SAFETY: neither the closure nor its result borrows anything that could end.
+        unsafe { self.spawn_unchecked::<S, F, T>(f) }
+    }
+
+    /// Spawns a thread whose closure may borrow.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::spawn`].
+    ///
+    /// # Safety
+    ///
+    /// What `f` and its result borrow lives until `f` has been run and the result is gone.
+    pub(super) unsafe fn spawn_unchecked<'a, S, F, T>(self, f: F) -> core::result::Result<JoinHandle<S, T>, StackError>
+    where
+        S: System,
+        F: FnOnce() -> T + Send + 'a,
+        T: Send + 'a,
+    {
         let packet = Arc::new(Packet { result: SpinLock::new(None), ended: WaitQueue::new() });
         let theirs = Arc::clone(&packet);
         let request = Request {
@@ -83,14 +103,19 @@ impl Builder {
             stack_bytes: self.stack_bytes,
             pinned: self.pinned,
         };
-        let thread = spawn::<S>(
-            request,
-            Box::new(move || {
-                let result = f();
-                theirs.result.with::<S, _>(|slot| *slot = Some(result));
-                theirs.ended.wake_all::<S>();
-            }),
-        )?;
+        let work: Box<dyn FnOnce() + Send + 'a> = Box::new(move || {
+            let result = f();
+            // Who joins finds the thread-local values gone.
+            local::drop_all::<S>();
+            theirs.result.with::<S, _>(|slot| *slot = Some(result));
+            theirs.ended.wake_all::<S>();
+            // The result, if nobody wants it: its end may touch thread-local values once more.
+            drop(theirs);
+            local::drop_all::<S>();
+        });
+        // SAFETY: by the caller's promise what it borrows lives for as long as the thread uses it.
+        let work = unsafe { core::mem::transmute::<Box<dyn FnOnce() + Send + 'a>, Work>(work) };
+        let thread = spawn::<S>(request, work)?;
         Ok(JoinHandle { thread: ThreadHandle::new(thread), packet })
     }
 }

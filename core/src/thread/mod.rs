@@ -1,9 +1,11 @@
 //! Threads and the scheduler.
 
 mod join;
+mod local;
 mod park;
 mod run_queue;
 mod schedule;
+mod scope;
 mod spawn;
 mod state;
 #[expect(clippy::module_inception, reason = "the thread itself is a part of what this module is about")]
@@ -11,9 +13,11 @@ mod thread;
 mod timers;
 
 pub use join::{Builder, DEFAULT_STACK_BYTES, JoinHandle, Result};
+pub use local::{AccessError, LocalKey};
 pub use park::{ThreadHandle, current, park, sleep_until};
 pub use run_queue::{PRIORITIES, RunQueue};
-pub use schedule::{SLICE_NS, preempt, second_half, timer_interrupt, yield_now};
+pub use schedule::{SLICE_NS, preempt, timer_interrupt, yield_now};
+pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Request, Work, spawn};
 pub use state::StateWord;
 pub use thread::{Kind, Priority, Thread, ThreadId};

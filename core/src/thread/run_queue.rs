@@ -1,4 +1,8 @@
 //! A CPU's queue of threads that are ready to run: first in, first out, for each priority.
+//!
+//! Only its own CPU touches it, with interrupts off: a switch takes no lock and does no atomic operation.
+
+use core::num::NonZeroU32;
 
 use crate::thread::{Priority, Thread};
 
@@ -8,9 +12,11 @@ pub const PRIORITIES: usize = 32;
 /// Threads that are ready to run, linked through themselves: no allocation, constant time.
 #[derive(Debug)]
 pub struct RunQueue {
-    /// Bit `p` is set when a thread of priority `p` is queued.
+    /// Bit `p` is set when a thread of priority `p` is queued, and may still be when none is any more: two threads
+    /// that give way to each other empty their level at each switch.
     occupied: u32,
     first: [Option<&'static Thread>; PRIORITIES],
+    /// The last thread of each level; old where there is no first.
     last: [Option<&'static Thread>; PRIORITIES],
 }
 
@@ -22,41 +28,43 @@ impl RunQueue {
 
     /// Says whether no thread is queued.
     pub fn is_empty(&self) -> bool {
-        self.occupied == 0
+        self.first.iter().all(Option::is_none)
     }
 
     /// Queues a thread behind those of its priority.
+    #[inline]
     pub fn push(&mut self, thread: &'static Thread) {
         let level = thread.priority().level();
         thread.next.set(None);
-        match self.last[level].replace(thread) {
-            Some(last) => last.next.set(Some(thread)),
-            None => {
-                self.first[level] = Some(thread);
-                self.occupied |= 1 << level;
-            }
+        if self.first[level].is_some()
+            && let Some(last) = self.last[level]
+        {
+            last.next.set(Some(thread));
+        } else {
+            self.first[level] = Some(thread);
+            self.occupied |= 1 << level;
         }
+        self.last[level] = Some(thread);
     }
 
     /// Takes the first thread of the highest priority.
+    #[inline]
     pub fn pop(&mut self) -> Option<&'static Thread> {
-        let level = 31u32.checked_sub(self.occupied.leading_zeros())? as usize;
-        self.take(level)
+        self.pop_at_least(Priority::MIN)
     }
 
     /// Takes the first thread of the highest priority, if that is at least `least`.
+    #[inline]
     pub fn pop_at_least(&mut self, least: Priority) -> Option<&'static Thread> {
-        if self.occupied >> least.level() == 0 { None } else { self.pop() }
-    }
-
-    fn take(&mut self, level: usize) -> Option<&'static Thread> {
-        let thread = self.first[level]?;
-        self.first[level] = thread.next.get();
-        if self.first[level].is_none() {
-            self.last[level] = None;
+        while let Some(levels) = NonZeroU32::new(self.occupied & u32::MAX << least.level()) {
+            let level = levels.ilog2();
+            if let Some(thread) = self.first[level as usize] {
+                self.first[level as usize] = thread.next.get();
+                return Some(thread);
+            }
             self.occupied &= !(1 << level);
         }
-        Some(thread)
+        None
     }
 }
 

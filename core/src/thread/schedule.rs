@@ -4,7 +4,7 @@
 //!    compared with this CPU's stack cache. If that is short, the cache is refilled with interrupts on (preemption
 //!    off, so this thread keeps the CPU, and no interrupt touches the cache), until it has enough or the run ends.
 //! 2. First half: the policy populates next's stack, from the reserve, so it cannot fail.
-//! 3. [`Switch::switch`] saves prev's callee-saved registers, and moves the stack pointer and "current" with it.
+//! 3. [`Switch::switch`] saves prev's registers, and moves the stack pointer and "current" with it.
 //! 4. Second half, on next's stack: the policy takes what lies below prev's saved stack pointer, and *then* prev is
 //!    handed on. A yielding or preempted prev enters the run queue only here; a blocking one by its state word.
 //!
@@ -28,7 +28,14 @@ pub const SLICE_NS: u64 = 10_000_000;
 
 /// Gives way to a thread of the same or a higher priority, if one is ready.
 pub fn yield_now<S: System>() {
-    cpu::without_interrupts::<S::Arch, _>(|| give_way::<S>(Leaving::Yielded));
+    // A thread that keeps the CPU does not give way. If it does not, the count may be that of a CPU that it has just
+    // left; then it has given way already.
+    if cpu::this::<S>().preempt_count.load(Ordering::Relaxed) > 0 {
+        return;
+    }
+    S::Arch::mask_interrupts();
+    give_way::<S>(Leaving::Yielded);
+    S::Arch::enable_interrupts();
     cpu::preempt_if_needed::<S>();
 }
 
@@ -37,26 +44,41 @@ pub fn yield_now<S: System>() {
 /// Called where a thread can be switched out: on its own stack, with preemption on.
 pub fn preempt<S: System>() {
     cpu::without_interrupts::<S::Arch, _>(|| {
-        give_way::<S>(Leaving::Preempted);
-        // Asked for again while the switch back here let interrupts in.
-        while cpu::this::<S>().need_resched.load(Ordering::Relaxed) {
+        let cpu = cpu::this::<S>();
+        if core::ptr::eq(cpu::current::<S>(), cpu.idle()) || cpu.preempt_count.load(Ordering::Relaxed) > 0 {
+            // The idle thread looks into the run queue itself; one that keeps the CPU does not give way.
+            cpu.need_resched.store(false, Ordering::Relaxed);
+            return;
+        }
+        loop {
             give_way::<S>(Leaving::Preempted);
+            // Asked for again while the switch back here let interrupts in.
+            if !cpu::this::<S>().need_resched.load(Ordering::Relaxed) {
+                return;
+            }
         }
     });
 }
 
 /// Waits to be woken. May return though nobody woke the thread: the caller looks again.
 pub(crate) fn block<S: System>() {
+    let prev = cpu::current::<S>();
     cpu::without_interrupts::<S::Arch, _>(|| {
         let cpu = cpu::this::<S>();
-        let prev = cpu::current::<S>();
-        // A panic's report, for one, keeps the CPU: waiting there would let the run go on.
-        assert!(cpu.preempt_count.load(Ordering::Relaxed) == 0, "a thread cannot wait while it keeps the CPU");
+        if cpu.preempt_count.load(Ordering::Relaxed) > 0 {
+            keeps_the_cpu();
+        }
         if prev.state.begin_block() {
             switch_to::<S>(cpu, prev, take_next::<S>(cpu), Leaving::Blocked);
         }
     });
     cpu::preempt_if_needed::<S>();
+}
+
+/// A panic's report, for one, keeps the CPU: waiting there would let the run go on.
+#[cold]
+fn keeps_the_cpu() -> ! {
+    panic!("a thread cannot wait while it keeps the CPU")
 }
 
 /// Leaves the CPU for good.
@@ -81,13 +103,13 @@ pub(crate) fn idle<S: System>() -> ! {
             stack::trim::<S>(cpu, S::kernel().stack_reserve());
         });
         S::Arch::disable_interrupts();
-        if cpu.run_queue.locked::<S, _>(|queue| queue.is_empty()) {
+        if cpu.with_run_queue(|queue| queue.is_empty()) {
             deadlock::check::<S>();
             cpu.idle_passes.fetch_add(1, Ordering::Relaxed);
             S::Arch::wait_for_interrupt();
         }
-        if let Some(next) = cpu.run_queue.locked::<S, _>(|queue| queue.pop()) {
-            if !cpu.run_queue.locked::<S, _>(|queue| queue.is_empty()) {
+        if let Some(next) = cpu.with_run_queue(|queue| queue.pop()) {
+            if !cpu.with_run_queue(|queue| queue.is_empty()) {
                 begin_slice::<S>(cpu, S::Platform::now());
             }
             switch_to::<S>(cpu, cpu::current::<S>(), next, Leaving::Idle);
@@ -117,15 +139,30 @@ pub(crate) fn make_ready<S: System>(thread: &'static Thread) {
     cpu::preempt_if_needed::<S>();
 }
 
-/// Puts a thread that is ready into this CPU's run queue. Interrupts are off.
+/// Puts a thread that is ready into this CPU's run queue, and asks for a switch if it is more urgent than the one that
+/// runs. Interrupts are off.
+#[inline]
 pub(crate) fn enqueue<S: System>(cpu: &PerCpu, thread: &'static Thread) {
-    cpu.run_queue.locked::<S, _>(|queue| queue.push(thread));
-    let current = cpu::current::<S>();
-    if thread.priority() > current.priority() {
+    if thread.priority() > cpu::current::<S>().priority() {
         cpu.need_resched.store(true, Ordering::Relaxed);
     }
-    // A slice that runs goes on: a voluntary switch does not arm the timer anew. Idle has none to end.
-    if cpu.slice_end.load(Ordering::Relaxed) == 0 && !core::ptr::eq(current, cpu.idle()) {
+    queue::<S>(cpu, thread);
+}
+
+/// Puts a thread that is ready into this CPU's run queue. Interrupts are off.
+#[inline]
+fn queue<S: System>(cpu: &PerCpu, thread: &'static Thread) {
+    cpu.with_run_queue(|queue| queue.push(thread));
+    // A slice that runs goes on: a voluntary switch does not arm the timer anew.
+    if cpu.slice_end.load(Ordering::Relaxed) == 0 {
+        first_slice::<S>(cpu);
+    }
+}
+
+/// Begins a time slice because a thread is ready that was not; the idle thread has none to end.
+#[cold]
+fn first_slice<S: System>(cpu: &PerCpu) {
+    if !core::ptr::eq(cpu::current::<S>(), cpu.idle()) {
         begin_slice::<S>(cpu, S::Platform::now());
     }
 }
@@ -156,7 +193,7 @@ pub fn timer_interrupt<S: System>() {
     match cpu.slice_end.load(Ordering::Relaxed) {
         0 => {}
         end if now < end => arm_for::<S>(cpu, end),
-        _ if cpu.run_queue.locked::<S, _>(|queue| queue.is_empty()) => cpu.slice_end.store(0, Ordering::Relaxed),
+        _ if cpu.with_run_queue(|queue| queue.is_empty()) => cpu.slice_end.store(0, Ordering::Relaxed),
         _ => {
             cpu.need_resched.store(true, Ordering::Relaxed);
             begin_slice::<S>(cpu, now);
@@ -169,27 +206,18 @@ pub fn timer_interrupt<S: System>() {
 
 /// Leaves the boot stack for good and runs `first`. Interrupts are off.
 pub(crate) fn first<S: System>(cpu: &PerCpu, first: &'static Thread) -> ! {
-    // SAFETY: nobody else knows the thread.
-    let stack = unsafe { first.stack_mut() };
-    let need = S::Policy::frames_to_switch_in(stack);
-    if !cpu.with_stack_cache(|cache| cache.is_ready(need)) {
-        reserve::<S>(cpu, need, first, stack);
-    }
-    cpu.with_stack_cache(|cache| S::Policy::before_switch_in(&mut Incoming::<S>::new(stack, cache)));
+    first_half::<S>(cpu, first);
     // SAFETY: the boot stack is in use, and the thread is new and populated.
     unsafe { S::Arch::switch_first(first) }
 }
 
 /// Gives way to a thread of the current one's priority or a higher one. Interrupts are off.
+#[inline(always)]
 fn give_way<S: System>(leaving: Leaving) {
     let cpu = cpu::this::<S>();
     let prev = cpu::current::<S>();
     cpu.need_resched.store(false, Ordering::Relaxed);
-    if core::ptr::eq(prev, cpu.idle()) || cpu.preempt_count.load(Ordering::Relaxed) > 0 {
-        // The idle thread looks into the run queue itself; one that keeps the CPU does not give way.
-        return;
-    }
-    if let Some(next) = cpu.run_queue.locked::<S, _>(|queue| queue.pop_at_least(prev.priority())) {
+    if let Some(next) = cpu.with_run_queue(|queue| queue.pop_at_least(prev.priority())) {
         switch_to::<S>(cpu, prev, next, leaving);
     }
 }
@@ -197,27 +225,35 @@ fn give_way<S: System>(leaving: Leaving) {
 /// The next thread to run: the first one that is ready, else idle.
 fn take_next<S: System>(cpu: &PerCpu) -> &'static Thread {
     cpu.need_resched.store(false, Ordering::Relaxed);
-    cpu.run_queue.locked::<S, _>(|queue| queue.pop()).unwrap_or_else(|| cpu.idle())
+    cpu.with_run_queue(|queue| queue.pop()).unwrap_or_else(|| cpu.idle())
 }
 
 /// Switches from `prev`, which runs, to `next`, which this CPU has taken. Interrupts are off, and off again when
-/// `prev` goes on.
+/// `prev` goes on: then another thread has been left for it, and is handed on.
+#[inline(always)]
 fn switch_to<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thread, leaving: Leaving) {
     debug_assert!(!S::Arch::interrupts_enabled(), "a switch needs interrupts off");
     debug_assert_eq!(cpu.preempt_count.load(Ordering::Relaxed), 0, "a switch with preemption off");
-    // SAFETY: this CPU took `next` off its queue, or it is this CPU's idle thread: nobody else holds it.
+    first_half::<S>(cpu, next);
+    // SAFETY: interrupts are off, `prev` runs here, `next` is ours and populated; it is not `prev`, which is in no
+    // queue while it runs.
+    let (left, leaving) = unsafe { S::Arch::switch(prev, next, leaving) };
+    second_half::<S>(left, leaving);
+}
+
+/// The first half of the switch: prepares the stack of `next`, which this CPU has taken. Interrupts are off.
+#[inline(always)]
+fn first_half<S: System>(cpu: &PerCpu, next: &'static Thread) {
+    // SAFETY: this CPU took `next` off its queue, or it is this CPU's idle thread, or new: nobody else holds it.
     let stack = unsafe { next.stack_mut() };
     let need = S::Policy::frames_to_switch_in(stack);
-    if !cpu.with_stack_cache(|cache| cache.is_ready(need)) {
+    if !cpu.with_stack_cache(|cache| cache.is_ready::<S::Policy>(need)) {
         reserve::<S>(cpu, need, next, stack);
     }
     cpu.with_stack_cache(|cache| {
         cache.counters.switches += 1;
         S::Policy::before_switch_in(&mut Incoming::<S>::new(stack, cache));
     });
-    // SAFETY: interrupts are off, `prev` runs here, `next` is ours and populated; it is not `prev`, which is in no
-    // queue while it runs.
-    unsafe { S::Arch::switch::<S>(prev, next, leaving) };
 }
 
 /// Refills the stack cache for a thread that lacks `need` frames. If that fails, what rests of its stack is taken
@@ -243,30 +279,33 @@ fn reserve<S: System>(cpu: &PerCpu, mut need: usize, next: &'static Thread, stac
     }
 }
 
-/// The second half of the switch, on next's stack, with interrupts off: takes what prev does not need, and then
+/// The second half of the switch, on next's stack, with interrupts off: takes what `left` does not need, and then
 /// hands it on.
-///
-/// # Safety
-///
-/// Called by [`Switch::switch`] alone, right after the stack pointer left prev's stack.
-pub unsafe extern "C" fn second_half<S: System>(prev: &'static Thread, _next: &Thread, leaving: Leaving) {
+#[inline(always)]
+pub(crate) fn second_half<S: System>(left: &'static Thread, leaving: Leaving) {
+    // Another CPU than the one on which the caller was left, perhaps.
     let cpu = cpu::this::<S>();
     if leaving != Leaving::Exited {
-        // SAFETY: prev has been left and not yet handed on, so this CPU holds it.
-        let stack = unsafe { prev.stack_mut() };
+        // SAFETY: the thread has been left and not yet handed on, so this CPU holds it.
+        let stack = unsafe { left.stack_mut() };
         cpu.with_stack_cache(|cache| {
-            let mut prev = Outgoing::<S>::new(stack, prev.saved_stack_pointer(), cache);
+            let mut prev = Outgoing::<S>::new(stack, left.saved_stack_pointer(), cache);
             S::Policy::after_switch_out(&mut prev, leaving);
         });
     }
     match leaving {
-        Leaving::Yielded | Leaving::Preempted => enqueue::<S>(cpu, prev),
-        Leaving::Blocked => {
-            if !prev.state.finish_block() {
-                enqueue::<S>(cpu, prev);
-            }
-        }
-        Leaving::Exited => cpu.push_ended(prev),
+        // Whoever runs now was taken before it, so no other thread has become more urgent.
+        Leaving::Yielded | Leaving::Preempted => queue::<S>(cpu, left),
+        _ => hand_on::<S>(cpu, left, leaving),
+    }
+}
+
+/// Hands on a thread that does not stay ready by itself.
+fn hand_on<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving) {
+    match leaving {
+        Leaving::Blocked if left.state.finish_block() => {}
+        Leaving::Blocked | Leaving::Yielded | Leaving::Preempted => enqueue::<S>(cpu, left),
+        Leaving::Exited => cpu.push_ended(left),
         Leaving::Idle => {}
     }
 }

@@ -10,7 +10,7 @@ use crate::cpu;
 use crate::stack::{self, StackError};
 use crate::system::System;
 use crate::thread::thread::{leak, reclaim};
-use crate::thread::{Kind, Priority, Thread, ThreadId, schedule};
+use crate::thread::{Kind, Leaving, Priority, Thread, ThreadId, schedule};
 
 /// What a thread starts with.
 #[derive(Debug)]
@@ -73,9 +73,8 @@ pub(crate) fn create_without_work<S: System>(request: Request) -> Result<&'stati
 pub(crate) fn reap<S: System>() {
     while let Some(thread) = cpu::without_interrupts::<S::Arch, _>(|| cpu::this::<S>().pop_ended()) {
         // SAFETY: the second half put it there after the CPU had left it for good.
-        if let Some(stack) = unsafe { thread.take_stack() } {
-            stack::release::<S>(stack);
-        }
+        let stack = unsafe { thread.take_stack() };
+        stack::release::<S>(stack);
         // SAFETY: it was leaked when it was made, and it was on its last list.
         drop(unsafe { reclaim(thread) });
     }
@@ -87,8 +86,11 @@ pub(crate) fn stack_top(thread: &'static Thread) -> memory_addresses::VirtAddr {
     unsafe { thread.stack_mut() }.top()
 }
 
-/// The first Rust function of a thread. It comes out of the second half, so interrupts are off.
-extern "C" fn run<S: System>(argument: *mut ()) -> ! {
+/// The first function of a thread. Interrupts are off, as in every second half.
+extern "C" fn run<S: System>(left: Option<&'static Thread>, leaving: Leaving, argument: *mut ()) -> ! {
+    if let Some(left) = left {
+        schedule::second_half::<S>(left, leaving);
+    }
     S::Arch::enable_interrupts();
     // It may have been asked for while the switch here was made.
     cpu::preempt_if_needed::<S>();

@@ -11,7 +11,7 @@
 //! state the holder (the thread itself, or the second half of its switch) finds the bit. So a waker never waits, and
 //! no wake-up is lost: a token that comes before the block makes the block fail. A yield needs no atomic operation.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// It runs, or waits in a run queue.
 const RUN: u32 = 0;
@@ -30,7 +30,7 @@ pub struct StateWord(AtomicU32);
 
 impl StateWord {
     /// The state of a thread that is ready to run.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self(AtomicU32::new(RUN))
     }
 
@@ -54,7 +54,7 @@ impl StateWord {
         // Release: the saved stack pointer and the stack's bookkeeping are valid for whoever takes the thread next.
         let blocked = self.0.compare_exchange(BLOCKING, BLOCKED, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if !blocked {
-            self.0.store(RUN, Ordering::Release);
+            self.consume();
         }
         blocked
     }
@@ -64,9 +64,16 @@ impl StateWord {
     pub fn wake(&self) -> bool {
         let owned = self.0.fetch_or(WOKEN, Ordering::AcqRel) == BLOCKED;
         if owned {
-            self.0.store(RUN, Ordering::Release);
+            self.consume();
         }
         owned
+    }
+
+    /// Makes a thread ready whose wake-up has come.
+    fn consume(&self) {
+        // Not a store: a second waker may have left its token just before, and the thread must see what that one did
+        // (sync::atomic::models::state: with a store it may sleep on, in the memory model if not on x86_64).
+        self.0.swap(RUN, Ordering::AcqRel);
     }
 
     /// The running thread ends.

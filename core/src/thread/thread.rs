@@ -11,6 +11,7 @@ use intrusive_collections::{LinkedListAtomicLink, RBTreeAtomicLink};
 use memory_addresses::VirtAddr;
 
 use crate::stack::Stack;
+use crate::thread::local::Local;
 use crate::thread::state::StateWord;
 
 /// Names a thread for as long as the kernel runs.
@@ -73,7 +74,7 @@ pub struct Thread {
     /// The next thread in a run queue, or in a CPU's list of threads that have ended.
     pub(crate) next: ThreadCell,
     /// Touched by the holder alone.
-    stack: UnsafeCell<Option<Stack>>,
+    stack: UnsafeCell<Stack>,
     /// In the tree of threads that wait for a point in time.
     pub(crate) timer: RBTreeAtomicLink,
     /// That point, in nanoseconds since boot.
@@ -82,6 +83,8 @@ pub struct Thread {
     pub(crate) waiting: LinkedListAtomicLink,
     /// `unpark` came before `park`.
     pub(crate) unparked: AtomicBool,
+    /// The first of its thread-local values. Touched by the thread itself alone.
+    pub(crate) locals: AtomicPtr<Local>,
     id: ThreadId,
     name: Option<Box<str>>,
 }
@@ -91,23 +94,18 @@ unsafe impl Sync for Thread {}
 
 impl Thread {
     pub(crate) fn new(id: ThreadId, name: Option<Box<str>>, kind: Kind, priority: Priority, stack: Stack) -> Self {
-        let thread = Self::without_stack(id, name, kind, priority);
-        thread.set_saved_stack_pointer(stack.top());
-        Self { stack: UnsafeCell::new(Some(stack)), ..thread }
-    }
-
-    fn without_stack(id: ThreadId, name: Option<Box<str>>, kind: Kind, priority: Priority) -> Self {
         Self {
-            saved_stack_pointer: AtomicU64::new(0),
+            saved_stack_pointer: AtomicU64::new(stack.top().as_u64()),
             state: StateWord::new(),
             priority,
             kind,
             next: ThreadCell::new(),
-            stack: UnsafeCell::new(None),
+            stack: UnsafeCell::new(stack),
             timer: RBTreeAtomicLink::new(),
             deadline: AtomicU64::new(0),
             waiting: LinkedListAtomicLink::new(),
             unparked: AtomicBool::new(false),
+            locals: AtomicPtr::new(core::ptr::null_mut()),
             id,
             name,
         }
@@ -154,22 +152,22 @@ impl Thread {
     #[expect(clippy::mut_from_ref, reason = "the holder is the only one to ask")]
     pub(crate) unsafe fn stack_mut(&self) -> &mut Stack {
         // SAFETY: there is one holder, and it calls this once at a time.
-        unsafe { (*self.stack.get()).as_mut() }.expect("a thread has its stack until it is reaped")
+        unsafe { &mut *self.stack.get() }
     }
 
     /// Takes the stack of a thread that has ended.
     ///
     /// # Safety
     ///
-    /// The thread has been switched away from for good.
-    pub(crate) unsafe fn take_stack(&self) -> Option<Stack> {
-        // SAFETY: nobody else holds a thread that has ended.
-        unsafe { (*self.stack.get()).take() }
+    /// The thread has been switched away from for good, and nobody asks for its stack again.
+    pub(crate) unsafe fn take_stack(&self) -> Stack {
+        // SAFETY: nobody else holds a thread that has ended, and a stack that is left behind does nothing when dropped.
+        unsafe { self.stack.get().read() }
     }
 
     #[cfg(test)]
     pub(crate) fn for_test(priority: Priority) -> Self {
-        Self::without_stack(ThreadId(0), None, Kind::App, priority)
+        Self::new(ThreadId(0), None, Kind::App, priority, Stack::for_test())
     }
 }
 

@@ -18,6 +18,8 @@ pub struct ReclaimOnSleep;
 impl StackPolicy for ReclaimOnSleep {
     const NAME: &'static str = "reclaim-on-sleep";
 
+    const RESTS_AT_SWITCH: bool = true;
+
     fn on_spawn(stack: &mut NewStack<'_>) -> Result<(), NoFrame> {
         stack.populate_top()
     }

@@ -95,13 +95,17 @@ fn sleepers_wake_in_the_order_of_their_deadlines() -> Outcome {
     Err("in none of ten attempts all slept in time, and as long as asked".into())
 }
 
+/// A host that takes the guest's CPU away for longer than the sleep leaves it no time to idle in: then once more. A CPU
+/// that never idles never comes to an end here, which the time-out tells.
 fn the_cpu_idles_while_all_sleep() -> Outcome {
     let before = stack::counters().idle_passes;
-    thread::sleep(Duration::from_millis(10));
-    let passes = stack::counters().idle_passes - before;
-    check!(passes >= 1, "it was never idle");
+    let mut passes = 0;
+    while passes == 0 {
+        thread::sleep(Duration::from_millis(10));
+        passes = stack::counters().idle_passes - before;
+    }
     // Tickless: a wake-up for the sleeper, and few that refine the clock.
-    check!(passes <= 8, "{passes} idle passes in 10 ms");
+    check!(!is_counted() || passes <= 8, "{passes} idle passes in 10 ms");
     Ok(())
 }
 
