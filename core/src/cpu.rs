@@ -4,6 +4,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::arch::Cpu;
+use crate::audit;
 use crate::stack::{CacheCounters, StackCache};
 use crate::system::System;
 use crate::thread::{self, RunQueue, Thread, ThreadCell};
@@ -40,6 +41,8 @@ pub struct PerCpu {
     pub(crate) slice_end: AtomicU64,
     /// What the timer is armed for, in nanoseconds since boot; 0 when it is not.
     pub(crate) timer_deadline: AtomicU64,
+    /// How long interrupts were off, in an `audit` build.
+    pub(crate) interrupts: audit::Interrupts,
     /// Faults on stack pages that were populated when the fault was looked at.
     pub spurious_faults: AtomicU64,
     /// Faults on addresses of the stack range.
@@ -108,6 +111,7 @@ impl PerCpu {
             stack_cache: UnsafeCell::new(StackCache::new()),
             slice_end: AtomicU64::new(0),
             timer_deadline: AtomicU64::new(0),
+            interrupts: audit::Interrupts::new(),
             spurious_faults: AtomicU64::new(0),
             stack_faults: AtomicU64::new(0),
             idle_passes: AtomicU64::new(0),
@@ -157,13 +161,30 @@ impl PerCpu {
 }
 
 /// Runs `f` with interrupts off, and puts them back.
-pub fn without_interrupts<A: Cpu, R>(f: impl FnOnce() -> R) -> R {
-    let enabled = A::disable_interrupts();
+pub fn without_interrupts<S: System, R>(f: impl FnOnce() -> R) -> R {
+    let enabled = S::Arch::disable_interrupts();
+    if enabled {
+        audit::interrupts_off::<S>();
+    }
     let result = f();
     if enabled {
-        A::enable_interrupts();
+        unmask_interrupts::<S>();
     }
     result
+}
+
+/// Turns interrupts off where they are known to be on.
+#[inline]
+pub(crate) fn mask_interrupts<S: System>() {
+    S::Arch::mask_interrupts();
+    audit::interrupts_off::<S>();
+}
+
+/// Turns interrupts on where they are known to be off.
+#[inline]
+pub(crate) fn unmask_interrupts<S: System>() {
+    audit::interrupts_on::<S>();
+    S::Arch::enable_interrupts();
 }
 
 /// Runs `f` with preemption off: interrupts are taken, but this thread keeps the CPU.
@@ -192,7 +213,9 @@ pub(crate) fn preempt_if_needed<S: System>() {
 #[inline(never)]
 fn preempt_if_possible<S: System>() {
     if S::Arch::per_cpu().preempt_count.load(Ordering::Relaxed) == 0 && S::Arch::interrupts_enabled() {
+        mask_interrupts::<S>();
         thread::preempt::<S>();
+        unmask_interrupts::<S>();
     }
 }
 

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
+use crate::audit;
 use crate::cpu::{MAX_CPUS, PerCpu, from_pointer};
 use crate::memory::window::Window;
 use crate::memory::{FrameAllocator, FrameCounts};
@@ -58,6 +59,8 @@ pub struct Kernel {
     pub settings: Settings,
     /// Where physical memory can be touched.
     pub window: Window,
+    /// What an `audit` build keeps.
+    pub(crate) audit: audit::State,
     /// Guards the making of page tables.
     pub(crate) table_lock: SpinLock<()>,
     /// The CPUs that run, by number.
@@ -82,6 +85,7 @@ impl Kernel {
             timers: SpinLock::new(Timers::new()),
             settings: Settings::new(),
             window,
+            audit: audit::State::new(),
             table_lock: SpinLock::new(()),
             cpus: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS],
             live_threads: AtomicUsize::new(0),

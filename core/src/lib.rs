@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod audit;
 pub mod backtrace;
 pub mod boot;
 pub mod console;

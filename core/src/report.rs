@@ -35,6 +35,8 @@ pub enum End {
     Exception,
     /// The boot was refused: image, memory, boot information, command line.
     BootRefused,
+    /// An `audit` build found an invariant broken.
+    BrokenInvariant,
 }
 
 impl End {
@@ -49,6 +51,7 @@ impl End {
             Self::OutOfMemory => 104,
             Self::Exception => 105,
             Self::BootRefused => 106,
+            Self::BrokenInvariant => 107,
         }
     }
 }
@@ -65,6 +68,7 @@ impl fmt::Display for End {
             Self::OutOfMemory => "out-of-memory",
             Self::Exception => "exception",
             Self::BootRefused => "boot-refused",
+            Self::BrokenInvariant => "broken-invariant",
         })
     }
 }
@@ -219,8 +223,15 @@ mod tests {
 
     use super::*;
 
-    const ENDS: [End; 6] =
-        [End::Panic, End::StackOverflow, End::StackDeadlock, End::OutOfMemory, End::Exception, End::BootRefused];
+    const ENDS: [End; 7] = [
+        End::Panic,
+        End::StackOverflow,
+        End::StackDeadlock,
+        End::OutOfMemory,
+        End::Exception,
+        End::BootRefused,
+        End::BrokenInvariant,
+    ];
 
     #[test]
     fn an_apps_code_is_passed_on_or_named() {
@@ -233,7 +244,7 @@ mod tests {
 
     #[test]
     fn every_end_has_a_code_and_a_word_of_its_own() {
-        assert_eq!(ENDS.map(End::code), [101, 102, 103, 104, 105, 106]);
+        assert_eq!(ENDS.map(End::code), [101, 102, 103, 104, 105, 106, 107]);
         let words: BTreeSet<_> = ENDS.iter().map(ToString::to_string).collect();
         assert_eq!(words.len(), ENDS.len());
         assert!(words.iter().all(|word| !word.contains(char::is_whitespace)), "one word, for scripts");

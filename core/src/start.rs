@@ -8,7 +8,8 @@ use core::sync::atomic::Ordering;
 
 use memory_addresses::VirtAddr;
 
-use crate::arch::{Arch, Cpu, Traps};
+use crate::arch::{Arch, Cpu, PAGE_BYTES, Traps};
+use crate::audit;
 use crate::boot::BootInfo;
 use crate::console;
 use crate::cpu::PerCpu;
@@ -56,6 +57,8 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
     }
     Logger::<S>::install();
     log_memory::<S>(boot);
+    let end = boot.memory.iter().map(|region| region.end.as_u64()).max().unwrap_or(0);
+    audit::prepare::<S>((end / PAGE_BYTES) as usize);
     let cpu = S::Arch::per_cpu();
     match prepare_cpu::<S>(cpu).and_then(|()| main_thread::<S>(main)) {
         Ok(main) => {

@@ -17,6 +17,9 @@ pub trait System: Sized + 'static {
     /// The stack policy.
     type Policy: StackPolicy;
 
+    /// Whether this build checks its invariants while it runs; see [`audit`](crate::audit).
+    const AUDIT: bool = false;
+
     /// The state of the kernel: a static of the composition root, since statics cannot be generic.
     fn kernel() -> &'static Kernel;
 }

@@ -9,6 +9,7 @@ use align_address::Align;
 use memory_addresses::VirtAddr;
 
 use crate::arch::{Cpu, PAGE_BYTES, Paging};
+use crate::audit;
 use crate::console;
 use crate::platform::{Interrupt, Platform};
 use crate::report::{self, Place};
@@ -17,8 +18,11 @@ use crate::system::System;
 use crate::thread;
 
 /// An interrupt came in on `vector`. Returns whether the interrupted thread should be preempted.
+///
+/// If so, the architecture moves to that thread's stack and calls [`preempt`] there.
 pub fn interrupt<S: System>(vector: u8) -> bool {
     let cpu = S::Arch::per_cpu();
+    audit::interrupts_off::<S>();
     match S::Platform::interrupt(vector) {
         Interrupt::Timer => thread::timer_interrupt::<S>(),
         Interrupt::Spurious => {
@@ -29,7 +33,18 @@ pub fn interrupt<S: System>(vector: u8) -> bool {
             note::<S>(format_args!("unexpected interrupt on vector {vector:#04x}"));
         }
     }
-    cpu.need_resched.load(Ordering::Relaxed) && cpu.preempt_count.load(Ordering::Relaxed) == 0
+    let preempt = cpu.need_resched.load(Ordering::Relaxed) && cpu.preempt_count.load(Ordering::Relaxed) == 0;
+    if !preempt {
+        audit::interrupts_on::<S>();
+    }
+    preempt
+}
+
+/// Preempts the interrupted thread, on whose stack the caller stands. Interrupts are off, and the caller returns to what
+/// was interrupted.
+pub fn preempt<S: System>() {
+    thread::preempt::<S>();
+    audit::interrupts_on::<S>();
 }
 
 /// A fault on an address that is not mapped as the access needs. `what` says what was tried; `absent`, that the CPU found

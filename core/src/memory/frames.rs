@@ -116,6 +116,20 @@ impl FrameAllocator {
         unsafe { self.deallocate(frame) };
     }
 
+    /// Runs `f` on every free frame.
+    pub(crate) fn for_each_free(&self, mut f: impl FnMut(PhysAddr)) {
+        for range in &self.ranges {
+            let frames = (range.start.as_u64()..range.end.as_u64()).step_by(PAGE_BYTES as usize);
+            frames.map(PhysAddr::new).for_each(&mut f);
+        }
+        let mut frame = self.list;
+        while frame != 0 {
+            f(PhysAddr::new(frame));
+            // SAFETY: `deallocate` wrote the link there and the frame has been free since.
+            frame = unsafe { self.window.pointer::<u64>(PhysAddr::new(frame)).read() };
+        }
+    }
+
     /// How many frames there are.
     pub fn counts(&self) -> FrameCounts {
         self.counts

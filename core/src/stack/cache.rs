@@ -75,6 +75,16 @@ impl StackCache {
         self.frames.len() >= need && (!P::RESTS_AT_SWITCH || self.ring.has_room())
     }
 
+    /// The frames in reserve.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = PhysAddr> {
+        self.frames.iter().copied()
+    }
+
+    /// Says whether a frame is in reserve.
+    pub(crate) fn contains(&self, frame: PhysAddr) -> bool {
+        self.frames.contains(&frame)
+    }
+
     /// Number of frames in reserve.
     pub fn len(&self) -> usize {
         self.frames.len()

@@ -18,4 +18,4 @@ pub use sample::{Sample, sample};
 pub use slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
 
 pub(crate) use cache::{free_resting, refill, trim};
-pub(crate) use range::{allocate, is_populated, owner, populated, recycle, release, set_owner};
+pub(crate) use range::{allocate, entries, is_populated, owner, populated, recycle, release, set_owner};

@@ -226,8 +226,9 @@ impl Stack {
         panic!("page {page} of the stack at {:#x} is not present, though it was populated", self.top)
     }
 
-    /// The leaf entry of a page.
-    fn entry(&self, page: usize) -> &'static AtomicU64 {
+    /// The leaf entry of a page, or of a guard page below the last one.
+    #[inline]
+    pub(crate) fn entry(&self, page: usize) -> &'static AtomicU64 {
         page_entry(self.top_entry, page)
     }
 

@@ -42,6 +42,9 @@ pub trait StackPolicy: 'static {
     /// for a note; a policy that rests without having said so does not compile.
     const RESTS_AT_SWITCH: bool = false;
 
+    /// Whether a thread's stack is wholly populated while it runs.
+    const RUNS_POPULATED: bool = true;
+
     /// Populates what a new thread's stack starts with: the top page at least.
     ///
     /// # Errors

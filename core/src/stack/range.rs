@@ -129,6 +129,30 @@ pub(crate) fn top_entry<S: System>(slot: Slot) -> Option<NonNull<AtomicU64>> {
     S::kernel().tables::<S>().find(top_page(slot), 0)
 }
 
+/// The leaf entries of a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entries {
+    slot: Slot,
+    top: NonNull<AtomicU64>,
+}
+
+impl Entries {
+    /// The entry of a page, counted from the top page; those behind the stack's are the guard's.
+    pub fn page(self, page: usize) -> &'static AtomicU64 {
+        page::page_entry(self.top, page)
+    }
+
+    /// Whose the slot is.
+    pub fn note(self) -> Note {
+        page::note(self.slot, self.top)
+    }
+}
+
+/// The leaf entries of a slot, if it was ever used.
+pub(crate) fn entries<S: System>(slot: Slot) -> Option<Entries> {
+    top_entry::<S>(slot).map(|top| Entries { slot, top })
+}
+
 /// Takes a stack of at least `bytes`, populated as the policy starts a thread, or wholly if it is `pinned`.
 ///
 /// # Errors

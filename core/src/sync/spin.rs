@@ -35,7 +35,7 @@ impl<T> SpinLock<T> {
 
     /// Runs `f` on the value with interrupts off.
     pub fn with_interrupts_off<S: System, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        cpu::without_interrupts::<S::Arch, R>(|| self.locked::<S, R>(f))
+        cpu::without_interrupts::<S, R>(|| self.locked::<S, R>(f))
     }
 
     /// Runs `f` on the value if the lock is free right now, with preemption off.

@@ -21,7 +21,7 @@ use crate::platform::Platform;
 use crate::stack::{self, Incoming, Leaving, Outgoing, Stack, StackPolicy};
 use crate::system::System;
 use crate::thread::{Thread, timers};
-use crate::{deadlock, report};
+use crate::{audit, deadlock, report};
 
 /// How long a thread runs while another of its priority is ready, in nanoseconds.
 pub const SLICE_NS: u64 = 10_000_000;
@@ -33,43 +33,41 @@ pub fn yield_now<S: System>() {
     if cpu::this::<S>().preempt_count.load(Ordering::Relaxed) > 0 {
         return;
     }
-    S::Arch::mask_interrupts();
+    cpu::mask_interrupts::<S>();
     give_way::<S>(Leaving::Yielded);
-    S::Arch::enable_interrupts();
+    cpu::unmask_interrupts::<S>();
     cpu::preempt_if_needed::<S>();
 }
 
 /// Gives way because the time slice is over or a thread of a higher priority has become ready.
 ///
-/// Called where a thread can be switched out: on its own stack, with preemption on.
+/// Called with interrupts off, where a thread can be switched out: on its own stack.
 pub fn preempt<S: System>() {
-    cpu::without_interrupts::<S::Arch, _>(|| {
-        let cpu = cpu::this::<S>();
-        if core::ptr::eq(cpu::current::<S>(), cpu.idle()) || cpu.preempt_count.load(Ordering::Relaxed) > 0 {
-            // The idle thread looks into the run queue itself; one that keeps the CPU does not give way.
-            cpu.need_resched.store(false, Ordering::Relaxed);
+    let cpu = cpu::this::<S>();
+    if core::ptr::eq(cpu::current::<S>(), cpu.idle()) || cpu.preempt_count.load(Ordering::Relaxed) > 0 {
+        // The idle thread looks into the run queue itself; one that keeps the CPU does not give way.
+        cpu.need_resched.store(false, Ordering::Relaxed);
+        return;
+    }
+    loop {
+        give_way::<S>(Leaving::Preempted);
+        // Asked for again while the switch back here let interrupts in.
+        if !cpu::this::<S>().need_resched.load(Ordering::Relaxed) {
             return;
         }
-        loop {
-            give_way::<S>(Leaving::Preempted);
-            // Asked for again while the switch back here let interrupts in.
-            if !cpu::this::<S>().need_resched.load(Ordering::Relaxed) {
-                return;
-            }
-        }
-    });
+    }
 }
 
 /// Waits to be woken. May return though nobody woke the thread: the caller looks again.
 pub(crate) fn block<S: System>() {
     let prev = cpu::current::<S>();
-    cpu::without_interrupts::<S::Arch, _>(|| {
+    cpu::without_interrupts::<S, _>(|| {
         let cpu = cpu::this::<S>();
         if cpu.preempt_count.load(Ordering::Relaxed) > 0 {
             keeps_the_cpu();
         }
         if prev.state.begin_block() {
-            switch_to::<S>(cpu, prev, take_next::<S>(cpu), Leaving::Blocked);
+            switch_to::<S>(cpu, prev, take_next(cpu), Leaving::Blocked);
         }
     });
     cpu::preempt_if_needed::<S>();
@@ -83,17 +81,17 @@ fn keeps_the_cpu() -> ! {
 
 /// Leaves the CPU for good.
 pub(crate) fn exit<S: System>() -> ! {
-    S::Arch::disable_interrupts();
+    cpu::mask_interrupts::<S>();
     let cpu = cpu::this::<S>();
     let prev = cpu::current::<S>();
     prev.state.exit();
-    switch_to::<S>(cpu, prev, take_next::<S>(cpu), Leaving::Exited);
+    switch_to::<S>(cpu, prev, take_next(cpu), Leaving::Exited);
     unreachable!("a thread that has ended was switched to");
 }
 
 /// What an idle thread does, for ever: run others, and when there are none, free what rests and wait.
 pub(crate) fn idle<S: System>() -> ! {
-    S::Arch::enable_interrupts();
+    cpu::unmask_interrupts::<S>();
     loop {
         let cpu = cpu::this::<S>();
         // First, since the stacks of the threads that have ended rest then.
@@ -101,12 +99,17 @@ pub(crate) fn idle<S: System>() -> ! {
         cpu::without_preemption::<S, _>(|| {
             stack::free_resting::<S>(cpu);
             stack::trim::<S>(cpu, S::kernel().stack_reserve());
+            if cpu::without_interrupts::<S, _>(|| cpu.with_run_queue(|queue| queue.is_empty())) {
+                audit::quiescent::<S>();
+            }
         });
-        S::Arch::disable_interrupts();
+        cpu::mask_interrupts::<S>();
         if cpu.with_run_queue(|queue| queue.is_empty()) {
             deadlock::check::<S>();
             cpu.idle_passes.fetch_add(1, Ordering::Relaxed);
+            audit::interrupts_on::<S>();
             S::Arch::wait_for_interrupt();
+            audit::interrupts_off::<S>();
         }
         if let Some(next) = cpu.with_run_queue(|queue| queue.pop()) {
             if !cpu.with_run_queue(|queue| queue.is_empty()) {
@@ -114,7 +117,7 @@ pub(crate) fn idle<S: System>() -> ! {
             }
             switch_to::<S>(cpu, cpu::current::<S>(), next, Leaving::Idle);
         }
-        S::Arch::enable_interrupts();
+        cpu::unmask_interrupts::<S>();
     }
 }
 
@@ -135,7 +138,7 @@ pub(crate) fn wake_handle<S: System>(thread: &Arc<Thread>) {
 
 /// Puts a thread that the caller owns into this CPU's run queue, and gives way if it is more urgent.
 pub(crate) fn make_ready<S: System>(thread: &'static Thread) {
-    cpu::without_interrupts::<S::Arch, _>(|| enqueue::<S>(cpu::this::<S>(), thread));
+    cpu::without_interrupts::<S, _>(|| enqueue::<S>(cpu::this::<S>(), thread));
     cpu::preempt_if_needed::<S>();
 }
 
@@ -223,7 +226,7 @@ fn give_way<S: System>(leaving: Leaving) {
 }
 
 /// The next thread to run: the first one that is ready, else idle.
-fn take_next<S: System>(cpu: &PerCpu) -> &'static Thread {
+fn take_next(cpu: &PerCpu) -> &'static Thread {
     cpu.need_resched.store(false, Ordering::Relaxed);
     cpu.with_run_queue(|queue| queue.pop()).unwrap_or_else(|| cpu.idle())
 }
@@ -262,7 +265,7 @@ fn first_half<S: System>(cpu: &PerCpu, next: &'static Thread) {
 #[cold]
 fn reserve<S: System>(cpu: &PerCpu, mut need: usize, next: &'static Thread, stack: &mut Stack) {
     S::Arch::preempt_disable();
-    S::Arch::enable_interrupts();
+    cpu::unmask_interrupts::<S>();
     let mut filled = stack::refill::<S>(cpu, need);
     if !filled {
         need = stack.take_back_resting::<S::Arch>();
@@ -272,7 +275,7 @@ fn reserve<S: System>(cpu: &PerCpu, mut need: usize, next: &'static Thread, stac
             filled = stack::refill::<S>(cpu, need);
         }
     }
-    S::Arch::disable_interrupts();
+    cpu::mask_interrupts::<S>();
     S::Arch::preempt_enable();
     if !filled {
         report::out_of_stack_memory::<S>(next, need);
@@ -293,6 +296,7 @@ pub(crate) fn second_half<S: System>(left: &'static Thread, leaving: Leaving) {
             S::Policy::after_switch_out(&mut prev, leaving);
         });
     }
+    audit::switch::<S>(cpu, left, leaving);
     match leaving {
         // Whoever runs now was taken before it, so no other thread has become more urgent.
         Leaving::Yielded | Leaving::Preempted => queue::<S>(cpu, left),

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use crate::arch::{Cpu, Switch};
+use crate::arch::Switch;
 use crate::cpu;
 use crate::stack::{self, StackError};
 use crate::system::System;
@@ -71,7 +71,7 @@ pub(crate) fn create_without_work<S: System>(request: Request) -> Result<&'stati
 
 /// Takes back the stacks and the memory of the threads that have ended on this CPU.
 pub(crate) fn reap<S: System>() {
-    while let Some(thread) = cpu::without_interrupts::<S::Arch, _>(|| cpu::this::<S>().pop_ended()) {
+    while let Some(thread) = cpu::without_interrupts::<S, _>(|| cpu::this::<S>().pop_ended()) {
         // SAFETY: the second half put it there after the CPU had left it for good.
         let stack = unsafe { thread.take_stack() };
         stack::release::<S>(stack);
@@ -91,7 +91,7 @@ extern "C" fn run<S: System>(left: Option<&'static Thread>, leaving: Leaving, ar
     if let Some(left) = left {
         schedule::second_half::<S>(left, leaving);
     }
-    S::Arch::enable_interrupts();
+    cpu::unmask_interrupts::<S>();
     // It may have been asked for while the switch here was made.
     cpu::preempt_if_needed::<S>();
     {

@@ -65,7 +65,7 @@ impl Timers {
 pub(crate) fn block_until<S: System>(deadline: u64) {
     let me = crate::cpu::current::<S>();
     S::kernel().timers.with_interrupts_off::<S, _>(|timers| timers.insert(me, deadline));
-    crate::cpu::without_interrupts::<S::Arch, _>(|| schedule::arm_for::<S>(S::Arch::per_cpu(), deadline));
+    crate::cpu::without_interrupts::<S, _>(|| schedule::arm_for::<S>(S::Arch::per_cpu(), deadline));
     schedule::block::<S>();
     S::kernel().timers.with_interrupts_off::<S, _>(|timers| timers.remove(me));
 }

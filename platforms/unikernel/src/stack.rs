@@ -4,11 +4,11 @@
 
 use ebbtide_core::arch::Cpu as _;
 use ebbtide_core::cpu;
-use ebbtide_core::stack::{self, CacheCounters};
+use ebbtide_core::stack;
 use ebbtide_core::{StackPolicy as _, System as _};
 
 pub use ebbtide_core::memory::FrameCounts;
-pub use ebbtide_core::stack::Sample;
+pub use ebbtide_core::stack::{CacheCounters, Sample};
 
 use crate::system::Ebbtide;
 
@@ -70,4 +70,10 @@ pub fn counters() -> Counters {
             unexpected_interrupts: cpu.unexpected_interrupts.load(Relaxed),
         }
     })
+}
+
+/// The longest stretch without interrupts since this was last asked, in ticks of [`counter`](crate::time::counter); nothing
+/// in an image without the feature `audit`.
+pub fn irq_off_max() -> Option<u64> {
+    ebbtide_core::audit::longest_without_interrupts::<Ebbtide>()
 }

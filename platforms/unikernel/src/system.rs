@@ -23,6 +23,8 @@ impl System for Ebbtide {
     type Platform = crate::machine::Platform;
     type Policy = crate::policy::Policy;
 
+    const AUDIT: bool = cfg!(feature = "audit");
+
     fn kernel() -> &'static Kernel {
         &KERNEL
     }

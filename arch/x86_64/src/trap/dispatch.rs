@@ -6,7 +6,7 @@ use core::mem::offset_of;
 
 use ebbtide_core::arch::Switch;
 use ebbtide_core::report::Place;
-use ebbtide_core::{System, VirtAddr, report, thread, trap};
+use ebbtide_core::{System, VirtAddr, report, trap};
 use x86_64::registers::control::Cr2;
 use x86_64::registers::rflags::RFlags;
 use x86_64::structures::idt::PageFaultErrorCode;
@@ -82,7 +82,7 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
 
 /// Preempts the thread on whose stack the frame now lies.
 pub(crate) extern "C" fn preempt<S: System>() {
-    thread::preempt::<S>();
+    trap::preempt::<S>();
 }
 
 /// A trap came while another one stood on the same trap stack: reports it, from the #DF stack.

@@ -1,0 +1,152 @@
+//! The whole machine: every slot, this CPU's cache, the heap, and every free frame.
+#![expect(unsafe_code, reason = "follows the notes of slots to their threads")]
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use memory_addresses::{PhysAddr, VirtAddr};
+
+use super::{broken, threads};
+use crate::arch::{PAGE_BYTES, Paging, StackEntry};
+use crate::cpu::PerCpu;
+use crate::memory::layout::HEAP;
+use crate::stack::{self, Note, SizeClass, Slot};
+use crate::sync::SpinLock;
+use crate::sync::atomic::Ordering;
+use crate::system::System;
+use crate::thread::Thread;
+
+/// Which frames a walk has met, one bit each.
+#[derive(Debug)]
+pub(crate) struct State(SpinLock<Vec<u64>>);
+
+impl State {
+    /// Creates the state of a build that does not audit.
+    pub const fn new() -> Self {
+        Self(SpinLock::new(Vec::new()))
+    }
+}
+
+pub(super) fn prepare<S: System>(frames: usize) {
+    S::kernel().audit.0.with::<S, _>(|met| *met = vec![0; frames.div_ceil(64)]);
+}
+
+/// A walk over everything that has frames.
+struct Walk<'a> {
+    met: &'a mut [u64],
+}
+
+impl Walk<'_> {
+    /// Notes that `what` has a frame, and says whether something else has it too.
+    fn meet<S: System>(&mut self, frame: PhysAddr, what: fmt::Arguments<'_>) {
+        let number = (frame.as_u64() / PAGE_BYTES) as usize;
+        let Some(word) = self.met.get_mut(number / 64) else {
+            broken::<S>(4, format_args!("{what} has frame {frame:#x}, which is no memory"));
+        };
+        if *word & 1 << (number % 64) != 0 {
+            broken::<S>(4, format_args!("{what} has frame {frame:#x}, and something else has it too"));
+        }
+        *word |= 1 << (number % 64);
+    }
+}
+
+/// Checks invariants 2, 4, 5 and 10 of every slot, and that no frame is in two places. Interrupts are off, in the second half
+/// of a switch: nobody on this CPU holds a lock, since holders are never switched out.
+pub(super) fn check<S: System>(cpu: &PerCpu) {
+    S::kernel().audit.0.locked::<S, _>(|met| {
+        met.fill(0);
+        let mut walk = Walk { met };
+        for class in SizeClass::all() {
+            S::kernel().stacks.classes[class.index()].locked::<S, _>(|slots| {
+                (0..slots.used).for_each(|number| check_slot::<S>(&mut walk, Slot { class, number }));
+            });
+        }
+        cpu.with_stack_cache(|cache| {
+            cache.frames().for_each(|frame| walk.meet::<S>(frame, format_args!("a stack cache")));
+        });
+        for page in 0..S::kernel().accounts.heap.get() as u64 {
+            let page = VirtAddr::new(HEAP + page * PAGE_BYTES);
+            if let Some((frame, _)) = S::kernel().tables::<S>().translate(page) {
+                walk.meet::<S>(frame, format_args!("the heap"));
+            }
+        }
+        S::kernel().frames.locked::<S, _>(|frames| {
+            let mut free = 0;
+            frames.for_each_free(|frame| {
+                free += 1;
+                walk.meet::<S>(frame, format_args!("the frame allocator"));
+            });
+            let counted = frames.counts().free;
+            if free != counted {
+                broken::<S>(4, format_args!("{free} frames are free, and {counted} are counted"));
+            }
+        });
+    });
+}
+
+fn check_slot<S: System>(walk: &mut Walk<'_>, slot: Slot) {
+    let Some(entries) = stack::entries::<S>(slot) else { return };
+    let (pages, whose) = (slot.class.stack_pages(), Whose(slot));
+    let (mut present, mut hole) = (0, false);
+    for page in 0..pages {
+        match S::Arch::decode_stack(entries.page(page).load(Ordering::Relaxed)) {
+            StackEntry::Present { frame } => {
+                walk.meet::<S>(frame, format_args!("{whose}"));
+                if hole {
+                    broken::<S>(1, format_args!("page {page} of {whose} is present below one that is not"));
+                }
+                present += 1;
+            }
+            StackEntry::Resting { frame, .. } => {
+                walk.meet::<S>(frame, format_args!("{whose}"));
+                hole = true;
+            }
+            StackEntry::Empty => hole = true,
+        }
+    }
+    threads::check_guard::<S>(&whose, pages, |page| entries.page(page).load(Ordering::Relaxed));
+    match entries.note() {
+        Note::Owner(owner) => {
+            // SAFETY: the owner is cleared, under the class's lock, before its thread is freed.
+            let thread: &Thread = unsafe { owner.as_ref() };
+            let running = S::kernel().cpus().any(|cpu| cpu.current().is_some_and(|t| core::ptr::eq(t, thread)));
+            let live = (slot.top() - thread.saved_stack_pointer()).div_ceil(PAGE_BYTES) as usize;
+            if present < if running { 1 } else { live.max(1) } {
+                broken::<S>(2, format_args!("{live} pages of {thread} are live, and {present} are present"));
+            }
+        }
+        Note::Free { .. } if present > 0 => {
+            broken::<S>(4, format_args!("{whose} is free, and {present} pages are present"));
+        }
+        Note::Free { .. } | Note::Unowned => {}
+    }
+}
+
+/// Free frames, heap, page tables and the stack range are all the frames there are: invariant 4.
+pub(super) fn check_conservation<S: System>() {
+    let sample = stack::sample::<S>();
+    let kernel = S::kernel();
+    let counts = kernel.frames.with::<S, _>(|frames| frames.counts());
+    let (tables, heap) = (kernel.accounts.tables.get(), kernel.accounts.heap.get());
+    let found = counts.free + tables + heap + sample.range;
+    if found != counts.total {
+        broken::<S>(
+            4,
+            format_args!(
+                "there are {} frames, and {found} are accounted for: {} free, {tables} in page tables, {heap} in the heap, \
+                 {} in the stack range",
+                counts.total, counts.free, sample.range
+            ),
+        );
+    }
+}
+
+/// A slot's name in a report.
+struct Whose(Slot);
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the stack at {:#x}..{:#x}", self.0.limit(), self.0.top())
+    }
+}

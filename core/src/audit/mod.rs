@@ -1,0 +1,71 @@
+//! `audit`: a build that checks the invariants of stacks while it runs, and measures how long interrupts are off.
+//!
+//! At every switch it checks what concerns the two threads and this CPU's cache; at every 4,096th the whole machine; and
+//! whenever a CPU goes idle with nothing ready, that no frame is lost. A broken invariant ends the run with 107 and says
+//! which one. The numbers are those of `docs/invariants.md`. All of it is behind [`System::AUDIT`](crate::System::AUDIT), a constant: other
+//! builds have none of it.
+
+mod interrupts;
+mod machine;
+mod threads;
+
+use core::fmt::{self, Write};
+
+use crate::arch::Cpu;
+use crate::console::Report;
+use crate::cpu::PerCpu;
+use crate::report::{self, End};
+use crate::stack::Leaving;
+use crate::system::System;
+use crate::thread::Thread;
+
+pub use interrupts::{Interrupts, longest_without_interrupts};
+pub(crate) use interrupts::{interrupts_off, interrupts_on};
+pub(crate) use machine::State;
+
+/// The whole machine is checked at every so many switches.
+const WHOLE_MACHINE_EVERY: u64 = 4096;
+
+/// Prepares for a machine whose memory ends with frame number `frames`. The heap is there; interrupts are off.
+pub(crate) fn prepare<S: System>(frames: usize) {
+    if S::AUDIT {
+        machine::prepare::<S>(frames);
+    }
+}
+
+/// Checks a switch from `left`, which is not yet handed on, to the running thread. Interrupts are off.
+#[inline(always)]
+pub(crate) fn switch<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving) {
+    if S::AUDIT {
+        check_switch::<S>(cpu, left, leaving);
+    }
+}
+
+#[inline(never)]
+fn check_switch<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving) {
+    // What the check itself takes is not the kernel's.
+    interrupts::without_this::<S>(cpu, || {
+        threads::check_running::<S>(cpu, S::Arch::current());
+        if leaving != Leaving::Exited {
+            threads::check_left::<S>(left);
+        }
+        if cpu.with_stack_cache(|cache| cache.counters.switches).is_multiple_of(WHOLE_MACHINE_EVERY) {
+            machine::check::<S>(cpu);
+        }
+    });
+}
+
+/// Checks that no frame is lost. Called by the idle thread with interrupts on and preemption off, when nothing is ready,
+/// so no thread stands between taking a frame and putting it where it is counted.
+pub(crate) fn quiescent<S: System>() {
+    if S::AUDIT {
+        machine::check_conservation::<S>();
+    }
+}
+
+/// Ends the run: `invariant` (its number) does not hold.
+#[cold]
+fn broken<S: System>(invariant: u32, what: fmt::Arguments<'_>) -> ! {
+    let _ = writeln!(Report::<S>::new(), "ebbtide: audit: invariant {invariant} is broken: {what}");
+    report::end::<S>(End::BrokenInvariant)
+}

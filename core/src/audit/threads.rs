@@ -1,0 +1,72 @@
+//! The two threads of a switch: what must hold of the stack that is run on, and of the one that was left.
+#![expect(unsafe_code, reason = "looks at the stacks of threads that this CPU holds")]
+
+use core::ptr::NonNull;
+
+use super::broken;
+use crate::arch::{Cpu, Paging, StackEntry};
+use crate::cpu::PerCpu;
+use crate::stack::{Note, Stack, StackPolicy};
+use crate::sync::atomic::Ordering;
+use crate::system::System;
+use crate::thread::Thread;
+
+/// The thread that runs: invariants 1 and 3.
+pub(super) fn check_running<S: System>(cpu: &PerCpu, thread: &'static Thread) {
+    // SAFETY: it runs here, in the second half of its own switch, so this CPU holds it and nobody else uses its stack's
+    // bookkeeping meanwhile.
+    let stack = &*unsafe { thread.stack_mut() };
+    check_entries::<S>(thread, stack);
+    let stack_pointer = S::Arch::frame_pointer();
+    if stack.live_pages(stack_pointer).is_err() {
+        broken::<S>(3, format_args!("{thread} runs with its frame pointer at {stack_pointer:#x}, outside of its stack"));
+    }
+    if (stack.is_pinned() || S::Policy::RUNS_POPULATED) && stack.absent() > 0 {
+        broken::<S>(1, format_args!("{thread} runs, and {} pages of its stack are absent", stack.absent()));
+    }
+    for page in 0..stack.populated() {
+        if let StackEntry::Present { frame } = S::Arch::decode_stack(stack.entry(page).load(Ordering::Relaxed))
+            && cpu.with_stack_cache(|cache| cache.contains(frame))
+        {
+            broken::<S>(5, format_args!("frame {frame:#x} is page {page} of {thread}, and in the stack cache"));
+        }
+    }
+}
+
+/// The thread that was left: invariant 2.
+pub(super) fn check_left<S: System>(thread: &'static Thread) {
+    // SAFETY: it has been left and not yet handed on, so this CPU holds it.
+    let stack = &*unsafe { thread.stack_mut() };
+    check_entries::<S>(thread, stack);
+    match stack.live_pages(thread.saved_stack_pointer()) {
+        Ok(live) if live <= stack.populated() => {}
+        Ok(live) => {
+            broken::<S>(2, format_args!("{thread} left {live} live pages, and {} are present", stack.populated()))
+        }
+        Err(outside) => broken::<S>(3, format_args!("{thread} was left: {outside}")),
+    }
+}
+
+/// The entries of a slot against what is known of its stack.
+fn check_entries<S: System>(thread: &'static Thread, stack: &Stack) {
+    for page in 0..stack.pages() {
+        let entry = S::Arch::decode_stack(stack.entry(page).load(Ordering::Relaxed));
+        let present = matches!(entry, StackEntry::Present { .. });
+        if present != (page < stack.populated()) {
+            broken::<S>(2, format_args!("page {page} of {thread} is {entry:?}, and {} are populated", stack.populated()));
+        }
+    }
+    check_guard::<S>(&thread, stack.pages(), |page| stack.entry(page).load(Ordering::Relaxed));
+    if Note::load(stack.note()) != Note::Owner(NonNull::from(thread)) {
+        broken::<S>(7, format_args!("the slot of {thread} does not name it"));
+    }
+}
+
+/// No guard page is present: invariant 10.
+pub(super) fn check_guard<S: System>(whose: &dyn core::fmt::Display, pages: usize, entry: impl Fn(usize) -> u64) {
+    for page in pages..2 * pages {
+        if matches!(S::Arch::decode_stack(entry(page)), StackEntry::Present { .. }) {
+            broken::<S>(10, format_args!("a guard page of {whose} is present"));
+        }
+    }
+}
