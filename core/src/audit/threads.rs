@@ -19,7 +19,10 @@ pub(super) fn check_running<S: System>(cpu: &PerCpu, thread: &'static Thread) {
     check_entries::<S>(thread, stack);
     let stack_pointer = S::Arch::frame_pointer();
     if stack.live_pages(stack_pointer).is_err() {
-        broken::<S>(3, format_args!("{thread} runs with its frame pointer at {stack_pointer:#x}, outside of its stack"));
+        broken::<S>(
+            3,
+            format_args!("{thread} runs with its frame pointer at {stack_pointer:#x}, outside of its stack"),
+        );
     }
     if (stack.is_pinned() || S::Policy::RUNS_POPULATED) && stack.absent() > 0 {
         broken::<S>(1, format_args!("{thread} runs, and {} pages of its stack are absent", stack.absent()));
@@ -53,7 +56,10 @@ fn check_entries<S: System>(thread: &'static Thread, stack: &Stack) {
         let entry = S::Arch::decode_stack(stack.entry(page).load(Ordering::Relaxed));
         let present = matches!(entry, StackEntry::Present { .. });
         if present != (page < stack.populated()) {
-            broken::<S>(2, format_args!("page {page} of {thread} is {entry:?}, and {} are populated", stack.populated()));
+            broken::<S>(
+                2,
+                format_args!("page {page} of {thread} is {entry:?}, and {} are populated", stack.populated()),
+            );
         }
     }
     check_guard::<S>(&thread, stack.pages(), |page| stack.entry(page).load(Ordering::Relaxed));

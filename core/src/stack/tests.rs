@@ -185,7 +185,11 @@ fn compaction_drops_stale_notes_and_keeps_the_order_of_the_others() {
     }
     assert_eq!(machine.ring.len(), 3);
     machine.ring.compact::<Plain>();
-    assert_eq!(machine.ring.len(), 2, "page 1 rests with the last note's generation, pages 2 and 3 with the first one's");
+    assert_eq!(
+        machine.ring.len(),
+        2,
+        "page 1 rests with the last note's generation, pages 2 and 3 with the first one's"
+    );
     assert_eq!((machine.free_oldest(), machine.free_oldest()), (2, 1));
 }
 

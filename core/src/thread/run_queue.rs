@@ -28,7 +28,14 @@ impl RunQueue {
 
     /// Says whether no thread is queued.
     pub fn is_empty(&self) -> bool {
-        self.first.iter().all(Option::is_none)
+        let mut levels = self.occupied;
+        while let Some(level) = levels.checked_ilog2() {
+            if self.first[level as usize].is_some() {
+                return false;
+            }
+            levels &= !(1 << level);
+        }
+        true
     }
 
     /// Queues a thread behind those of its priority.

@@ -28,8 +28,8 @@ pub const SLICE_NS: u64 = 10_000_000;
 
 /// Gives way to a thread of the same or a higher priority, if one is ready.
 pub fn yield_now<S: System>() {
-    // A thread that keeps the CPU does not give way. If it does not, the count may be that of a CPU that it has just
-    // left; then it has given way already.
+    // A thread that keeps the CPU does not give way. One that does not may see the count of a CPU that it is just being
+    // taken from: then it has given way already.
     if cpu::this::<S>().preempt_count.load(Ordering::Relaxed) > 0 {
         return;
     }
