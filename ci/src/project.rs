@@ -32,8 +32,7 @@ impl Project {
             .ok_or_else(|| exit::usage("the repository was not found: start this tool as `cargo xtask`, inside of it"))
     }
 
-    /// A made-up repository.
-    #[cfg(test)]
+    /// A repository elsewhere: a copy, or one that is made up.
     pub fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }

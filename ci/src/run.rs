@@ -4,7 +4,7 @@ use std::io;
 
 use clap::Args as ClapArgs;
 
-use crate::build::Image;
+use crate::build::{self, Image};
 use crate::cli::{ImageArgs, MachineArgs};
 use crate::exit::{self, Code};
 use crate::image;
@@ -43,7 +43,7 @@ fn boot(project: &Project, args: &Args) -> anyhow::Result<Code> {
     check_names(&Guest::on(wanted.arch, "", &args.machine))?;
     let image = image::build(project, &args.named, wanted)?;
     let guest = guest(project, &image, args)?;
-    let run = Run { project, guest: &guest, label: &label(&image), timeout: args.machine.timeout };
+    let run = Run { project, guest: &guest, label: &label(&image, wanted.audit), timeout: args.machine.timeout };
     eprintln!("{}", run.shown());
     let symbols = Symbols::load(&image.debug).map(|symbols| Box::new(symbols) as Box<dyn Lookup + Send>);
     let report = run.streaming(Box::new(Console::new(io::stdout(), symbols)))?;
@@ -58,9 +58,9 @@ fn guest(project: &Project, image: &Image, args: &Args) -> anyhow::Result<Guest>
     Ok(guest)
 }
 
-fn label(image: &Image) -> String {
+fn label(image: &Image, audit: bool) -> String {
     match &image.policy {
-        Some(policy) => format!("{}.{policy}", image.name),
+        Some(policy) => format!("{}.{}", image.name, build::kind(policy.name(), audit)),
         None => image.name.clone(),
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use cargo_metadata::{Message, Package};
 
-use super::Request;
+use super::{AUDIT, Request};
 use crate::cli::Profile;
 use crate::exit;
 use crate::policy::{self, Policy};
@@ -35,7 +35,7 @@ impl Compile<'_> {
         let mut command = self.cargo(self.request.profile)?;
         let dependency = policy::dependency(app).map_or("ebbtide", policy::local_name);
         let mut features = vec![format!("{dependency}/{policy}")];
-        features.extend(self.request.features.iter().map(|one| format!("{dependency}/{one}")));
+        features.extend(self.request.audit.then(|| format!("{dependency}/{AUDIT}")));
         command
             .arg("--manifest-path")
             .arg(&app.manifest_path)

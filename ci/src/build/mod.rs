@@ -35,6 +35,9 @@ pub use source::Source;
 /// The folder, in place of a policy's, of kernels that came as files: their policy is not known.
 const READY: &str = "packed";
 
+/// The feature of `ebbtide` with which a kernel checks its own invariants.
+const AUDIT: &str = "audit";
+
 /// What to build and how.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -46,8 +49,8 @@ pub struct Request {
     pub policy: Option<Policy>,
     /// How optimised.
     pub profile: Profile,
-    /// More features of `ebbtide`, as `audit`.
-    pub features: Vec<String>,
+    /// Whether the kernel checks its own invariants: with the feature `audit` of `ebbtide`.
+    pub audit: bool,
     /// Whether cargo keeps quiet unless something is wrong.
     pub quiet: bool,
 }
@@ -59,7 +62,7 @@ impl From<&ImageArgs> for Request {
             binary: None,
             policy: args.policy.clone(),
             profile: args.profile,
-            features: Vec::new(),
+            audit: args.audit,
             quiet: false,
         }
     }
@@ -126,7 +129,11 @@ pub fn shared_image(project: &Project, toolchain: &Toolchain, named: &str, reque
 
 /// Keeps other runs from building. The files have the same names under each policy in cargo's folder: no other run may
 /// build between ours and the moment its result is copied away.
-fn lock(project: &Project) -> anyhow::Result<std::fs::File> {
+///
+/// # Errors
+///
+/// When the lock file cannot be made.
+pub fn lock(project: &Project) -> anyhow::Result<std::fs::File> {
     files::lock(&project.output().join("build.lock"))
 }
 
@@ -144,7 +151,7 @@ fn built(project: &Project, toolchain: &Toolchain, source: Source, request: &Req
             finish(&compile, &kernel, &kernel, image)
         }
         Source::Kernel(kernel) => {
-            refuse_policy(request, &kernel)?;
+            refuse_features(request, &kernel)?;
             let folder = project.output().join(request.arch.name()).join(READY);
             let image = Image::in_folder(&folder, &stem(&kernel), request.arch, None);
             let beside = kernel.with_extension("debug");
@@ -166,9 +173,12 @@ fn finish(compile: &Compile<'_>, kernel: &Path, debug: &Path, image: Image) -> a
 }
 
 fn folder(project: &Project, request: &Request, policy: &Policy) -> PathBuf {
-    let kind =
-        std::iter::once(policy.name()).chain(request.features.iter().map(String::as_str)).collect::<Vec<_>>().join("+");
-    project.images(request.arch, &kind, request.profile.name())
+    project.images(request.arch, &kind(policy.name(), request.audit), request.profile.name())
+}
+
+/// What tells one kind of image from another, in paths and in the names of logs and tests: `POLICY` or `POLICY+audit`.
+pub fn kind(policy: &str, audit: bool) -> String {
+    if audit { format!("{policy}+{AUDIT}") } else { policy.to_owned() }
 }
 
 fn stem(kernel: &Path) -> String {
@@ -176,12 +186,14 @@ fn stem(kernel: &Path) -> String {
     stem.to_string_lossy().into_owned()
 }
 
-fn refuse_policy(request: &Request, kernel: &Path) -> anyhow::Result<()> {
-    match &request.policy {
-        Some(asked) => Err(exit::usage(format!(
-            "--policy {asked} cannot be applied to {}: it is built already; leave out the flag or name the app",
-            kernel.display()
-        ))),
-        None => Ok(()),
-    }
+fn refuse_features(request: &Request, kernel: &Path) -> anyhow::Result<()> {
+    let flag = match &request.policy {
+        Some(asked) => format!("--policy {asked}"),
+        None if request.audit => "--audit".to_owned(),
+        None => return Ok(()),
+    };
+    Err(exit::usage(format!(
+        "{flag} cannot be applied to {}: it is built already; leave out the flag or name the app",
+        kernel.display()
+    )))
 }

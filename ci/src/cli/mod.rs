@@ -93,6 +93,9 @@ pub struct ImageArgs {
     /// Profile
     #[arg(long, default_value = "release")]
     pub profile: Profile,
+    /// Build with the feature `audit`: a broken invariant ends the run with 107
+    #[arg(long)]
+    pub audit: bool,
     #[command(flatten)]
     pub setup: SetupArgs,
 }

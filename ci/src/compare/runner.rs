@@ -68,7 +68,7 @@ impl Runner for Qemu<'_> {
             binary: None,
             policy: Some(policy.parse().map_err(exit::usage)?),
             profile: self.profile,
-            features: Vec::new(),
+            audit: false,
             quiet: true,
         };
         let folder = folder(self.project, package);

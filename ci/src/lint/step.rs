@@ -29,6 +29,15 @@ pub struct Checked {
     pub ok: bool,
     /// What was said meanwhile: shown when it did not pass.
     pub output: String,
+    /// Whether it did not pass because its time was up.
+    pub timed_out: bool,
+}
+
+impl Checked {
+    /// A check that passed, and had nothing to say.
+    pub fn passed() -> Self {
+        Self { ok: true, output: String::new(), timed_out: false }
+    }
 }
 
 impl Step {
@@ -44,7 +53,7 @@ impl Step {
                     return Ok(checked);
                 }
             }
-            Ok(Checked { ok: true, output: String::new() })
+            Ok(Checked::passed())
         };
         Self { name: name.into(), run: Box::new(run) }
     }
@@ -74,11 +83,14 @@ pub fn captured(command: &mut Command, timeout: Option<Duration>) -> Result<Chec
     let output = String::from_utf8_lossy(&bytes).into_owned();
     match waited {
         Waited::Interrupted => Err(exit::interrupted()),
-        Waited::Ended(status) if status.success() => Ok(Checked { ok: true, output }),
-        Waited::Ended(status) => Ok(Checked { ok: false, output: format!("{output}{status}: {shown}\n") }),
+        Waited::Ended(status) if status.success() => Ok(Checked { ok: true, output, timed_out: false }),
+        Waited::Ended(status) => {
+            Ok(Checked { ok: false, output: format!("{output}{status}: {shown}\n"), timed_out: false })
+        }
         Waited::TimedOut => {
             let seconds = timeout.unwrap_or_default().as_secs_f64();
-            Ok(Checked { ok: false, output: format!("{output}no end within {seconds:.0} s: {shown}\n") })
+            let output = format!("{output}no end within {seconds:.0} s: {shown}\n");
+            Ok(Checked { ok: false, output, timed_out: true })
         }
     }
 }
@@ -103,12 +115,12 @@ mod tests {
         let good = shell("echo one; echo two >&2");
         assert!(good.ok && good.output == "one\ntwo\n", "{good:?}");
         let bad = shell("echo one; exit 3");
-        assert!(!bad.ok && bad.output.contains("one") && bad.output.contains('3'), "{bad:?}");
+        assert!(!bad.ok && !bad.timed_out && bad.output.contains("one") && bad.output.contains('3'), "{bad:?}");
     }
 
     #[test]
     fn a_hang_is_a_failure() {
         let hung = shell("sleep 20");
-        assert!(!hung.ok && hung.output.contains("no end within"), "{hung:?}");
+        assert!(!hung.ok && hung.timed_out && hung.output.contains("no end within"), "{hung:?}");
     }
 }

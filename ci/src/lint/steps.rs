@@ -58,7 +58,7 @@ fn house_step(project: &Project) -> Step {
     let run = move || {
         let house = house_rules(&root)?;
         let lines: Vec<_> = house.findings.iter().map(|finding| format!("{finding}\n")).collect();
-        Ok(Checked { ok: house.findings.is_empty(), output: lines.concat() })
+        Ok(Checked { ok: house.findings.is_empty(), output: lines.concat(), timed_out: false })
     };
     Step { name: "house rules".into(), run: Box::new(run) }
 }

@@ -22,12 +22,14 @@ pub enum Group {
     Docs,
     /// The quick comparison and its promises.
     Compare,
+    /// Code that is broken on purpose.
+    Mutants,
 }
 
 impl Group {
     /// All groups, in order.
     pub const ALL: &'static [Self] =
-        &[Self::Deps, Self::Lint, Self::Host, Self::Build, Self::Guest, Self::Docs, Self::Compare];
+        &[Self::Deps, Self::Lint, Self::Host, Self::Build, Self::Guest, Self::Docs, Self::Compare, Self::Mutants];
 
     /// Whether cases of this group run side by side; the others use all CPUs or take cargo's lock.
     pub fn side_by_side(self) -> bool {
@@ -45,6 +47,7 @@ impl fmt::Display for Group {
             Self::Guest => "guest",
             Self::Docs => "docs",
             Self::Compare => "compare",
+            Self::Mutants => "mutants",
         })
     }
 }

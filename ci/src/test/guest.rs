@@ -12,7 +12,7 @@ use super::images::{Images, Key, last_part};
 use super::judge::judge;
 use super::manifest::{GuestCase, Kind, Names, parse};
 use crate::arch::Arch;
-use crate::build::Image;
+use crate::build::{Image, kind};
 use crate::cli::{Profile, Selected};
 use crate::exit;
 use crate::policy::{Policy, join};
@@ -30,6 +30,8 @@ pub struct Lists {
     pub policies: Vec<Policy>,
     /// Profiles.
     pub profiles: Vec<Profile>,
+    /// Whether every case runs in an image that checks its own invariants, not just those that ask for it.
+    pub audit: bool,
     /// Numbers of CPUs; empty: what each case needs.
     pub smp: Vec<u8>,
     /// Machine types; empty: what each case needs.
@@ -44,12 +46,7 @@ pub struct Lists {
 ///
 /// When `tests/cases.toml` cannot be read or is wrong (121).
 pub fn cases(project: &Project, lists: &Lists, all: &[Policy], images: &Arc<Images>) -> Result<Vec<Case>> {
-    let path = project.root().join("tests/cases.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let described = parse("tests/cases.toml", &text)?;
-    for case in &described {
-        known(case, all)?;
-    }
+    let described = described(project, all)?;
     let mut builds = Vec::new();
     let mut boots = Vec::new();
     let mut seen = BTreeSet::new();
@@ -63,6 +60,21 @@ pub fn cases(project: &Project, lists: &Lists, all: &[Policy], images: &Arc<Imag
     }
     builds.extend(boots);
     Ok(builds)
+}
+
+/// Reads `tests/cases.toml`.
+///
+/// # Errors
+///
+/// As [`cases`].
+pub fn described(project: &Project, all: &[Policy]) -> Result<Vec<GuestCase>> {
+    let path = project.root().join("tests/cases.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let described = parse("tests/cases.toml", &text)?;
+    for case in &described {
+        known(case, all)?;
+    }
+    Ok(described)
 }
 
 /// Checks that a case names policies and architectures that exist.
@@ -98,6 +110,7 @@ fn combinations<'a>(described: &'a [GuestCase], lists: &Lists) -> Vec<(&'a Guest
                     package: case.package.clone(),
                     bin: case.bin.clone(),
                     policy: policy.clone(),
+                    audit: lists.audit || case.audit,
                     arch: arch.name(),
                     profile: case.profile.unwrap_or(*profile),
                     loader: case.loader.clone(),
@@ -110,11 +123,20 @@ fn combinations<'a>(described: &'a [GuestCase], lists: &Lists) -> Vec<(&'a Guest
 }
 
 /// A machine to boot on, and what tells it from the case's own in names.
-struct Machine {
+#[derive(Clone)]
+pub struct Machine {
     smp: u8,
     machine: Option<Selected>,
     cpu: Selected,
     suffix: String,
+}
+
+impl Machine {
+    /// A case's own.
+    pub fn of(case: &GuestCase) -> Self {
+        let machine = case.machine.clone().map(Selected::new);
+        Self { smp: case.smp, machine, cpu: Selected::new(&*case.cpu), suffix: String::new() }
+    }
 }
 
 /// The machines of a case: its own, or what the command line names instead.
@@ -143,7 +165,7 @@ fn machines(case: &GuestCase, lists: &Lists) -> Vec<Machine> {
 /// The part of a name that says what was built.
 fn built_name(key: &Key) -> String {
     let profile = if key.profile == Profile::Release { String::new() } else { format!("::{}", key.profile) };
-    format!("{}::{}{profile}", key.arch, key.policy)
+    format!("{}::{}{profile}", key.arch, kind(key.policy.name(), key.audit))
 }
 
 /// The case of one build.
@@ -164,35 +186,65 @@ fn build(images: &Arc<Images>, key: Key) -> Case {
 fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch: Arch, machine: Machine) -> Case {
     let (project, images) = (project.clone(), Arc::clone(images));
     let name = format!("guest::{}::{}{}", built_name(&key), case.name, machine.suffix);
-    let timeout = Duration::from_secs(case.timeout_seconds.into());
     let boots = if case.kind == Kind::Damaged { damage::count() } else { 1 };
+    let limit = timeout(&case) * boots;
     let run = move || {
         let image = match images.get(&key)? {
             Ok(image) => image,
             Err(_) => return Ok(vec![Outcome::failed("", "its image could not be built")]),
         };
-        let boot = |image: &Image, label: &str| {
-            let guest = Guest {
-                words: shlex::split(&case.args).unwrap_or_default(),
-                machine: machine.machine.clone(),
-                cpu: machine.cpu.clone(),
-                memory: case.memory.clone(),
-                smp: machine.smp,
-                counted: case.icount,
-                extra: case.qemu.clone(),
-                ..Guest::new(arch, &image.bootable)
-            };
-            let label = format!("test-{label}-{}", key.policy);
-            let report = Run { project: &project, guest: &guest, label: &label, timeout: Some(timeout) }.quiet()?;
-            if report.ending == Ending::Interrupted {
-                return Err(exit::interrupted());
-            }
-            Ok(judge(&case, key.policy.name(), &report, &image.debug))
-        };
+        let boot =
+            |image: &Image, label: &str| Ok(boot_once(&project, &case, &key, arch, &machine, image, label)?.outcomes);
         match case.kind {
             Kind::Damaged => damage::boots(&images, &image, boot),
             Kind::Suite | Kind::End => boot(&image, &case.name),
         }
     };
-    Case { name, group: Group::Guest, timeout: timeout * boots, run: Box::new(run) }
+    Case { name, group: Group::Guest, timeout: limit, run: Box::new(run) }
+}
+
+/// When a boot of a case is given up.
+fn timeout(case: &GuestCase) -> Duration {
+    Duration::from_secs(case.timeout_seconds.into())
+}
+
+/// How a boot ended, and what its tests came to.
+pub struct Booted {
+    /// How the guest ended.
+    pub ending: Ending,
+    /// Its tests.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Boots an image of a case and judges the run.
+///
+/// # Errors
+///
+/// When QEMU is missing (122), or at an interruption (130).
+pub fn boot_once(
+    project: &Project,
+    case: &GuestCase,
+    key: &Key,
+    arch: Arch,
+    machine: &Machine,
+    image: &Image,
+    label: &str,
+) -> Result<Booted> {
+    let guest = Guest {
+        words: shlex::split(&case.args).unwrap_or_default(),
+        machine: machine.machine.clone(),
+        cpu: machine.cpu.clone(),
+        memory: case.memory.clone(),
+        smp: machine.smp,
+        counted: case.icount,
+        extra: case.qemu.clone(),
+        ..Guest::new(arch, &image.bootable)
+    };
+    let label = format!("test-{label}-{}", kind(key.policy.name(), key.audit));
+    let report = Run { project, guest: &guest, label: &label, timeout: Some(timeout(case)) }.quiet()?;
+    if report.ending == Ending::Interrupted {
+        return Err(exit::interrupted());
+    }
+    let outcomes = judge(case, key.policy.name(), &report, &image.debug);
+    Ok(Booted { ending: report.ending, outcomes })
 }

@@ -1,5 +1,6 @@
-//! The host's tests: `cargo test` of one package, its own counts parsed and held against its lines.
+//! The host's tests: `cargo test` of one package, its own counts parsed and held against its lines; and loom's models.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,24 +14,45 @@ use crate::toolchain::{self, Compiler};
 /// How long the tests of one package may take, their build included.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
-/// One case for each package that builds on every host, and for each that builds on hosts of this architecture: such a
-/// package says so in its manifest, by `[package.metadata.ebbtide]` with `host-tests = "ARCH"`, and is tested as a
-/// library alone.
+/// The package whose lock-free parts loom tries in every order, and the name of the modules that hold the models.
+const LOOM: [&str; 2] = ["ebbtide-core", "models"];
+
+/// A package with tests for the host.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    /// Its name.
+    pub name: String,
+    /// Whether it is tested as a library alone.
+    pub lib: bool,
+}
+
+/// One case for each package with tests for the host, and one for loom's models.
 ///
 /// # Errors
 ///
 /// When the workspace cannot be read.
 pub fn cases(project: &Project) -> Result<Vec<Case>> {
+    let mut cases: Vec<_> = packages(project)?.into_iter().map(|package| case(project, package)).collect();
+    cases.push(loom(project));
+    Ok(cases)
+}
+
+/// The packages that build on every host, and those that build on hosts of this architecture: such a package says so in
+/// its manifest, by `[package.metadata.ebbtide]` with `host-tests = "ARCH"`, and is tested as a library alone.
+///
+/// # Errors
+///
+/// When the workspace cannot be read.
+pub fn packages(project: &Project) -> Result<Vec<Tested>> {
     let mut command = MetadataCommand::new();
     if let Some(compiler) = Compiler::active() {
         command.cargo_path(compiler.program("cargo"));
     }
     let metadata = command.manifest_path(project.manifest()).no_deps().exec().context("reading the workspace")?;
-    let everywhere =
-        metadata.workspace_default_packages().into_iter().map(|package| (package, &["--no-fail-fast"][..]));
-    let here = metadata.workspace_packages().into_iter().filter(|package| is_for_this_host(package));
-    let here = here.map(|package| (package, &["--no-fail-fast", "--lib"][..]));
-    Ok(everywhere.chain(here).map(|(package, what)| case(project, package.name.to_string(), what)).collect())
+    let tested = |lib| move |package: &Package| Tested { name: package.name.to_string(), lib };
+    let everywhere = metadata.workspace_default_packages().into_iter().map(tested(false));
+    let here = metadata.workspace_packages().into_iter().filter(|package| is_for_this_host(package)).map(tested(true));
+    Ok(everywhere.chain(here).collect())
 }
 
 /// Says whether a package's manifest wants its library tested on hosts of this architecture.
@@ -39,20 +61,56 @@ fn is_for_this_host(package: &Package) -> bool {
 }
 
 /// The tests of one package.
-fn case(project: &Project, package: String, what: &'static [&'static str]) -> Case {
+fn case(project: &Project, package: Tested) -> Case {
     let project = project.clone();
-    let name = format!("host::{package}");
+    let name = format!("host::{}", package.name);
     let run = move || {
         let mut command = toolchain::host_cargo("test")?;
-        command.arg("--manifest-path").arg(project.manifest()).args(["--package", &package]).args(what);
+        command.arg("--manifest-path").arg(project.manifest()).args(["--package", &package.name, "--no-fail-fast"]);
+        if package.lib {
+            command.arg("--lib");
+        }
         let ran = captured(command.current_dir(project.root()), Some(TIMEOUT))?;
         Ok(judge(ran.ok, &ran.output))
     };
     Case { name, group: Group::Host, timeout: TIMEOUT, run: Box::new(run) }
 }
 
+/// loom's models.
+fn loom(project: &Project) -> Case {
+    let project = project.clone();
+    let run = move || {
+        let ran = captured(loom_command(&project)?.arg(LOOM[1]), Some(TIMEOUT))?;
+        let mut outcomes = judge(ran.ok, &ran.output);
+        if outcomes.is_empty() {
+            outcomes.push(Outcome::failed("", format!("no model was run\n{}", ran.output.trim_end())));
+        }
+        Ok(outcomes)
+    };
+    Case { name: "host::loom".into(), group: Group::Host, timeout: TIMEOUT, run: Box::new(run) }
+}
+
+/// `cargo test` with loom's atomics; the tests' names are still to be added.
+///
+/// # Errors
+///
+/// When there is no cargo (122).
+pub fn loom_command(project: &Project) -> Result<Command> {
+    let mut command = toolchain::host_cargo("test")?;
+    command
+        .arg("--manifest-path")
+        .arg(project.manifest())
+        .args(["--package", LOOM[0], "--lib", "--release", "--no-fail-fast"])
+        // Other flags are other builds of all that is needed, so they have a folder of their own.
+        .arg("--target-dir")
+        .arg(project.root().join("target/loom"))
+        .env("RUSTFLAGS", "--cfg loom")
+        .current_dir(project.root());
+    Ok(command)
+}
+
 /// Reads what `cargo test` printed.
-fn judge(ok: bool, output: &str) -> Vec<Outcome> {
+pub fn judge(ok: bool, output: &str) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     let mut binary = Binary::default();
     let mut complaints = Vec::new();

@@ -28,6 +28,8 @@ pub struct Key {
     pub bin: Option<String>,
     /// The policy.
     pub policy: Policy,
+    /// Whether the kernel checks its own invariants.
+    pub audit: bool,
     /// The architecture's name.
     pub arch: &'static str,
     /// The profile.
@@ -90,7 +92,7 @@ impl Images {
             binary: key.bin.clone(),
             policy: Some(key.policy.clone()),
             profile: key.profile,
-            features: Vec::new(),
+            audit: key.audit,
             quiet: true,
         };
         let folder = folder(&self.project, &key.package);
@@ -99,6 +101,7 @@ impl Images {
 
     /// Packs an image's kernel with another loader, into files of their own.
     fn repack(&self, bare: &Bare, package: &str, image: Image) -> Result<Image> {
+        let _lock = build::lock(&self.project)?;
         let loader = self.loader(bare, package)?;
         let repacked = renamed(&image, last_part(package));
         let kernel = &repacked.debug;
@@ -113,6 +116,7 @@ impl Images {
     /// When the loader cannot be built, or a file cannot be written.
     pub fn unchecked(&self, image: &Image, name: &str, kernel: &[u8]) -> Result<Image> {
         let bare = self.compiler(image.arch.name())?;
+        let _lock = build::lock(&self.project)?;
         let loader = self.loader(bare, LOADER)?;
         let packed = renamed(image, name);
         let file = packed.bootable.with_extension("kernel");
@@ -126,7 +130,7 @@ impl Images {
         self.compilers.iter().find(|bare| bare.arch.name() == arch).with_context(|| format!("no compiler for {arch}"))
     }
 
-    /// Builds a bare-metal program that is no app: a case's own loader.
+    /// Builds a bare-metal program that is no app, a case's own loader; to be called under the build lock.
     fn loader(&self, bare: &Bare, package: &str) -> Result<PathBuf> {
         let manifest = self.project.root().join(package).join("Cargo.toml");
         let described = metadata::package(&manifest)?;

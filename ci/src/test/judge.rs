@@ -10,16 +10,19 @@ use regex::Regex;
 use super::case::Outcome;
 use super::manifest::{Expect, GuestCase, Kind};
 use crate::qemu::{Ending, Report};
+use crate::symbols::with_names;
 
 /// Judges a run; `elf` names the functions of a backtrace.
 pub fn judge(case: &GuestCase, policy: &str, report: &Report, elf: &Path) -> Vec<Outcome> {
+    // Backtraces as a user of `run` sees them: the lines that a case expects may name functions.
+    let output = with_names(&report.output, elf);
     let mut outcomes = match case.kind {
         Kind::Suite => tests_of(&report.output),
         Kind::End | Kind::Damaged => Vec::new(),
     };
     let as_a_whole = match case.kind {
-        Kind::Suite => suite(&outcomes, case, policy, report),
-        Kind::End | Kind::Damaged => end(&case.expect, policy, report),
+        Kind::Suite => suite(&outcomes, case, policy, report, &output),
+        Kind::End | Kind::Damaged => end(&case.expect, policy, report, &output),
     };
     match (as_a_whole, case.kind) {
         (Ok(()), Kind::Suite) => {}
@@ -29,8 +32,8 @@ pub fn judge(case: &GuestCase, policy: &str, report: &Report, elf: &Path) -> Vec
     outcomes
 }
 
-/// Judges the end of a guest.
-fn end(expect: &Expect, policy: &str, report: &Report) -> Result<(), String> {
+/// Judges the end of a guest, whose output got names.
+fn end(expect: &Expect, policy: &str, report: &Report, output: &str) -> Result<(), String> {
     match &report.ending {
         Ending::Guest { code, reason } => {
             let word = expect.reason.as_ref().unwrap_or(reason);
@@ -45,7 +48,7 @@ fn end(expect: &Expect, policy: &str, report: &Report) -> Result<(), String> {
         }
         _ => return Err(report.error().unwrap_or_else(|| "it did not end".into())),
     }
-    lines(expect, policy, &report.output)
+    lines(expect, policy, output)
 }
 
 /// Checks the lines that must be there, in order, and those that must not.
@@ -83,7 +86,7 @@ fn tests_of(output: &str) -> Vec<Outcome> {
 }
 
 /// Judges a suite as a whole: each test once, the announced total, the end, the lines.
-fn suite(outcomes: &[Outcome], case: &GuestCase, policy: &str, report: &Report) -> Result<(), String> {
+fn suite(outcomes: &[Outcome], case: &GuestCase, policy: &str, report: &Report, output: &str) -> Result<(), String> {
     let mut names = BTreeSet::new();
     if let Some(twice) = outcomes.iter().find(|outcome| !names.insert(&outcome.name)) {
         return Err(format!("the test `{}` is reported twice", twice.name));
@@ -109,7 +112,7 @@ fn suite(outcomes: &[Outcome], case: &GuestCase, policy: &str, report: &Report) 
         // The tests that failed speak for themselves; but a suite must know that it failed.
         Ending::Guest { code: 1..=99, .. } if failed > 0 => Ok(()),
         Ending::Guest { code: 0, .. } if failed > 0 => Err("tests failed, but it ended with 0".into()),
-        _ => end(&case.expect, policy, report),
+        _ => end(&case.expect, policy, report, output),
     }
 }
 

@@ -43,6 +43,9 @@ pub struct GuestCase {
     /// The number of CPUs.
     #[serde(default = "default_smp")]
     pub smp: u8,
+    /// Whether its image is built with the feature `audit`, also without `--audit`.
+    #[serde(default)]
+    pub audit: bool,
     /// The CPU model.
     #[serde(default = "default_cpu")]
     pub cpu: String,
@@ -217,6 +220,9 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
         assert_eq!(cases[0].policies, Names::All);
         assert!(cases[1].policies.contain("static") && !cases[1].policies.contain("other"));
         assert_eq!(cases[1].expect.code, 102);
+        assert!(!cases[1].audit);
+        let audited = GOOD.replace("timeout_seconds = 10", "audit = true");
+        assert!(parse("cases.toml", &audited).expect("good cases")[1].audit);
     }
 
     #[test]
@@ -227,6 +233,7 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
             ("name = \"overflow\"", "name = \"traps\"", "twice"),
             ("timeout_seconds = 10", "timeout_seconds = 0", "at least 1"),
             ("timeout_seconds = 10", "smp = 17", "1 to 16"),
+            ("timeout_seconds = 10", "audit = \"yes\"", "boolean"),
             ("timeout_seconds = 10", "smp = 2", "known: 1"),
             ("timeout_seconds = 10", "memory = \"much\"", "QEMU"),
             ("policies = [\"static\"]", "policies = \"some\"", "\"all\""),

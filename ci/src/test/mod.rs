@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A case that reaches its time-out has failed, and nothing is tried a second time. What guests are booted and how
-//! each must end is data: `tests/cases.toml`.
+//! each must end is data: `tests/cases.toml`. With `--mutants` it is the tests that are tested, see [`mutants`].
 
 mod case;
 mod damage;
@@ -14,6 +14,7 @@ mod host;
 mod images;
 mod judge;
 mod manifest;
+mod mutants;
 mod own;
 mod summary;
 
@@ -58,6 +59,12 @@ pub struct Args {
     /// QEMU's CPU models, options after `:` [default: what each case needs]
     #[arg(long, value_name = "MODEL", value_delimiter = ',')]
     cpu: Vec<Selected>,
+    /// Build every guest with the feature `audit`: a broken invariant ends it with 107
+    #[arg(long)]
+    audit: bool,
+    /// Only the mutants: apply each patch of tests/mutants to a copy, and see the test that it names fail
+    #[arg(long, conflicts_with_all = ["arch", "policy", "profile", "smp", "machine", "cpu", "audit"])]
+    mutants: bool,
     /// Only cases whose name contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -80,6 +87,13 @@ pub struct Args {
     setup: SetupArgs,
 }
 
+impl Args {
+    /// Whether a case of this name is to be run.
+    fn is_wanted(&self, name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|part| name.contains(part.as_str()))
+    }
+}
+
 /// Runs the tests; ends with the line `N passed, N failed, N skipped`.
 ///
 /// # Errors
@@ -88,7 +102,7 @@ pub struct Args {
 pub fn run(project: &Project, args: &Args) -> Result<Code> {
     let mut cases = cases(project, args)?;
     let all = cases.len();
-    cases.retain(|case| args.filter.as_ref().is_none_or(|part| case.name.contains(part.as_str())));
+    cases.retain(|case| args.is_wanted(&case.name));
     if cases.is_empty() {
         let part = args.filter.as_deref().unwrap_or_default();
         return Err(exit::usage(format!(
@@ -127,11 +141,15 @@ struct Rest {
 
 /// Makes the list of cases, in the order of their groups.
 fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
+    if args.mutants {
+        return mutants::cases(project, &args.setup, |name| args.is_wanted(name));
+    }
     let all = Policy::all(project)?;
     let lists = Lists {
         archs: args.arch.of(Arch::EXISTING),
         policies: args.policy.of(&all),
         profiles: args.profile.of(Profile::ALL),
+        audit: args.audit,
         smp: args.smp.clone(),
         machines: args.machine.clone(),
         cpus: args.cpu.clone(),

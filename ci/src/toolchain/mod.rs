@@ -10,6 +10,7 @@ mod note;
 mod search;
 mod version;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,6 +19,9 @@ pub use compiler::{Compiler, find_program};
 pub use environment::clean as clean_environment;
 pub use search::{Family, find_or_set_up, survey};
 pub use version::Version;
+
+use anyhow::Context;
+use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::exit;
@@ -111,14 +115,15 @@ impl Toolchain {
     ///
     /// # Errors
     ///
-    /// As [`Self::cargo`].
+    /// As [`Self::cargo`]; also when the images' configuration cannot be read.
     pub fn bare_cargo(&self, project: &Project, arch: Arch, subcommand: &str) -> anyhow::Result<Command> {
         let mut command = self.cargo(subcommand)?;
         command
             .arg("--config")
             .arg(project.image_config())
-            .arg("--config")
-            .arg(self.remapping(project, arch))
+            // Cargo joins lists of all its configuration files: a user's own flags for this target would be added to
+            // the images'. What stands in this variable takes the place of all of them.
+            .env("CARGO_ENCODED_RUSTFLAGS", self.flags(project, arch)?.join(ENCODED_SEPARATOR))
             .args(["--target", arch.triple()])
             .arg("--target-dir")
             .arg(project.bare_target_dir());
@@ -128,24 +133,47 @@ impl Toolchain {
         Ok(command)
     }
 
-    /// Cargo configuration that keeps this machine's folders out of images.
+    /// The flags of the images' configuration, and those that keep this machine's folders out of images.
+    fn flags(&self, project: &Project, arch: Arch) -> anyhow::Result<Vec<String>> {
+        let path = project.image_config();
+        let what = || format!("reading {}", path.display());
+        let text = std::fs::read_to_string(&path).with_context(what)?;
+        let mut flags = image_flags(&text, arch).with_context(what)?;
+        flags.extend(self.remapping(project));
+        Ok(flags)
+    }
+
+    /// The flags that keep this machine's folders out of images.
     ///
     /// The flags are the same for every app, or each would compile `core` anew. An app's own folder need not be named:
     /// cargo compiles a workspace's members from its root, by relative paths.
-    fn remapping(&self, project: &Project, arch: Arch) -> String {
+    fn remapping(&self, project: &Project) -> Vec<String> {
         let sources = self.compiler.sysroot().map(|root| root.join("lib/rustlib/src/rust"));
         let folders = [(sources, "/rust"), (cargo_home(), "/cargo"), (Some(project.root().to_owned()), ".")];
-        let flags: Vec<_> = folders
-            .into_iter()
-            .filter_map(|(folder, name)| {
-                let folder = folder?.into_os_string().into_string().ok()?;
-                Some(format!("--remap-path-prefix={folder}={name}"))
-            })
-            .collect();
-        // A JSON array of strings is a TOML one.
-        let array = serde_json::Value::from(flags);
-        format!("target.{}.rustflags={array}", arch.triple())
+        let flag = |(folder, name): (Option<PathBuf>, &str)| {
+            let folder = folder?.into_os_string().into_string().ok()?;
+            Some(format!("--remap-path-prefix={folder}={name}"))
+        };
+        folders.into_iter().filter_map(flag).collect()
     }
+}
+
+/// What stands between flags in `CARGO_ENCODED_RUSTFLAGS`.
+const ENCODED_SEPARATOR: &str = "\u{1f}";
+
+/// The flags that the images' configuration has for an architecture.
+fn image_flags(text: &str, arch: Arch) -> anyhow::Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Configuration {
+        target: BTreeMap<String, Target>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        rustflags: Vec<String>,
+    }
+    let mut configuration: Configuration = toml::from_str(text)?;
+    let target = configuration.target.remove(arch.triple());
+    Ok(target.with_context(|| format!("no `target.{}`", arch.triple()))?.rustflags)
 }
 
 /// The cargo of the Rust that runs this tool, for host code, in the same clean environment.
@@ -193,4 +221,21 @@ fn no_component(compiler: &Compiler, name: &str) -> anyhow::Error {
 fn cargo_home() -> Option<PathBuf> {
     let set: Option<OsString> = environment::variable("CARGO_HOME");
     set.map(PathBuf::from).or_else(|| Some(PathBuf::from(environment::variable("HOME")?).join(".cargo")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_images_flags_are_those_of_their_configuration() {
+        let project = Project::find().unwrap();
+        let text = std::fs::read_to_string(project.image_config()).unwrap();
+        for arch in Arch::EXISTING {
+            let flags = image_flags(&text, *arch).unwrap();
+            assert!(flags.contains(&"--cfg=ebbtide_image".to_owned()), "{flags:?}");
+        }
+        let other = text.replace("[target.", "[target.other-");
+        assert!(image_flags(&other, Arch::X86_64).unwrap_err().to_string().contains("x86_64-unknown-none"));
+    }
 }

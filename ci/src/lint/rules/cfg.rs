@@ -1,5 +1,5 @@
 //! `cfg(target_arch)` and `cfg(feature)` stand only where a choice is made: in the composition root, and for the
-//! architecture in the crates that choose one file per architecture.
+//! architecture in the crates that choose one file per architecture. `cfg(loom)` chooses the atomics, in one module.
 
 use proc_macro2::{TokenStream, TokenTree};
 
@@ -10,6 +10,8 @@ use crate::lint::{Finding, Source};
 const FEATURE: &[&str] = &["platforms/unikernel/"];
 /// Where the architecture may be asked for.
 const TARGET_ARCH: &[&str] = &["platforms/unikernel/", "platforms/hermit/", "platforms/loader/"];
+/// Where loom may be asked for.
+const LOOM: &[&str] = &["core/src/sync/atomic.rs"];
 
 /// Finds conditions that choose by architecture or feature where that does not belong.
 pub fn check(source: &Source) -> Vec<Finding> {
@@ -31,7 +33,7 @@ pub fn check(source: &Source) -> Vec<Finding> {
 
 /// The names that a condition in this file must not use.
 fn forbidden_in(path: &str) -> Vec<&'static str> {
-    [("feature", FEATURE), ("target_arch", TARGET_ARCH)]
+    [("feature", FEATURE), ("target_arch", TARGET_ARCH), ("loom", LOOM)]
         .into_iter()
         .filter(|(_, places)| !places.iter().any(|place| path.starts_with(place)))
         .map(|(name, _)| name)
@@ -63,6 +65,7 @@ fn arm_conditions(arms: TokenStream) -> TokenStream {
 fn advice(name: &str) -> String {
     let (places, instead) = match name {
         "feature" => (FEATURE, "a type or constant of `System`"),
+        "loom" => (LOOM, "the atomics of that module, which are loom's where loom is asked for"),
         _ => (TARGET_ARCH, "the `Arch` trait"),
     };
     format!("asks for `{name}`, which belongs to {}: use {instead}", places.join(", "))
@@ -91,12 +94,22 @@ macro_rules! four { () => { #[cfg(any(feature = "x"))] fn four() {} } }
         let text = r#"
 #[cfg(test)]
 mod tests {}
-#[cfg_attr(loom, path = "target_arch.rs")]
+#[cfg_attr(unix, path = "target_arch.rs")]
 mod sync;
 #[cfg_attr(test, cfg_hint(feature))]
 fn feature(target_arch: &str) -> &str { "cfg(feature)" }
 "#;
         assert_eq!(found(check, "core/src/lib.rs", text), [0; 0]);
+    }
+
+    #[test]
+    fn loom_stands_in_one_module() {
+        let text =
+            "#[cfg(loom)]\nuse loom::sync::atomic::AtomicU32;\n#[cfg(all(test, loom))]\nmod models;\nfn loom() {}";
+        assert_eq!(found(check, "core/src/sync/atomic.rs", text), [0; 0]);
+        for path in ["core/src/sync/mod.rs", "core/src/thread/state.rs", "platforms/pc/src/lib.rs"] {
+            assert_eq!(found(check, path, text), [1, 3], "{path}");
+        }
     }
 
     #[test]

@@ -127,8 +127,8 @@ fn races<const GENERATION_BITS: u32>(flushers: usize, turns: Option<usize>) {
     explore(turns, move || {
         let machine = Machine::new();
         let (mut stack, entry) = new_stack();
-        let rest = |stack: &mut Stack| {
-            let mut ring = Ring::new();
+        let mut ring = Ring::new();
+        let mut rest = |stack: &mut Stack| {
             stack.rest::<Plain<GENERATION_BITS>>(1, &mut ring);
             ring.pop().expect("something rests")
         };
