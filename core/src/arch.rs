@@ -17,7 +17,7 @@ use crate::thread::{Leaving, Thread};
 pub const PAGE_BYTES: u64 = 4096;
 
 /// All that an architecture gives.
-pub trait Arch: Cpu + Switch + Paging + Traps + Provoke + 'static {
+pub trait Arch: Cpu + Switch + Paging + Traps + 'static {
     /// The architecture's name, as `--arch` spells it.
     const NAME: &'static str;
 }
@@ -75,8 +75,9 @@ pub unsafe trait Cpu {
     fn frame_pointer() -> VirtAddr;
 }
 
-/// The first function of a thread: gets the thread that was left for it, and how, and its own argument.
-pub type Entry = extern "C" fn(Option<&'static Thread>, Leaving, *mut ()) -> !;
+/// The first function of a thread: gets the thread that was left for it, and how, and its own argument. On the host a panic
+/// unwinds out of it; elsewhere a panic ends the run.
+pub type Entry = extern "C-unwind" fn(Option<&'static Thread>, Leaving, *mut ()) -> !;
 
 /// The switch between threads.
 ///

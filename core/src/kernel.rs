@@ -1,4 +1,5 @@
 //! The state of a running kernel that is not any CPU's own.
+#![expect(unsafe_code, reason = "a promise about page tables")]
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -96,6 +97,17 @@ impl Kernel {
             boot_stack: [const { AtomicU64::new(0) }; 2],
             stack_reserve: AtomicUsize::new(0),
         }
+    }
+
+    /// Creates a kernel whose page tables are there already: on the host, where nobody takes a machine over.
+    ///
+    /// # Safety
+    ///
+    /// `root` is a root table of the system's architecture, and lies in `window`.
+    pub unsafe fn with_root(window: Window, root: PhysAddr) -> Self {
+        let kernel = Self::new(window);
+        kernel.set_root(root);
+        kernel
     }
 
     /// The root of the kernel's page tables.

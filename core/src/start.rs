@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
+use core::convert::Infallible;
 use core::ops::Range;
 use core::sync::atomic::Ordering;
 
@@ -88,6 +89,20 @@ pub fn prepare_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), StackError> {
     let idle = thread::create::<S>(Request { priority: Priority::MIN, ..system("idle", IDLE_STACK_BYTES) }, idle)?;
     cpu.set_idle(idle);
     Ok(())
+}
+
+/// Leaves the boot stack of the boot CPU, which was prepared, for the main thread, which runs `main`.
+///
+/// # Errors
+///
+/// There is no memory for its stack.
+pub fn run_main<S: System>(cpu: &'static PerCpu, main: Main) -> Result<Infallible, StackError> {
+    main_thread::<S>(main).map(|main| thread::first::<S>(cpu, main))
+}
+
+/// Leaves the boot stack of another CPU, which was prepared, for its idle thread.
+pub fn run_idle<S: System>(cpu: &'static PerCpu) -> ! {
+    thread::first::<S>(cpu, cpu.idle())
 }
 
 fn main_thread<S: System>(main: Main) -> Result<&'static Thread, StackError> {

@@ -87,7 +87,7 @@ pub(crate) fn stack_top(thread: &'static Thread) -> memory_addresses::VirtAddr {
 }
 
 /// The first function of a thread. Interrupts are off, as in every second half.
-extern "C" fn run<S: System>(left: Option<&'static Thread>, leaving: Leaving, argument: *mut ()) -> ! {
+extern "C-unwind" fn run<S: System>(left: Option<&'static Thread>, leaving: Leaving, argument: *mut ()) -> ! {
     if let Some(left) = left {
         schedule::second_half::<S>(left, leaving);
     }
