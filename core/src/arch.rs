@@ -6,6 +6,8 @@
 
 #![expect(unsafe_code, reason = "a contract that soundness rests on")]
 
+use core::sync::atomic::AtomicBool;
+
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::cpu::PerCpu;
@@ -115,8 +117,12 @@ pub unsafe trait Switch {
     unsafe fn switch_first(next: &Thread) -> !;
 }
 
-/// Ways to break the machine on purpose, for the images that test what happens then.
+/// Ways to break the machine on purpose, and to look at what no program can see, for the images that test what happens
+/// then. No part of [`Arch`]: a machine that is only a model needs none of it.
 pub trait Provoke {
+    /// The number of trap stacks.
+    const TRAP_STACKS: usize;
+
     /// Raises a breakpoint exception, which the run survives.
     fn breakpoint();
 
@@ -135,8 +141,29 @@ pub trait Provoke {
     /// Raises a fault while the handler of a page fault runs.
     fn nested_fault() -> !;
 
-    /// The number of trap stacks.
-    const TRAP_STACKS: usize;
+    /// Overflows the stack that ends at `top`, with interrupts off: that of the boot, which nobody uses any more.
+    fn overflow_stack(top: VirtAddr) -> !;
+
+    /// Calls `f` on a trap stack, as if a trap stood there.
+    fn on_trap_stack(number: usize, f: extern "C" fn() -> !) -> !;
+
+    /// Moves where traps begin down their stacks, so that each has `bytes` (a multiple of 16) left above its guard, or
+    /// what it has if that is less: a report that needs more overflows.
+    fn shorten_trap_stacks(bytes: u64);
+
+    /// Makes the next write to the eight bytes at `address` an exception that nobody handles.
+    fn watch(address: VirtAddr);
+
+    /// Paints `bytes` (a multiple of 8) below the stack pointer, loops until `stop` is set, and returns how many bytes
+    /// below the stack pointer the lowest word lies that something has written meanwhile.
+    fn stack_used_until(stop: &AtomicBool, bytes: usize) -> usize;
+
+    /// Fills every register with values that `pattern` yields, and the flags that nothing else needs, and takes `turns`
+    /// turns of a loop that changes none of them. Returns a bit for each that has changed, in the architecture's order.
+    fn registers_changed_meanwhile(pattern: u64, turns: u64) -> u64;
+
+    /// The same with the registers that a call preserves, and `call` in place of the loop.
+    fn registers_changed_by(pattern: u64, call: extern "C" fn()) -> u64;
 }
 
 /// Traps run on stacks of their own, since they may come at any instruction.

@@ -11,7 +11,7 @@ use memory_addresses::VirtAddr;
 
 use crate::system::System;
 
-/// Most frames that are shown.
+/// Most frames that are shown: those nearest to what went wrong. A report stays short, and ends, whatever a stack says.
 const MOST_FRAMES: usize = 32;
 
 /// A backtrace that is made while it is displayed.
@@ -49,18 +49,18 @@ impl<S: System> fmt::Display for Backtrace<S> {
         }
         let mut frame = self.frame_pointer;
         for _ in 0..MOST_FRAMES {
-            let Some((caller, return_address)) = read_frame::<S>(frame) else { break };
+            let Some((caller, return_address)) = read_frame::<S>(frame) else { return Ok(()) };
             if return_address == 0 {
-                break;
+                return Ok(());
             }
             line(return_address)?;
             // Stacks grow down: a caller's frame lies above.
             if caller <= frame.as_u64() {
-                break;
+                return Ok(());
             }
             frame = VirtAddr::new_truncate(caller);
         }
-        Ok(())
+        writeln!(f, "  (more callers are not shown)")
     }
 }
 

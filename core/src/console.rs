@@ -9,7 +9,7 @@ use crate::sync::SpinLock;
 use crate::system::System;
 
 /// Held while one piece of output is written.
-static LOCK: SpinLock<()> = SpinLock::new(());
+pub(crate) static LOCK: SpinLock<()> = SpinLock::new(());
 
 /// Whether the last byte ended a line, so that the end line always stands alone.
 static AT_LINE_START: AtomicBool = AtomicBool::new(true);

@@ -19,6 +19,7 @@ pub mod kernel;
 mod logger;
 pub mod memory;
 pub mod platform;
+pub mod provoke;
 pub mod report;
 pub mod settings;
 pub mod stack;

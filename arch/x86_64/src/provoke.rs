@@ -1,14 +1,21 @@
-//! Ways to break the machine on purpose, for the images that test what happens then.
+//! Ways to break the machine on purpose, and to look at what no program can see, for the images that test what happens
+//! then.
 #![expect(unsafe_code, reason = "breaks the machine on purpose")]
 
-use core::arch::{asm, naked_asm};
+mod look;
 
-use ebbtide_core::System;
+use core::arch::{asm, naked_asm};
+use core::sync::atomic::AtomicBool;
+
 use ebbtide_core::arch::Provoke;
+use ebbtide_core::{System, VirtAddr};
 use x86_64::instructions::interrupts;
+use x86_64::registers::debug::{
+    BreakpointCondition, BreakpointSize, DebugAddressRegister, DebugAddressRegisterNumber, Dr0, Dr7, Dr7Flags, Dr7Value,
+};
 
 use crate::X86_64;
-use crate::trap::{TRAP_STACKS, provoke_with};
+use crate::trap::{Header, TRAP_STACKS, TrapFrame, provoke_with};
 
 /// An address that no table maps.
 const NOWHERE: u64 = 0xffff_ff00_dead_0000;
@@ -17,6 +24,8 @@ const NOWHERE: u64 = 0xffff_ff00_dead_0000;
 const EXCEPTIONS: usize = 1;
 /// Index of the trap stack of page faults.
 const PAGE_FAULT: usize = 2;
+/// Index of the trap stack of double faults, where nested traps are reported.
+const DOUBLE_FAULT: usize = 6;
 
 impl Provoke for X86_64 {
     const TRAP_STACKS: usize = TRAP_STACKS.len();
@@ -45,21 +54,76 @@ impl Provoke for X86_64 {
 
     fn overflow_trap_stack(number: usize) -> ! {
         interrupts::disable();
-        let header = provoke_with(number, None);
-        // SAFETY: the header lies above the trap stack's IST pointer; a trap "stands" there from now on.
-        unsafe { (*header).depth += 1 };
+        let header = stand_on(number);
         // SAFETY: the run ends on that stack.
         unsafe { recurse_on(header as u64) }
     }
 
     fn nested_fault() -> ! {
         interrupts::disable();
-        let header = provoke_with(PAGE_FAULT, None);
-        // SAFETY: as above: a page fault's handler runs, and faults.
-        unsafe { (*header).depth += 1 };
+        stand_on(PAGE_FAULT);
         // SAFETY: faults, which ends the run.
         unsafe { asm!("mov rax, [{}]", in(reg) NOWHERE, options(noreturn)) }
     }
+
+    fn overflow_stack(top: VirtAddr) -> ! {
+        interrupts::disable();
+        // SAFETY: the run ends on that stack.
+        unsafe { recurse_on(top.as_u64()) }
+    }
+
+    fn on_trap_stack(number: usize, f: extern "C" fn() -> !) -> ! {
+        interrupts::disable();
+        let below_frame = stand_on(number).cast::<TrapFrame>().wrapping_sub(1);
+        // SAFETY: the run ends on that stack, below where a trap's frame would be.
+        unsafe { call_on(below_frame as u64, f) }
+    }
+
+    fn shorten_trap_stacks(bytes: u64) {
+        assert!(bytes.is_multiple_of(align_of::<Header>() as u64), "a trap stack stays aligned");
+        interrupts::without_interrupts(|| {
+            let less = |number: usize| TRAP_STACKS[number].1.saturating_sub(bytes);
+            for number in 0..TRAP_STACKS.len() {
+                let header = provoke_with(number, None);
+                let lower = header.wrapping_byte_sub(less(number) as usize);
+                // SAFETY: interrupts are off, so no trap stands there and nobody else looks at the header.
+                let Header { emergency, per_cpu, .. } = unsafe { header.read() };
+                let header = Header { depth: 0, emergency: emergency - less(DOUBLE_FAULT), per_cpu, reserved: 0 };
+                // SAFETY: it lies within the trap stack, which nobody uses.
+                unsafe { lower.write(header) };
+                provoke_with(number, Some(lower as u64));
+            }
+        });
+    }
+
+    fn watch(address: VirtAddr) {
+        let number = DebugAddressRegisterNumber::Dr0;
+        Dr0::write(address.as_u64());
+        let mut control = Dr7Value::from(Dr7Flags::global_breakpoint_enable(number));
+        control.set_condition(number, BreakpointCondition::DataWrites);
+        control.set_size(number, BreakpointSize::Length8B);
+        Dr7::write(control);
+    }
+
+    fn stack_used_until(stop: &AtomicBool, bytes: usize) -> usize {
+        look::stack_used_until(stop, bytes)
+    }
+
+    fn registers_changed_meanwhile(pattern: u64, turns: u64) -> u64 {
+        look::registers_changed_meanwhile(pattern, turns)
+    }
+
+    fn registers_changed_by(pattern: u64, call: extern "C" fn()) -> u64 {
+        look::registers_changed_by(pattern, call)
+    }
+}
+
+/// Makes the CPU believe that a trap stands on a trap stack, whose header this returns. Interrupts are off.
+fn stand_on(number: usize) -> *mut Header {
+    let header = provoke_with(number, None);
+    // SAFETY: the header lies above the trap stack's IST pointer, and no trap looks at it right now.
+    unsafe { (*header).depth += 1 };
+    header
 }
 
 /// Moves to a stack and calls until it is full.
@@ -69,5 +133,16 @@ impl Provoke for X86_64 {
 /// Nothing comes back from it: it ends the run.
 #[unsafe(naked)]
 unsafe extern "C" fn recurse_on(stack_pointer: u64) -> ! {
-    naked_asm!("mov rsp, rdi", "2:", "push rbp", "call 2b")
+    // The first frame has no caller.
+    naked_asm!("mov rsp, rdi", "xor ebp, ebp", "push rbp", "2:", "push rbp", "mov rbp, rsp", "call 2b")
+}
+
+/// Moves to a stack and calls a function there.
+///
+/// # Safety
+///
+/// Nothing comes back from it: it ends the run. The stack pointer is a multiple of 16.
+#[unsafe(naked)]
+unsafe extern "C" fn call_on(stack_pointer: u64, f: extern "C" fn() -> !) -> ! {
+    naked_asm!("mov rsp, rdi", "xor ebp, ebp", "call rsi")
 }

@@ -15,7 +15,7 @@ mod console;
 use std::fmt::Write;
 use std::path::Path;
 
-use addr2line::Loader;
+use addr2line::{Loader, Location};
 
 pub use console::Console;
 
@@ -51,7 +51,7 @@ impl Lookup for Symbols {
             return places;
         }
         let symbol = self.0.find_symbol(address);
-        symbol.map(|name| place(name, None)).into_iter().collect()
+        symbol.map(|name| place(name, self.position(address))).into_iter().collect()
     }
 }
 
@@ -69,15 +69,23 @@ impl Symbols {
             let Some(function) = &frame.function else {
                 continue;
             };
-            let position = frame
-                .location
-                .and_then(|location| Some(format!("{}:{}", short(location.file?), location.line.unwrap_or(0))));
+            let position = frame.location.and_then(shown);
             if let Ok(name) = function.raw_name() {
                 places.push(place(&name, position));
             }
         }
         places
     }
+
+    /// The line that an address belongs to, where no function's description says so: in tables of lines alone, which is
+    /// what images have, only functions into which others were inlined are described.
+    fn position(&self, address: u64) -> Option<String> {
+        self.0.find_location(address).ok().flatten().and_then(shown)
+    }
+}
+
+fn shown(location: Location<'_>) -> Option<String> {
+    Some(format!("{}:{}", short(location.file?), location.line.unwrap_or(0)))
 }
 
 /// A guest's output with names in its backtraces, for reports of runs that were not streamed.
@@ -128,8 +136,13 @@ fn named(symbols: &dyn Lookup, base: u64, (index, address): (u64, u64)) -> Strin
     let mut text = format!("  #{index} {address:#x}");
     // A return address may be the first byte of the next function or line; the call itself lies before it.
     let call = if index == 0 { address } else { address.saturating_sub(1) };
-    let places = call.checked_sub(base).map(|offset| symbols.places(offset));
-    for (depth, place) in places.unwrap_or_default().iter().enumerate() {
+    let places = |address: u64| address.checked_sub(base).map(|offset| symbols.places(offset)).unwrap_or_default();
+    let mut found = places(call);
+    if found.is_empty() {
+        // The first frame of a panic is a return address too, and may lie behind its function's last instruction.
+        found = places(address.saturating_sub(1));
+    }
+    for (depth, place) in found.iter().enumerate() {
         let lead = if depth == 0 { " " } else { "\n       inlined into " };
         let _ = write!(text, "{lead}{}", place.function);
         if let Some(position) = &place.position {

@@ -14,6 +14,10 @@
 //!
 //! A slot is twice as large as its stack and aligned to its own size, so no stack crosses a 2 MiB border and one
 //! leaf table serves it. The note costs no memory: hardware ignores an entry that is not present.
+//!
+//! No function jumps over the guard, however large its frame is: on the bare-metal targets the compiler probes the stack
+//! inline, so a frame of a page or more is touched page by page on the way down, and the first touch below the limit
+//! faults. The guard pages below that one are for code that was compiled otherwise.
 
 use core::ptr::NonNull;
 

@@ -1,14 +1,21 @@
-//! Ways to break the machine on purpose, for the images that test what happens then.
+//! Ways to break the machine on purpose, and to look at what no program can see, for the images that test what happens
+//! then.
 #![expect(unsafe_code, reason = "breaks the machine on purpose")]
 
+use core::sync::atomic::AtomicBool;
+
 use ebbtide_core::System as _;
-use ebbtide_core::arch::Provoke as _;
+use ebbtide_core::arch::{Provoke as _, Switch};
+use ebbtide_core::{VirtAddr, provoke};
 
 use crate::machine::Arch;
 use crate::system::Ebbtide;
 
 /// Number of trap stacks.
 pub const TRAP_STACKS: usize = Arch::TRAP_STACKS;
+
+/// Bytes of a thread's stack that a preemption may use.
+pub const PREEMPT_STACK_BYTES: u64 = <Arch as Switch>::PREEMPT_STACK_BYTES;
 
 /// Raises a breakpoint exception, which the run survives.
 pub fn breakpoint() {
@@ -54,4 +61,55 @@ pub fn free_frame_twice() {
             unsafe { frames.deallocate(frame) };
         }
     });
+}
+
+/// Overflows the boot stack, which is left since the first thread runs.
+pub fn overflow_boot_stack() -> ! {
+    Arch::overflow_stack(provoke::boot_stack::<Ebbtide>().end)
+}
+
+/// Calls `f` on a trap stack, as if a trap stood there.
+pub fn on_trap_stack(number: usize, f: extern "C" fn() -> !) -> ! {
+    Arch::on_trap_stack(number, f)
+}
+
+/// Leaves each trap stack `bytes` above its guard, or what it has if that is less.
+pub fn shorten_trap_stacks(bytes: u64) {
+    Arch::shorten_trap_stacks(bytes);
+}
+
+/// Makes the next write to the eight bytes at `address` an exception that nobody handles.
+pub fn watch(address: usize) {
+    Arch::watch(VirtAddr::new(address as u64));
+}
+
+/// Loops until `stop` is set, and returns how many bytes below the stack pointer something wrote meanwhile, at most
+/// `bytes`.
+pub fn stack_used_until(stop: &AtomicBool, bytes: usize) -> usize {
+    Arch::stack_used_until(stop, bytes)
+}
+
+/// Fills every register, takes `turns` turns of a loop, and returns a bit for each register that has changed.
+pub fn registers_changed_meanwhile(pattern: u64, turns: u64) -> u64 {
+    Arch::registers_changed_meanwhile(pattern, turns)
+}
+
+/// Fills the registers that a call preserves, calls, and returns a bit for each that has changed.
+pub fn registers_changed_by(pattern: u64, call: extern "C" fn()) -> u64 {
+    Arch::registers_changed_by(pattern, call)
+}
+
+/// Runs `f` with the console's lock held.
+pub fn with_console_locked(f: impl FnOnce()) {
+    provoke::with_console_locked::<Ebbtide>(f);
+}
+
+/// Runs `f` with interrupts off.
+pub fn with_interrupts_off(f: impl FnOnce()) {
+    provoke::with_interrupts_off::<Ebbtide>(f);
+}
+
+/// Calls `f` in the middle of the next switch to the idle thread, on its stack; the caller waits until then.
+pub fn in_switch_to_idle(f: fn() -> !) -> ! {
+    provoke::in_switch_to_idle::<Ebbtide>(f)
 }

@@ -18,13 +18,14 @@ use super::dispatch::Pushed;
 use super::entry::{CLAC, Header, clac_places, stub};
 use crate::X86_64;
 
-/// The trap stacks of a CPU: name and bytes, in the order of the IST. All but the NMI's may have to make a report.
+/// The trap stacks of a CPU: name and bytes, in the order of the IST. Any may have to make a report, even of a panic in its
+/// handler, which takes more than 8 KiB in a dev image.
 pub(crate) const TRAP_STACKS: [(&str, u64); 7] = [
     ("trap stack of interrupts", 16 << 10),
     ("trap stack of exceptions", 16 << 10),
     ("trap stack of #PF", 16 << 10),
     ("trap stack of #DB", 16 << 10),
-    ("trap stack of NMI", 8 << 10),
+    ("trap stack of NMI", 16 << 10),
     ("trap stack of #MC", 16 << 10),
     ("trap stack of #DF", 16 << 10),
 ];

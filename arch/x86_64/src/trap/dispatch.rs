@@ -4,9 +4,9 @@
 use core::fmt;
 use core::mem::offset_of;
 
-use ebbtide_core::arch::Switch;
+use ebbtide_core::arch::{Cpu, Switch};
 use ebbtide_core::report::Place;
-use ebbtide_core::{System, VirtAddr, report, trap};
+use ebbtide_core::{Platform, System, VirtAddr, report, trap};
 use x86_64::registers::control::Cr2;
 use x86_64::registers::rflags::RFlags;
 use x86_64::structures::idt::PageFaultErrorCode;
@@ -89,20 +89,24 @@ pub(crate) extern "C" fn preempt<S: System>() {
 ///
 /// # Safety
 ///
-/// Called by the entry code alone, with what the stub and the CPU have pushed.
-pub(crate) unsafe extern "C" fn nested<S: System>(pushed: *const Pushed) -> ! {
+/// Called by the entry code alone, with what the stub and the CPU have pushed, and the frame pointer as it was.
+pub(crate) unsafe extern "C" fn nested<S: System>(pushed: *const Pushed, frame_pointer: u64) -> ! {
     // SAFETY: the stub and the CPU pushed it right now.
     let pushed = unsafe { &*pushed };
-    if pushed.depth > 2 {
+    match pushed.depth {
+        ..=2 => {}
         // Not even the report of the nested trap got through.
-        report::end::<S>(report::End::Exception);
+        3 => report::end::<S>(report::End::Exception),
+        // Nor did the last line: the run ends without one.
+        4 => S::Platform::exit(report::End::Exception.code()),
+        _ => X86_64::halt(),
     }
     let address = fault_address();
     let place = Place {
         address,
         instruction: VirtAddr::new_truncate(pushed.rip),
         stack_pointer: VirtAddr::new_truncate(pushed.rsp),
-        frame_pointer: VirtAddr::new_truncate(0),
+        frame_pointer: VirtAddr::new_truncate(frame_pointer),
     };
     if pushed.vector == vector::PAGE_FAULT {
         trap::count_stack_fault::<S>(address);

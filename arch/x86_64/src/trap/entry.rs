@@ -200,6 +200,7 @@ extern "C" fn common<S: System>() {
         // Nested: the first trap's frame is gone. Report from the emergency stack; nothing resumes.
         "3:",
         "mov rdi, rsp",
+        "mov rsi, rbp",
         "mov rsp, [rsp + {EMERGENCY}]",
         "call {nested}",
         "ud2",
@@ -239,6 +240,7 @@ extern "C" fn paranoid<S: System>() {
         resume!(),
         "3:",
         "mov rdi, rsp",
+        "mov rsi, rbp",
         "mov rsp, [rsp + {EMERGENCY}]",
         "call {nested}",
         "ud2",

@@ -10,4 +10,4 @@ mod dispatch;
 mod entry;
 
 pub(crate) use descriptors::{TRAP_STACKS, init, provoke_with};
-pub(crate) use entry::TrapFrame;
+pub(crate) use entry::{Header, TrapFrame};

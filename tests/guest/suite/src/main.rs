@@ -12,10 +12,12 @@ extern crate alloc;
 #[macro_use]
 mod harness;
 
+mod depth;
 mod locks;
 mod machine;
 mod memory;
 mod parking;
+mod registers;
 mod schedule;
 mod stacks;
 mod threads;
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         time::TESTS,
         memory::TESTS,
         stacks::TESTS,
+        depth::TESTS,
+        registers::TESTS,
         machine::TESTS,
     ])
 }

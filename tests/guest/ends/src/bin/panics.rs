@@ -1,4 +1,5 @@
-//! Panics: in the main thread, in a named one and a nameless one, in the report itself.
+//! Panics: in the main thread, in a named one and a nameless one, in the report itself, and where the kernel is in the
+//! middle of something.
 
 #![no_std]
 #![no_main]
@@ -8,11 +9,12 @@ extern crate alloc;
 use alloc::string::String;
 use core::fmt;
 use core::hint::black_box;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use ebbtide::sync::Mutex;
 use ebbtide::thread::{self, Builder};
-use ebbtide::{print, println, process};
-use ebbtide_ends::word;
+use ebbtide::{print, println, process, provoke};
+use ebbtide_ends::{PanicsItself, word};
 
 ebbtide::main!(main);
 
@@ -42,6 +44,9 @@ fn main() -> Result<(), String> {
             bystander();
             panic!("{}", Yields);
         }
+        "console-locked" => provoke::with_console_locked(|| fail(black_box(11))),
+        "interrupts-off" => provoke::with_interrupts_off(|| fail(black_box(12))),
+        "in-a-switch" => provoke::in_switch_to_idle(fail_for_good),
         other => return Err(other.into()),
     }
     Ok(())
@@ -50,10 +55,16 @@ fn main() -> Result<(), String> {
 /// A thread that would go on, and end the run well, if the panicking one let it.
 fn bystander() {
     thread::spawn(|| {
+        while !PANICKING.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
         println!("went on");
         process::exit(0);
     });
 }
+
+/// Set once a message is formatted: what runs before that may do as it likes.
+static PANICKING: AtomicBool = AtomicBool::new(false);
 
 static LOCK: Mutex<()> = Mutex::new(());
 
@@ -62,6 +73,7 @@ struct Locks;
 
 impl fmt::Display for Locks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        PANICKING.store(true, Ordering::Release);
         let _held = LOCK.lock();
         f.write_str("after the lock")
     }
@@ -72,6 +84,7 @@ struct Yields;
 
 impl fmt::Display for Yields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        PANICKING.store(true, Ordering::Release);
         thread::yield_now();
         f.write_str("after a yield")
     }
@@ -83,11 +96,7 @@ fn fail(value: u32) {
     assert_eq!(value, 0, "a value that should be none");
 }
 
-/// A message that cannot be formatted.
-struct PanicsItself;
-
-impl fmt::Display for PanicsItself {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        panic!("while the message was formatted")
-    }
+fn fail_for_good() -> ! {
+    fail(black_box(13));
+    process::exit(0)
 }

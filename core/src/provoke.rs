@@ -1,0 +1,50 @@
+//! Ways to places where no app's code ever stands, for the images that test what is reported from there.
+#![expect(unsafe_code, reason = "takes the idle thread's stack from it")]
+
+use core::ops::Range;
+
+use memory_addresses::VirtAddr;
+
+use crate::arch::Switch;
+use crate::console;
+use crate::cpu;
+use crate::system::System;
+use crate::thread::{self, Leaving, Thread};
+
+/// The boot stack, without its guard page.
+pub fn boot_stack<S: System>() -> Range<VirtAddr> {
+    S::kernel().boot_stack()
+}
+
+/// Runs `f` with the console's lock held.
+pub fn with_console_locked<S: System>(f: impl FnOnce()) {
+    console::LOCK.with::<S, _>(|()| f());
+}
+
+/// Calls `f` in the middle of the next switch to the idle thread: on that thread's stack, with interrupts off, before
+/// the thread that was left is handed on. The caller waits until then; it should be the last one that is ready.
+pub fn in_switch_to_idle<S: System>(f: fn() -> !) -> ! {
+    cpu::without_interrupts::<S, _>(|| {
+        let idle = cpu::this::<S>().idle();
+        // SAFETY: the caller runs, so the idle thread does not, and nothing else touches it on its CPU.
+        let top = unsafe { idle.stack_mut() }.top();
+        // SAFETY: the stack is always populated, and what the idle thread had there is given up.
+        let stack_pointer = unsafe { S::Arch::prepare(top, begin, f as *mut ()) };
+        idle.set_saved_stack_pointer(stack_pointer);
+    });
+    loop {
+        thread::park::<S>();
+    }
+}
+
+/// What the idle thread goes on with.
+extern "C-unwind" fn begin(_left: Option<&'static Thread>, _leaving: Leaving, f: *mut ()) -> ! {
+    // SAFETY: `in_switch_to_idle` made it from such a function.
+    let f: fn() -> ! = unsafe { core::mem::transmute(f) };
+    f()
+}
+
+/// Runs `f` with interrupts off.
+pub fn with_interrupts_off<S: System>(f: impl FnOnce()) {
+    cpu::without_interrupts::<S, _>(f);
+}
