@@ -36,6 +36,11 @@ pub const ARROWS: &[Arrow] = &[
         why: "an example is built as an outsider would build one",
     },
     Arrow {
+        from: "tests/machine",
+        to: &["core", "policies/*"],
+        why: "the model of a machine takes the place of architecture and platform",
+    },
+    Arrow {
         from: "tests/*",
         to: &["arch/*", "core", "platforms/*", "policies/*", "tests/*"],
         why: "tests may look at everything but the host tool and the examples",

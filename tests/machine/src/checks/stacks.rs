@@ -1,0 +1,90 @@
+//! The stacks, and the threads that are on them.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use ebbtide_core::VirtAddr;
+use ebbtide_core::arch::{PAGE_BYTES, StackEntry};
+use ebbtide_core::stack::Slot;
+
+use super::pages::Change;
+use crate::context::{Context, Whereabouts};
+use crate::machine::Machine;
+
+/// Stacks that are always populated, by their top.
+#[derive(Debug, Default)]
+pub(crate) struct Stacks {
+    pinned: BTreeSet<u64>,
+}
+
+impl Stacks {
+    /// This stack is populated from now on, as long as its thread lives.
+    pub fn pin(&mut self, top: u64) {
+        self.pinned.insert(top);
+    }
+}
+
+impl Machine {
+    /// The thread whose stack pointer this is.
+    pub(crate) fn context_of(&self, stack_pointer: u64) -> Rc<Context> {
+        let slot = Slot::of(VirtAddr::new(stack_pointer));
+        let found = slot.and_then(|slot| self.contexts.borrow().get(&slot.top().as_u64()).map(Rc::clone));
+        found.unwrap_or_else(|| self.broken(format!("no thread has the saved stack pointer {stack_pointer:#x}")))
+    }
+
+    /// A thread is about to go on on this CPU.
+    pub(crate) fn check_switch_in(&self, next: &Context, stack_pointer: u64) {
+        let slot = next.slot().expect("a thread has a stack");
+        self.require(slot.limit().as_u64() <= stack_pointer, || {
+            format!("the saved stack pointer {stack_pointer:#x} lies in the guard of its stack")
+        });
+        self.require(stack_pointer == next.stack_pointer.get(), || {
+            format!("the saved stack pointer is {stack_pointer:#x}, but {:#x} was saved", next.stack_pointer.get())
+        });
+        self.require(next.whereabouts.get() == Whereabouts::Away, || {
+            format!("the thread at {:#x} was switched to, but it is {:?}", next.top, next.whereabouts.get())
+        });
+        let checks = self.checks.borrow();
+        let pages = (slot.limit().as_u64()..next.top).step_by(PAGE_BYTES as usize);
+        let absent = pages.clone().find(|page| checks.pages.frame_of(*page).is_none());
+        let unpublished = pages.clone().find(|page| checks.pages.is_unpublished(*page));
+        drop(checks);
+        if let Some(page) = absent {
+            self.broken(format!("a thread was switched to whose page {page:#x} is not present"));
+        }
+        if let Some(page) = unpublished {
+            self.broken(format!("a thread was switched to whose page {page:#x} was populated but not published"));
+        }
+    }
+
+    /// A page went: nobody needs it.
+    pub(crate) fn check_stack_of(&self, change: &Change) -> Result<(), String> {
+        let StackEntry::Present { .. } = change.old else { return Ok(()) };
+        let slot = Slot::of(VirtAddr::new(change.page)).ok_or("a page outside of the stack range")?;
+        let top = slot.top().as_u64();
+        let contexts = self.contexts.borrow();
+        let context = contexts.get(&top);
+        let lives = context.filter(|context| context.whereabouts.get() != Whereabouts::Gone);
+        if self.checks.borrow().stacks.pinned.contains(&top) && (context.is_none() || lives.is_some()) {
+            return Err("an always populated stack lost a page".into());
+        }
+        let Some(context) = lives else { return Ok(()) };
+        match context.whereabouts.get() {
+            Whereabouts::On(cpu) => Err(format!("a page went of the stack on which CPU {cpu} runs")),
+            _ if change.page == top - PAGE_BYTES => Err("the top page of a living thread's stack went".into()),
+            _ if context.stack_pointer.get() < change.page + PAGE_BYTES => {
+                let stack_pointer = context.stack_pointer.get();
+                Err(format!("a page with live records went: the saved stack pointer is {stack_pointer:#x}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Every thread that exists now has an always populated stack: those of CPUs that have just been prepared.
+    pub(crate) fn pin_all(&self) {
+        let tops: Vec<_> = self.contexts.borrow().keys().copied().collect();
+        for top in tops {
+            self.checks.borrow_mut().stacks.pin(top);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The choice of types that makes a system of the machine.
+
+use std::marker::PhantomData;
+
+use ebbtide_core::arch::Arch;
+use ebbtide_core::kernel::Kernel;
+use ebbtide_core::{StackPolicy, System};
+
+use crate::board::Board;
+use crate::machine::current;
+
+/// The system of a test: core on the machine, under policy `P`, with generations of so many bits.
+#[derive(Debug)]
+pub struct Host<P, const GENERATION_BITS: u32 = 20>(PhantomData<fn() -> P>);
+
+impl<P: StackPolicy, const GENERATION_BITS: u32> System for Host<P, GENERATION_BITS> {
+    type Arch = Simulated<GENERATION_BITS>;
+    type Platform = Board;
+    type Policy = P;
+
+    fn kernel() -> &'static Kernel {
+        current().kernel
+    }
+}
+
+/// The architecture. Each part of its contract stands in a file of its own.
+#[derive(Debug)]
+pub struct Simulated<const GENERATION_BITS: u32>;
+
+impl<const GENERATION_BITS: u32> Arch for Simulated<GENERATION_BITS> {
+    const NAME: &'static str = "simulated";
+}

@@ -1,0 +1,127 @@
+//! What a thread of a test does with its stack, and with the machine.
+
+use std::sync::atomic::Ordering;
+
+use ebbtide_core::System;
+use ebbtide_core::arch::PAGE_BYTES;
+use ebbtide_core::cpu;
+use ebbtide_core::platform::Platform;
+use ebbtide_core::stack::CacheCounters;
+use ebbtide_core::thread::sleep_until;
+
+use crate::baton::{pause, step};
+use crate::machine::current;
+use crate::mmu::Use;
+
+/// What a thread of a test leaves free below its stack pointer: a trap frame, `schedule()` and the switch.
+const ROOM_FOR_CORE: u64 = crate::switch::PREEMPT_STACK_BYTES + 256;
+
+/// Calls `f` with `bytes` more on the stack, rounded up to words. Every page that this covers is written, and holds what
+/// was written when `f` comes back: live records survive, whatever happens meanwhile.
+pub fn deeper<R>(bytes: u64, f: impl FnOnce() -> R) -> R {
+    step();
+    let machine = current();
+    let context = machine.context();
+    let old = context.stack_pointer.get();
+    let new = old - bytes.next_multiple_of(8);
+    context.stack_pointer.set(new);
+    let words = words(new, old);
+    for &word in &words {
+        machine.store(word, canary(word, new, old), Use::Thread);
+        step();
+    }
+    let result = f();
+    step();
+    let found = context.stack_pointer.get();
+    machine.require(found == new, || format!("the stack pointer came back as {found:#x}, not {new:#x}"));
+    for &word in &words {
+        let found = machine.load(word, Use::Thread);
+        machine.require(found == canary(word, new, old), || {
+            format!("a live record at {word:#x} was overwritten with {found:#x}")
+        });
+    }
+    context.stack_pointer.set(old);
+    result
+}
+
+/// As [`deeper`], down to `left` bytes above the lowest address of the stack.
+pub fn run_down<R>(left: u64, f: impl FnOnce() -> R) -> R {
+    let context = current().context();
+    let limit = context.slot().expect("a thread has a stack").limit().as_u64();
+    deeper(context.stack_pointer.get() - limit - left, f)
+}
+
+/// Bytes that the running thread may still go down, with room for a preemption and the switch.
+pub fn room() -> u64 {
+    let context = current().context();
+    let limit = context.slot().expect("a thread has a stack").limit().as_u64();
+    (context.stack_pointer.get() - limit).saturating_sub(ROOM_FOR_CORE)
+}
+
+/// Lets the running thread do something that takes `count` steps.
+pub fn work(count: u32) {
+    for _ in 0..count {
+        step();
+    }
+}
+
+/// The words of a record at which it is looked: the first and the last one on each page, from the highest down.
+fn words(from: u64, to: u64) -> Vec<u64> {
+    let mut words = Vec::new();
+    let mut end = to;
+    while from < end {
+        let start = ((end - 1) & !(PAGE_BYTES - 1)).max(from);
+        words.push(end - 8);
+        words.push(start);
+        end = start;
+    }
+    words
+}
+
+fn canary(word: u64, from: u64, to: u64) -> u64 {
+    word.rotate_left(17) ^ from ^ to.rotate_right(9)
+}
+
+/// Waits until every other CPU waits for an interrupt, and holds what frames there are against what uses them.
+pub fn settle<S: System>() {
+    let machine = current();
+    let here = machine.cpu().number;
+    // This thread keeps its CPU meanwhile.
+    let cpu = machine.cpu();
+    let enabled = cpu.interrupts.replace(false);
+    machine.quiet.set(true);
+    while machine.cpus.iter().any(|cpu| cpu.number != here && !cpu.waiting.get()) {
+        pause();
+    }
+    cpu.interrupts.set(enabled);
+    machine.check_frames::<S>();
+    machine.quiet.set(false);
+}
+
+/// Sleeps for `ns` nanoseconds.
+pub fn sleep<S: System>(ns: u64) {
+    sleep_until::<S>(S::Platform::now() + ns);
+}
+
+/// How often the entry of a page has changed, and how often a page was invalidated on a CPU, since the machine began.
+pub fn counts() -> (u64, u64) {
+    let machine = current();
+    machine.observe_all();
+    let checks = machine.checks.borrow();
+    (checks.pages.changes, checks.pages.invalidations)
+}
+
+/// What happened to the stack cache of the CPU that the caller runs on.
+pub fn cache_counters<S: System>() -> CacheCounters {
+    cpu::without_interrupts::<S, _>(|| cpu::this::<S>().cache_counters())
+}
+
+/// The number of the CPU that the caller runs on right now.
+pub fn cpu_number() -> usize {
+    current().cpu().number
+}
+
+/// Faults on stack pages that were populated when core looked, on all CPUs.
+pub fn spurious_faults() -> u64 {
+    current().cpus.iter().map(|cpu| cpu.per_cpu.spurious_faults.load(Ordering::Relaxed)).sum()
+}

@@ -1,0 +1,87 @@
+//! Traps: the timer's interrupt and the page fault, on a stack of each CPU's own.
+
+use ebbtide_core::arch::{Switch, Traps};
+use ebbtide_core::report::Place;
+use ebbtide_core::stack::StackError;
+use ebbtide_core::{System, VirtAddr, thread, trap};
+
+use crate::board::TIMER_VECTOR;
+use crate::machine::current;
+use crate::mmu::Use;
+use crate::switch::Record;
+use crate::system::Simulated;
+
+/// Bytes of a trap stack.
+const TRAP_STACK_BYTES: u64 = 8 << 10;
+
+/// Words of a trap frame.
+const FRAME_WORDS: u64 = 24;
+
+/// What the machine calls of core, for its system.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handlers {
+    pub interrupt: fn(),
+    pub page_fault: fn(u64, Use),
+}
+
+impl Handlers {
+    pub fn of<S: System>() -> Self {
+        Self { interrupt: interrupt::<S>, page_fault: page_fault::<S> }
+    }
+}
+
+/// An interrupt comes: interrupts are on, or the CPU waits for one.
+fn interrupt<S: System>() {
+    let machine = current();
+    let cpu = machine.cpu();
+    cpu.interrupts.set(false);
+    cpu.pending.set(false);
+    if cpu.deadline.get().is_some_and(|deadline| deadline <= machine.now.get()) {
+        cpu.deadline.set(None);
+    }
+    touch_trap_stack();
+    if trap::interrupt::<S>(TIMER_VECTOR) {
+        let context = machine.context();
+        let stack_pointer = VirtAddr::new(context.stack_pointer.get());
+        trap::check_room_to_preempt::<S>(S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer));
+        let frame = Record::push(FRAME_WORDS, Use::Trap);
+        thread::preempt::<S>();
+        frame.pop(Use::Trap);
+    }
+    // The CPU on which the thread goes on, which need not be the one that it was preempted on.
+    current().cpu().interrupts.set(true);
+}
+
+/// An access found nothing mapped. Returns if it can be tried again.
+fn page_fault<S: System>(address: u64, how: Use) {
+    let machine = current();
+    let enabled = machine.cpu().interrupts.replace(false);
+    machine.require(how != Use::Trap, || format!("a trap met an absent page, at {address:#x}"));
+    touch_trap_stack();
+    let stack_pointer = VirtAddr::new(machine.context().stack_pointer.get());
+    trap::page_fault::<S>("simulated", true, &Place { address: VirtAddr::new(address), ..place(stack_pointer) });
+    machine.cpu().interrupts.set(enabled);
+}
+
+fn place(stack_pointer: VirtAddr) -> Place {
+    Place { address: stack_pointer, instruction: VirtAddr::new(0), stack_pointer, frame_pointer: VirtAddr::new(0) }
+}
+
+/// A trap pushes its frame: the page is always there.
+fn touch_trap_stack() {
+    let machine = current();
+    if let Some(top) = machine.cpu().trap_stack.get() {
+        machine.store(top - 8, machine.steps.get(), Use::Trap);
+    }
+}
+
+impl<const GENERATION_BITS: u32> Traps for Simulated<GENERATION_BITS> {
+    fn set_trap_stacks<S: System>(
+        new_stack: &mut dyn FnMut(&str, u64) -> Result<VirtAddr, StackError>,
+    ) -> Result<(), StackError> {
+        let top = new_stack("trap stack", TRAP_STACK_BYTES)?.as_u64();
+        current().cpu().trap_stack.set(Some(top));
+        current().checks.borrow_mut().stacks.pin(top);
+        Ok(())
+    }
+}

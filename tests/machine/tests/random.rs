@@ -1,0 +1,72 @@
+//! Random programs on random schedules.
+
+use ebbtide_machine::program::{Op, Task};
+use ebbtide_machine::{End, Fill, Plan};
+use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
+use ebbtide_policy_static::Static;
+use proptest::prelude::*;
+
+fn op() -> impl Strategy<Value = Op> {
+    let leaf = prop_oneof![
+        (1..200u32).prop_map(Op::Work),
+        Just(Op::Yield),
+        (1..3_000_000u64).prop_map(Op::Sleep),
+        Just(Op::Take),
+        Just(Op::Give),
+        Just(Op::Park),
+        (1..300_000u64).prop_map(|ns| Op::Locked(vec![Op::Sleep(ns), Op::Yield])),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let ops = prop::collection::vec(inner, 1..4);
+        prop_oneof![
+            3 => (8..12_000u64, ops.clone()).prop_map(|(bytes, ops)| Op::Deeper(bytes, ops)),
+            1 => task_of(ops).prop_map(Op::Spawn),
+        ]
+    })
+}
+
+fn task_of(ops: impl Strategy<Value = Vec<Op>>) -> impl Strategy<Value = Task> {
+    let pinned = prop::bool::weighted(0.1);
+    (prop::sample::select(vec![8 << 10, 16 << 10, 16 << 10, 32 << 10, 64 << 10]), pinned, 15..18u8, ops)
+        .prop_map(|(stack_bytes, pinned, priority, ops)| Task { stack_bytes, pinned, priority, ops })
+}
+
+fn tasks() -> impl Strategy<Value = Vec<Task>> {
+    prop::collection::vec(task_of(prop::collection::vec(op(), 1..6)), 2..8)
+}
+
+fn plan(seed: u64, cpus: usize, eager: bool) -> Plan {
+    let fill = if eager { Fill::Eager } else { Fill::OneStepIn(3) };
+    Plan::wild(seed, cpus).cache(16).fill(fill)
+}
+
+/// So many cases, each of a few thousand steps.
+fn cases(cases: u32) -> ProptestConfig {
+    // A case is one seed and one program, which the failure prints: there is nothing to keep in a file.
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
+
+    #[test]
+    fn static_keeps_every_invariant(seed: u64, cpus in 1..4usize, eager: bool, tasks in tasks()) {
+        plan(seed, cpus, eager).run_tasks::<Static, 20>(tasks).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(120))]
+
+    #[test]
+    fn reclaim_on_sleep_keeps_every_invariant(seed: u64, cpus in 1..4usize, eager: bool, tasks in tasks()) {
+        plan(seed, cpus, eager).run_tasks::<ReclaimOnSleep, 20>(tasks).unwrap();
+    }
+
+    /// Memory may end anywhere: a spawn fails, or the run ends with a report, and nothing breaks on the way there.
+    #[test]
+    fn memory_that_ends_breaks_nothing(seed: u64, cpus in 1..3usize, frames in 90..200usize, tasks in tasks()) {
+        let run = plan(seed, cpus, true).frames(frames).run_tasks::<ReclaimOnSleep, 20>(tasks);
+        prop_assert!(matches!(run.end, End::Exit(0 | 104)), "{}", run);
+    }
+}
