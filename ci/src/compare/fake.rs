@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::kind::Kind;
 use super::record::Provenance;
 use super::runner::Runner;
 use crate::arch::Arch;
-use crate::build::Image;
+use crate::build::{Image, kind};
 use crate::exit;
 use crate::qemu::{Ending, Guest, Report};
 
@@ -20,10 +21,15 @@ pub enum Act {
     /// Prints figures with this many KiB of stacks a thread.
     Works(u64),
     BuildFails,
+    /// Works, but cannot be built with the feature `audit`.
+    AuditBuildFails,
+    /// Works, but hangs when it is built with the feature `audit`.
+    AuditHangs,
     NoCompiler,
     Hangs,
     TripleFaults,
     Panics,
+    ReturnsAnError,
     PrintsNothing,
     RunsFewer,
     Drifts,
@@ -41,15 +47,16 @@ pub struct Fake {
 }
 
 impl Runner for Fake {
-    fn image(&self, arch: Arch, policy: &str, package: &str) -> Result<Image> {
+    fn image(&self, arch: Arch, policy: &str, package: &str, audit: bool) -> Result<Image> {
         match self.acts.get(policy) {
             None | Some(Act::BuildFails) => Err(exit::build(format!("building {package} failed\nsecond line"))),
             Some(Act::NoCompiler) => Err(exit::missing("no compiler")),
+            Some(Act::AuditBuildFails) if audit => Err(exit::build("no audit")),
             Some(_) => Ok(Image {
                 name: package.into(),
                 arch,
                 policy: None,
-                bootable: PathBuf::from(policy),
+                bootable: PathBuf::from(kind(policy, audit)),
                 hermit: PathBuf::new(),
                 debug: PathBuf::new(),
                 folder: None,
@@ -64,8 +71,10 @@ impl Runner for Fake {
     fn boot(&self, guest: &Guest, _: &str, _: Duration) -> Result<Report> {
         let mut booted = self.booted.lock().expect("no test panics with it");
         *booted += 1;
-        let act = self.acts[&*guest.image.to_string_lossy()];
-        let (ending, output) = play(act, guest, *booted);
+        let image = guest.image.to_string_lossy();
+        let audit = image.ends_with("+audit");
+        let act = self.acts[image.trim_end_matches("+audit")];
+        let (ending, output) = play(act, guest, *booted, audit);
         Ok(Report {
             ending,
             output,
@@ -83,14 +92,24 @@ impl Runner for Fake {
     }
 }
 
-fn play(act: Act, guest: &Guest, booted: u64) -> (Ending, String) {
+fn play(act: Act, guest: &Guest, booted: u64, audit: bool) -> (Ending, String) {
     let code = |code, reason: &str| Ending::Guest { code, reason: reason.into() };
+    let print = |guest, kib, fewer, insns| {
+        if audit {
+            "ebbtide: record workload=switch irq_off_max_insns=700\n".into()
+        } else {
+            print(guest, kib, fewer, insns)
+        }
+    };
     match act {
         Act::Works(kib) => (code(0, "main"), print(guest, kib, 0, 800_000)),
+        Act::AuditHangs if audit => (Ending::TimedOut, String::new()),
+        Act::AuditHangs | Act::AuditBuildFails => (code(0, "main"), print(guest, 4, 0, 800_000)),
         Act::CommitMoves => (code(0, "main"), print(guest, 16, 0, 800_000)),
         Act::RunsFewer => (code(0, "main"), print(guest, 4, 1, 800_000)),
         Act::Drifts => (code(0, "main"), print(guest, 4, 0, 800_000 + booted)),
         Act::Panics => (code(101, "panic"), print(guest, 4, 0, 800_000)),
+        Act::ReturnsAnError => (code(1, "exit"), "Error: \"no memory\"\r\nebbtide: end code=1 reason=exit\n".into()),
         Act::PrintsNothing => (code(0, "main"), "hello\n".into()),
         Act::Hangs => (Ending::TimedOut, print(guest, 4, 0, 800_000)),
         Act::TripleFaults => (Ending::Crashed("QEMU ended with 0".into()), print(guest, 4, 0, 800_000)),
@@ -101,7 +120,14 @@ fn play(act: Act, guest: &Guest, booted: u64) -> (Ending, String) {
 
 fn print(guest: &Guest, kib: u64, fewer: u64, insns: u64) -> String {
     let Some(stacks) = guest.words[0].strip_prefix("stacks=") else {
-        return format!("ebbtide: record workload=boot boot_insns={insns}\n");
+        let kind = match &guest.words[0] {
+            word if word == "record" => Kind::Boot,
+            word if word.starts_with("few=") => Kind::Sleepers,
+            _ if guest.words.len() == 1 => Kind::SpawnJoin,
+            _ => Kind::Switch,
+        };
+        let figures: Vec<_> = kind.keys().iter().map(|key| format!(" {key}={insns}")).collect();
+        return format!("ebbtide: record workload={}{}\n", kind.word(), figures.concat());
     };
     let threads = stacks.parse::<u64>().expect("a number") - fewer;
     format!(

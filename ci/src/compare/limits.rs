@@ -34,11 +34,28 @@ pub const LIMITS: &[Limit] = &[
     reclaim("oracle_ratio", Bound::AtMost(1.02)),
     boot("image_bytes", 160.0 * 1024.0),
     boot("boot_insns", 1_000_000.0),
+    Limit { policy: Some("static"), ..switch("yield_insns", 100.0) },
+    switch("tlb_local_per_switch", 0.0),
+    switch("tlb_broadcast_per_switch", 0.0),
+    switch("wake_tlb_local_per_switch", 0.0),
+    switch("wake_tlb_broadcast_per_switch", 0.0),
+    Limit { key: "spawn_join_insns", policy: None, workload: "spawn-join", bound: Bound::AtMost(3_000.0) },
+    Limit {
+        key: "thread_bytes",
+        policy: Some("reclaim-on-sleep"),
+        workload: "sleepers",
+        bound: Bound::AtMost(4_700.0),
+    },
 ];
 
 /// A promise of `reclaim-on-sleep` on each published machine.
 const fn reclaim(key: &'static str, bound: Bound) -> Limit {
     Limit { key, policy: Some("reclaim-on-sleep"), workload: "idle-machines", bound }
+}
+
+/// A promise of `reclaim-on-sleep` about switches in a steady state.
+const fn switch(key: &'static str, most: f64) -> Limit {
+    Limit { key, policy: Some("reclaim-on-sleep"), workload: "switch", bound: Bound::AtMost(most) }
 }
 
 /// A promise of `hello` under every policy.
@@ -49,7 +66,7 @@ const fn boot(key: &'static str, most: f64) -> Limit {
 /// What one promise or one record came to.
 #[derive(Debug)]
 pub struct Verdict {
-    /// `idle-machines::AMD Rome 256::reclaim-on-sleep::saving_percent`.
+    /// `idle-machines::AMD Rome 256::reclaim-on-sleep::x86_64::saving_percent`.
     pub name: String,
     /// What is wrong; `None` is a pass.
     pub error: Option<String>,
@@ -60,11 +77,17 @@ pub fn judge(records: &[Record]) -> Vec<Verdict> {
     records.iter().flat_map(judge_record).collect()
 }
 
+/// A record's name in verdicts: `idle-machines::AMD Rome 256::reclaim-on-sleep::x86_64`.
+pub fn name(record: &Record) -> String {
+    let setting = &record.setting;
+    let machine = setting.machine.as_ref().map(|name| format!("{name}::")).unwrap_or_default();
+    format!("{}::{machine}{}::{}", setting.workload, setting.policy, setting.arch)
+}
+
 /// Judges one record: that it is ok, then each promise about it.
 fn judge_record(record: &Record) -> Vec<Verdict> {
     let setting = &record.setting;
-    let machine = setting.machine.as_ref().map(|name| format!("{name}::")).unwrap_or_default();
-    let name = format!("{}::{machine}{}::{}", setting.workload, setting.policy, setting.arch);
+    let name = name(record);
     let unwell = (record.status != Status::Ok).then(|| record.error.clone().unwrap_or_else(|| "not ok".into()));
     let mut verdicts = vec![Verdict { name: format!("{name}::ok"), error: unwell }];
     for limit in LIMITS {
@@ -93,7 +116,7 @@ fn check(limit: &Limit, record: &Record) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::tests::record;
+    use super::super::record::tests::{record, work};
     use super::judge;
     use crate::compare::record::Status;
 
@@ -127,6 +150,33 @@ mod tests {
         }
         let boot = judge(&[record("static", None, &[("image_bytes", 163_841.0), ("boot_insns", 1_000_001.0)])]);
         assert_eq!(boot.iter().filter(|verdict| verdict.error.is_some()).count(), 2);
+    }
+
+    #[test]
+    fn each_promise_about_work_can_break() {
+        let errors = |policy: &str, workload: &str, figures: &[(&str, f64)]| {
+            let verdicts = judge(&[work(policy, workload, figures)]);
+            verdicts.into_iter().filter_map(|verdict| verdict.error).collect::<Vec<_>>()
+        };
+        assert_eq!(errors("static", "switch", &[("yield_insns", 100.0)]), [""; 0]);
+        assert_eq!(errors("static", "switch", &[("yield_insns", 100.01)]).len(), 1);
+        for policy in ["static", "reclaim-on-sleep"] {
+            assert_eq!(errors(policy, "spawn-join", &[("spawn_join_insns", 3000.0)]), [""; 0]);
+            assert_eq!(errors(policy, "spawn-join", &[("spawn_join_insns", 3000.01)]).len(), 1);
+        }
+        assert_eq!(errors("reclaim-on-sleep", "sleepers", &[("thread_bytes", 4700.0)]), [""; 0]);
+        assert_eq!(errors("reclaim-on-sleep", "sleepers", &[("thread_bytes", 4701.0)]).len(), 1);
+        let quiet = [
+            "tlb_local_per_switch",
+            "tlb_broadcast_per_switch",
+            "wake_tlb_local_per_switch",
+            "wake_tlb_broadcast_per_switch",
+        ];
+        for loud in quiet {
+            let figures = quiet.map(|key| (key, if key == loud { 0.01 } else { 0.0 }));
+            let errors = errors("reclaim-on-sleep", "switch", &figures);
+            assert!(errors.len() == 1 && errors[0].contains(loud), "{loud}: {errors:?}");
+        }
     }
 
     #[test]

@@ -1,14 +1,15 @@
-//! The guest's record line: one line, exactly the keys that its workload measures, numbers only.
+//! The guest's record line: one line, exactly the keys that are measured, numbers only.
 //!
 //! ```text
 //! ebbtide: record workload=idle-machines threads=5786 stack_kib=23144 …
 //! ```
 //!
-//! A guest that prints anything else has not measured: no key is guessed, none is filled in.
+//! The word after `workload=` is the workload's kind. A guest that prints anything else has not measured: no key is
+//! guessed, none is filled in.
 
 use std::collections::BTreeMap;
 
-use super::workload::Kind;
+use super::kind::Kind;
 
 /// How a record line begins.
 const HEAD: &str = "ebbtide: record ";
@@ -16,31 +17,12 @@ const HEAD: &str = "ebbtide: record ";
 /// The figures of one run, by key.
 pub type Figures = BTreeMap<String, f64>;
 
-impl Kind {
-    /// The keys that a guest prints.
-    pub fn keys(self) -> &'static [&'static str] {
-        match self {
-            Self::IdleMachines => &[
-                "threads",
-                "stack_kib",
-                "cache_kib",
-                "table_kib",
-                "system_kib",
-                "oracle_kib",
-                "stack_faults",
-                "pages_reclaimed",
-            ],
-            Self::Boot => &["boot_insns"],
-        }
-    }
-}
-
-/// Finds and reads the one record line of a guest's output.
+/// Finds and reads the one record line of a guest's output, which has just these keys.
 ///
 /// # Errors
 ///
 /// One line that says what is wrong: no record, two records, another workload's, or wrong keys or values.
-pub fn read(output: &str, workload: &str, kind: Kind) -> Result<Figures, String> {
+pub fn read(output: &str, kind: Kind, keys: &[&str]) -> Result<Figures, String> {
     let mut records = output.lines().filter_map(|line| line.trim_end().strip_prefix(HEAD));
     let Some(record) = records.next() else {
         return Err("the guest printed no record line".into());
@@ -48,11 +30,11 @@ pub fn read(output: &str, workload: &str, kind: Kind) -> Result<Figures, String>
     if records.next().is_some() {
         return Err("the guest printed more than one record line".into());
     }
-    parse(record, workload, kind)
+    parse(record, kind.word(), keys)
 }
 
 /// Reads what follows the head of a record line.
-fn parse(record: &str, workload: &str, kind: Kind) -> Result<Figures, String> {
+fn parse(record: &str, workload: &str, keys: &[&str]) -> Result<Figures, String> {
     let mut pairs = record
         .split(' ')
         .map(|word| word.split_once('=').ok_or_else(|| format!("record line: `{word}` is no key=value")));
@@ -65,25 +47,25 @@ fn parse(record: &str, workload: &str, kind: Kind) -> Result<Figures, String> {
     let mut figures = Figures::new();
     for pair in pairs {
         let (key, value) = pair?;
-        if !kind.keys().contains(&key) {
-            return Err(format!("record line: unknown key `{key}`; known: {}", kind.keys().join(", ")));
+        if !keys.contains(&key) {
+            return Err(format!("record line: unknown key `{key}`; known: {}", keys.join(", ")));
         }
         let number = number(key, value).ok_or_else(|| format!("record line: {key}={value} is no number"))?;
         if figures.insert(key.to_owned(), number).is_some() {
             return Err(format!("record line: `{key}` stands there twice"));
         }
     }
-    match kind.keys().iter().find(|key| !figures.contains_key(**key)) {
+    match keys.iter().find(|key| !figures.contains_key(**key)) {
         Some(missing) => Err(format!("record line: `{missing}` is missing")),
         None => Ok(figures),
     }
 }
 
-/// Reads a number: an integer, or for means of instructions up to two decimals.
+/// Reads a number: an integer, or for means up to two decimals.
 fn number(key: &str, value: &str) -> Option<f64> {
     let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let mean = key.ends_with("_insns") && decimals.len() <= 2;
+    let mean = (key.ends_with("_insns") || key.ends_with("_per_switch")) && decimals.len() <= 2;
     let fine = digits(whole) && whole.len() <= 15 && digits(decimals) && (mean || !value.contains('.'));
     if fine { value.parse().ok() } else { None }
 }
@@ -91,23 +73,36 @@ fn number(key: &str, value: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::read;
-    use crate::compare::workload::Kind;
+    use crate::compare::kind::Kind;
 
     const GOOD: &str = "ebbtide: record workload=idle-machines threads=10 stack_kib=40 cache_kib=4 table_kib=8 \
                         system_kib=64 oracle_kib=40 stack_faults=0 pages_reclaimed=30";
 
     fn refusal(line: &str) -> String {
-        read(&format!("banner\n{line}\r\nebbtide: end code=0 reason=main\n"), "idle-machines", Kind::IdleMachines)
+        let kind = Kind::IdleMachines;
+        read(&format!("banner\n{line}\r\nebbtide: end code=0 reason=main\n"), kind, kind.keys())
             .expect_err("the line is wrong")
     }
 
     #[test]
     fn a_whole_line_is_read() {
-        let figures = read(&format!("banner\n{GOOD}\r\n"), "idle-machines", Kind::IdleMachines).expect("a record");
+        let kind = Kind::IdleMachines;
+        let figures = read(&format!("banner\n{GOOD}\r\n"), kind, kind.keys()).expect("a record");
         assert_eq!(figures["threads"], 10.0);
         assert_eq!(figures.len(), 8);
-        let boot = read("ebbtide: record workload=boot boot_insns=812345.25\n", "boot", Kind::Boot).expect("a record");
+        let boot = "ebbtide: record workload=boot boot_insns=812345.25\n";
+        let boot = read(boot, Kind::Boot, Kind::Boot.keys()).expect("a record");
         assert_eq!(boot["boot_insns"], 812_345.25);
+    }
+
+    #[test]
+    fn means_have_two_decimals_and_counts_none() {
+        let one = |key: &str, value: &str| {
+            let line = format!("ebbtide: record workload=switch {key}={value}\n");
+            read(&line, Kind::Switch, &[key]).is_ok()
+        };
+        assert!(one("yield_insns", "82.51") && one("tlb_local_per_switch", "0.00") && one("refills", "7"));
+        assert!(!one("yield_insns", "82.511") && !one("tlb_local_per_switch", "0.001") && !one("refills", "7.5"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the host derives from the figures that guests print.
 
 use super::line::Figures;
-use super::workload::Machine;
+use super::machine::Machine;
 
 /// Adds what can be derived from a run on a published machine, given the run under `static` on the same machine.
 ///
@@ -43,7 +43,7 @@ fn ratio(kib: f64, least: f64) -> f64 {
 mod tests {
     use super::{derive, ratio, saving};
     use crate::compare::line::Figures;
-    use crate::compare::workload::Machine;
+    use crate::compare::machine::Machine;
 
     fn machine() -> Machine {
         Machine {

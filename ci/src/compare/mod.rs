@@ -1,18 +1,22 @@
 //! `cargo xtask compare`: what each stack policy takes, in one table.
 //!
 //! ```text
-//!   workload file ─► plan ─► builds, runs ─► record lines ─► figures ─► records ─► table, report, JSON
-//!                              runner           line         measure     record    table, report
+//!   workload file ─► plan ─► builds, runs ─► record lines ─► figures ─► records ─► table, report, JSON, check
+//!                              runner           line         measure     record    table, report    baseline
 //! ```
 //!
 //! Every figure comes from a run of this invocation, and a policy that fails or hangs has a record that says so.
 
+pub mod baseline;
 #[cfg(test)]
 mod fake;
 mod gather;
+mod kind;
 pub mod limits;
 mod line;
+mod machine;
 mod measure;
+mod peers;
 mod plan;
 pub mod record;
 mod report;
@@ -23,6 +27,7 @@ mod table;
 mod tests;
 pub mod workload;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -40,6 +45,7 @@ use crate::project::Project;
 use crate::qemu::check_all_names;
 use crate::{setup, toolchain};
 
+use peers::Peer;
 use plan::Asked;
 use record::{Record, Status};
 use report::Origin;
@@ -62,6 +68,12 @@ pub struct Args {
     timeout: Option<Duration>,
     #[command(flatten)]
     records: RecordArgs,
+    /// Hold the counts against tests/baselines: 1 if one grew by more than 2 %
+    #[arg(long)]
+    check: bool,
+    /// Make the counts the baselines of this compiler
+    #[arg(long, conflicts_with = "check")]
+    bless: bool,
 }
 
 /// Compares, prints the tables, and writes report and records.
@@ -72,6 +84,8 @@ pub struct Args {
 /// no error: its records say so, and the code is 1.
 pub fn run(project: &Project, args: &Args) -> Result<Code> {
     let profile = profile(args)?;
+    check_setting(args, profile)?;
+    let peers = peers::read(project)?;
     let workloads = workload::find(project, &args.workload)?;
     let asked = asked(project, args)?;
     let records = {
@@ -80,14 +94,60 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
         plan::measure(&runner, &asked, &workloads, &progress)?
     };
     // First what lasts: whoever reads the tables may have gone.
-    let report = write(project, args, &records, &workloads)?;
-    print!("{}", table::draw(&records, table::Style::Terminal));
+    let report = write(project, args, &records, &workloads, &peers)?;
+    print!("{}", table::draw(&records, &peers, table::Style::Terminal));
     for failure in report::failures(&records) {
         println!("failed: {failure}");
     }
     println!("report: {}", report.display());
-    let ok = records.iter().all(|record| record.status == Status::Ok);
+    let mut ok = records.iter().all(|record| record.status == Status::Ok);
+    if args.check {
+        ok &= show_check(&baseline::check(&records, &baseline::read(project, &records)?));
+    }
+    if args.bless {
+        for path in baseline::bless(project, &records)? {
+            println!("baseline: {}", path.display());
+        }
+    }
     Ok(if ok { Code::OK } else { Code::FAILED })
+}
+
+/// Prints what the check of the baselines came to, and returns whether nothing grew.
+fn show_check(checked: &baseline::Checked) -> bool {
+    for note in &checked.notes {
+        println!("check: {note}");
+    }
+    let failed = checked.verdicts.iter().filter_map(|verdict| Some((verdict.error.as_ref()?, &verdict.name)));
+    // What is the same for many records is said once.
+    let mut errors: BTreeMap<&String, Vec<&str>> = BTreeMap::new();
+    failed.for_each(|(error, name)| errors.entry(error).or_default().push(name));
+    for (error, names) in &errors {
+        let others = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
+        println!("check failed: {}{others}: {error}", names[0]);
+    }
+    if errors.is_empty() {
+        println!("check: the counts of {} records hold", checked.verdicts.len());
+    }
+    errors.is_empty()
+}
+
+/// Checks that baselines are made and held with the machine and the images that they are about.
+fn check_setting(args: &Args, profile: Profile) -> Result<()> {
+    let lists = &args.lists;
+    let flags = [
+        ("--profile", profile != Profile::Release),
+        ("--smp", lists.smp.iter().any(|count| *count != 1)),
+        ("--machine", !lists.machine.is_empty()),
+        ("--cpu", lists.cpu != [cli::Selected::new("max")]),
+        ("--memory", args.memory.is_some()),
+    ];
+    match flags.iter().find(|(_, other)| (args.check || args.bless) && *other) {
+        None => Ok(()),
+        Some((flag, _)) => {
+            let asked = if args.check { "--check" } else { "--bless" };
+            Err(exit::usage(format!("{asked}: baselines are those of the default machine; leave out {flag}")))
+        }
+    }
 }
 
 /// Makes the quick comparison of every policy, for `test`.
@@ -157,7 +217,13 @@ fn real<'a>(project: &'a Project, wanted: &Asked, asked: &SetupArgs, profile: Pr
 }
 
 /// Writes report and records, each whole or not at all; returns where the report lies.
-fn write(project: &Project, args: &Args, records: &[Record], workloads: &[Workload]) -> Result<PathBuf> {
+fn write(
+    project: &Project,
+    args: &Args,
+    records: &[Record],
+    workloads: &[Workload],
+    peers: &[Peer],
+) -> Result<PathBuf> {
     if process::interrupted() {
         return Err(exit::interrupted());
     }
@@ -171,7 +237,7 @@ fn write(project: &Project, args: &Args, records: &[Record], workloads: &[Worklo
         made: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
     };
     let report = folder.join("report.md");
-    files::write(&report, report::markdown(records, workloads, &origin))?;
+    files::write(&report, report::markdown(records, workloads, peers, &origin))?;
     files::write(&folder.join("results.json"), &json)?;
     if let Some(path) = &args.records.json {
         files::write(path, &json)?;

@@ -5,12 +5,14 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::gather::into_records;
+use super::kind::Kind;
+use super::machine::Machine;
 use super::record::{Provenance, Record, Setting, Status};
 use super::run::carry_out;
 use super::runner::Runner;
-use super::workload::{Kind, Machine, Workload};
+use super::workload::Workload;
 use crate::arch::Arch;
-use crate::build::Image;
+use crate::build::{Image, kind};
 use crate::cli::Selected;
 use crate::exit::{Code, code_of};
 use crate::parallel;
@@ -53,11 +55,13 @@ pub struct Job<'a> {
     pub setting: Setting,
     /// The guest, or why there is none.
     pub guest: Result<Guest, String>,
+    /// The same with the feature `audit`, for what only that measures.
+    pub audit: Option<Result<Guest, String>>,
     /// The image's size, where that is measured.
     pub image_bytes: Option<u64>,
-    /// The image, whose files go with it.
-    #[expect(dead_code, reason = "held for its drop")]
-    pub image: Option<Image>,
+    /// The images, whose files go with them.
+    #[expect(dead_code, reason = "held for their drop")]
+    pub images: Vec<Image>,
     /// Whether the run is made only to compare others with it.
     pub reference_only: bool,
 }
@@ -115,9 +119,14 @@ fn discard(record: &mut Record, change: &str) {
 pub fn steps(asked: &Asked, workloads: &[Workload]) -> usize {
     let one = |workload: &Workload| {
         let settings = asked.smp.len() * asked.machines.len() * asked.cpus.len();
-        policies(asked, workload).len() * (1 + settings * workload.machines().len())
+        policies(asked, workload).len() * (builds(workload).len() + settings * workload.machines().len())
     };
     asked.archs.len() * workloads.iter().map(one).sum::<usize>()
+}
+
+/// The images of a workload under a policy: whether each is built with the feature `audit`.
+fn builds(workload: &Workload) -> &'static [bool] {
+    if workload.kind.audit_keys().is_empty() { &[false] } else { &[false, true] }
 }
 
 /// The policies to run, the reference first and marked when nobody asked for it.
@@ -139,36 +148,58 @@ fn prepare<'a>(
 ) -> Result<Vec<Job<'a>>> {
     let mut jobs = Vec::new();
     for (policy, reference_only) in policies(asked, workload) {
-        progress.doing(&format!("building {} under {policy} for {arch}", workload.package));
-        let image = match runner.image(arch, &policy, &workload.package) {
-            Ok(image) => Ok(image),
-            Err(error) if ends_all(&error) => return Err(error),
-            Err(error) => Err(format!("no image: {error:#}")),
-        };
-        let word = if image.is_ok() { "built" } else { "build failed:" };
-        progress.done(&format!("{word} {} under {policy} for {arch}", workload.package));
-        let bytes = image.as_ref().ok().filter(|_| workload.kind == Kind::Boot);
-        let image_bytes = bytes.map(|image| runner.image_bytes(image)).transpose()?;
+        let build = |audit: &bool| build(runner, (arch, &policy, *audit), workload, progress);
+        let images = builds(workload).iter().map(build).collect::<Result<Vec<_>>>()?;
+        let plain = images[0].as_ref().ok().filter(|_| workload.kind == Kind::Boot);
+        let image_bytes = plain.map(|image| runner.image_bytes(image)).transpose()?;
         for (smp, qemu, cpu) in settings(asked) {
             for machine in workload.machines() {
-                let guest = guest(asked, arch, workload, machine, (smp, &qemu, &cpu));
+                let guest = guest(asked, (arch, &policy), workload, machine, (smp, &qemu, &cpu));
                 let setting = Setting {
                     arch: arch.to_string(),
                     policy: policy.clone(),
                     smp,
-                    workload: workload.name.clone(),
+                    workload: workload.name().to_owned(),
                     machine: machine.map(Machine::name),
                     qemu_machine: guest.machine().to_string(),
                     cpu_model: cpu.to_string(),
                 };
-                let image = image.clone();
-                let held = image.clone().ok();
-                let guest = image.map(|image: Image| Guest { image: image.bootable.clone(), ..guest });
-                jobs.push(Job { workload, machine, setting, guest, image_bytes, image: held, reference_only });
+                let boots = |image: &Result<Image, String>| {
+                    let image = image.as_ref().map_err(String::clone)?;
+                    Ok(Guest { image: image.bootable.clone(), ..guest.clone() })
+                };
+                jobs.push(Job {
+                    workload,
+                    machine,
+                    setting,
+                    guest: boots(&images[0]),
+                    audit: images.get(1).map(boots),
+                    image_bytes,
+                    images: images.iter().flatten().cloned().collect(),
+                    reference_only,
+                });
             }
         }
     }
     Ok(jobs)
+}
+
+/// Builds one image; one that cannot be built is an answer too.
+fn build(
+    runner: &dyn Runner,
+    (arch, policy, audit): (Arch, &str, bool),
+    workload: &Workload,
+    progress: &Progress,
+) -> Result<Result<Image, String>> {
+    let what = format!("{} under {} for {arch}", workload.package, kind(policy, audit));
+    progress.doing(&format!("building {what}"));
+    let image = match runner.image(arch, policy, &workload.package, audit) {
+        Ok(image) => Ok(image),
+        Err(error) if ends_all(&error) => return Err(error),
+        Err(error) => Err(format!("no image: {error:#}")),
+    };
+    progress.done(&format!("{} {what}", if image.is_ok() { "built" } else { "build failed:" }));
+    Ok(image)
 }
 
 /// Every combination of CPUs, machine type and CPU model that was asked for.
@@ -185,7 +216,7 @@ fn settings(asked: &Asked) -> Vec<(u8, Option<Selected>, Selected)> {
 /// The machine of one run; its image is filled in later.
 fn guest(
     asked: &Asked,
-    arch: Arch,
+    (arch, policy): (Arch, &str),
     workload: &Workload,
     machine: Option<&Machine>,
     (smp, qemu, cpu): (u8, &Option<Selected>, &Selected),
@@ -194,7 +225,7 @@ fn guest(
         words: workload.words(machine),
         machine: qemu.clone(),
         cpu: cpu.clone(),
-        memory: asked.memory.clone().unwrap_or_else(|| workload.memory.clone()),
+        memory: asked.memory.clone().unwrap_or_else(|| workload.memory(policy).to_owned()),
         smp,
         counted: true,
         ..Guest::new(arch, "")

@@ -137,6 +137,13 @@ pub(super) mod tests {
         }
     }
 
+    /// A record of a workload without published machines.
+    pub fn work(policy: &str, workload: &str, figures: &[(&str, f64)]) -> Record {
+        let mut record = record(policy, None, figures);
+        record.setting.workload = workload.into();
+        record
+    }
+
     #[test]
     fn records_are_flat_and_hold_numbers() {
         let value =

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::peers::Peer;
 use super::record::Record;
 use super::table::{self, Style};
 use super::workload::Workload;
@@ -32,32 +33,37 @@ pub fn failures(records: &[Record]) -> Vec<String> {
 }
 
 /// Writes the report as Markdown.
-pub fn markdown(records: &[Record], workloads: &[Workload], origin: &Origin) -> String {
+pub fn markdown(records: &[Record], workloads: &[Workload], peers: &[Peer], origin: &Origin) -> String {
     let mut text = format!("# What each stack policy takes\n\nMade by `{}`.\n\n", origin.invocation);
-    text += &table::draw(records, Style::Markdown);
+    text += &table::draw(records, peers, Style::Markdown);
     let failures = failures(records);
     if !failures.is_empty() {
         text += "## What failed\n\n";
         text.extend(failures.iter().map(|line| format!("- {line}\n")));
         text += "\n";
     }
-    text + &footnotes(records, workloads, origin)
+    text + &footnotes(records, workloads, peers, origin)
 }
 
 /// What the figures mean and where they come from.
-fn footnotes(records: &[Record], workloads: &[Workload], origin: &Origin) -> String {
+fn footnotes(records: &[Record], workloads: &[Workload], peers: &[Peer], origin: &Origin) -> String {
     let mut text = String::from("## How to read it, and where it comes from\n\n");
     text += "- saving: 100 × (1 − stack KiB / stack KiB of `static` in this same invocation), stack pages alone, as the RFC \
              counted; 75 is what page grain allows. In total: with cache and table KiB on both sides.\n";
     text += "- × oracle: stack and cache KiB over the pages that hold a live byte of a sleeping thread.\n";
+    text += "- yield, wake-up: instructions per switch between two threads, the timer armed and 1,000 others asleep; crowded: \
+             1,000 others yield as well. Preemption: from the timer interrupt to the other thread's next instruction. \
+             Spawn + join: a thread with an empty closure, from the call of spawn to the return of join.\n";
+    text += "- Bytes per sleeper: what one more sleeping thread takes, everything counted.\n";
+    text += "- Interrupts off, most: the longest stretch, in instructions, from a second run in an image with the feature \
+             `audit`. All other figures come from the images that users get.\n";
     text += "- Percentages are cut after the second decimal, not rounded. A dash is a figure that was not measured.\n";
     let runs =
         if origin.quick { "once (`--quick`)" } else { "as often as its workload says, all runs agreeing to the digit" };
     text += &format!("- Every figure is from a run of this invocation; each run was made {runs}.\n");
     text += &format!("- Images: profile {}. Made: {} seconds after 1970-01-01 UTC.\n", origin.profile, origin.made);
     for workload in workloads {
-        let Workload { name, package, args, memory, .. } = workload;
-        text += &format!("- Workload {name}: `{package}` with `{args}`, {memory}.\n");
+        text += &format!("- Workload {}: `{}` with `{}`.\n", workload.name(), workload.package, workload.args());
     }
     for (label, values) in [
         ("Commit", each(records, |record| &record.provenance.commit)),
@@ -66,6 +72,10 @@ fn footnotes(records: &[Record], workloads: &[Workload], origin: &Origin) -> Str
     ] {
         text += &format!("- {label}: {}.\n", values.join("; "));
     }
+    text.extend(peers.iter().map(|peer| {
+        let also = peer.also.as_ref().map(|also| format!(" ({also})")).unwrap_or_default();
+        format!("- Reference {}: {}{also}.\n", peer.name, peer.source)
+    }));
     text += "\nThe commands, each run's own:\n\n```text\n";
     text.extend(each(records, |record| &record.command).iter().map(|command| format!("{command}\n")));
     text + "```\n"
@@ -80,6 +90,7 @@ fn each<'a>(records: &'a [Record], key: impl Fn(&'a Record) -> &'a String) -> Ve
 mod tests {
     use super::super::record::tests::record;
     use super::{Origin, markdown};
+    use crate::compare::peers;
     use crate::compare::record::Status;
 
     #[test]
@@ -90,8 +101,10 @@ mod tests {
         failed.provenance.commit = "abc123+changes".into();
         let origin =
             Origin { invocation: "cargo xtask compare".into(), quick: true, profile: "release".into(), made: 0 };
-        let text = markdown(&[failed], &[], &origin);
-        for part in ["CRASHED", "without its last line", "abc123+changes", "`--quick`", "cargo xtask compare"] {
+        let text = markdown(&[failed], &[], &peers::tests::shipped(), &origin);
+        for part in
+            ["CRASHED", "without its last line", "abc123+changes", "`--quick`", "cargo xtask compare", "SOSP 1991"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -50,14 +50,16 @@ pub fn carry_out(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, progress: &P
         }
     };
     progress.doing(&format!("running {name}"));
-    let repetitions = if asked.quick { 1 } else { job.workload.repetitions };
-    let mut outcome = run_once(runner, asked, job, guest)?;
-    for _ in 1..repetitions {
-        if outcome.status != Status::Ok {
-            break;
+    let mut outcome = repeat(runner, asked, job, guest, job.workload.kind.keys())?;
+    if outcome.status == Status::Ok {
+        outcome.figures.extend(job.image_bytes.map(|bytes| ("image_bytes".to_owned(), bytes as f64)));
+        if let Some(audit) = &job.audit {
+            outcome = with_audit(runner, asked, job, audit, outcome)?;
         }
-        let again = run_once(runner, asked, job, guest)?;
-        outcome = agree(outcome, again);
+    }
+    if job.setting.smp > 1 {
+        // Several CPUs take turns on one host thread: their time adds up and is no one's.
+        outcome.figures.retain(|key, _| !key.ends_with("_insns"));
     }
     progress.done(&match &outcome.error {
         None => format!("{name}: ok"),
@@ -66,10 +68,44 @@ pub fn carry_out(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, progress: &P
     Ok(outcome)
 }
 
+/// Adds what only the image with the feature `audit` measures.
+fn with_audit(
+    runner: &dyn Runner,
+    asked: &Asked,
+    job: &Job<'_>,
+    guest: &Result<Guest, String>,
+    plain: Outcome,
+) -> Result<Outcome> {
+    let audit = match guest {
+        Ok(guest) => repeat(runner, asked, job, guest, job.workload.kind.audit_keys())?,
+        Err(error) => Outcome::lost(Status::Failed, error, plain.command.clone()),
+    };
+    // Two commands that a shell runs one after the other.
+    let command = if guest.is_ok() { format!("{}; {}", plain.command, audit.command) } else { plain.command };
+    Ok(match audit.error {
+        None => Outcome { figures: plain.figures.into_iter().chain(audit.figures).collect(), command, ..audit },
+        Some(error) => Outcome::lost(audit.status, format!("with the feature audit: {error}"), command),
+    })
+}
+
+/// Makes a run as often as it is to be repeated.
+fn repeat(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, guest: &Guest, keys: &[&str]) -> Result<Outcome> {
+    let repetitions = if asked.quick { 1 } else { job.workload.repetitions() };
+    let mut outcome = run_once(runner, asked, job, guest, keys)?;
+    for _ in 1..repetitions {
+        if outcome.status != Status::Ok {
+            break;
+        }
+        let again = run_once(runner, asked, job, guest, keys)?;
+        outcome = agree(outcome, again);
+    }
+    Ok(outcome)
+}
+
 /// Boots the guest once and reads its record line.
-fn run_once(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, guest: &Guest) -> Result<Outcome> {
-    let timeout = asked.timeout.unwrap_or(Duration::from_secs(job.workload.timeout_seconds.into()));
-    let report = runner.boot(guest, &format!("compare-{}", job.workload.name), timeout)?;
+fn run_once(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, guest: &Guest, keys: &[&str]) -> Result<Outcome> {
+    let timeout = asked.timeout.unwrap_or(Duration::from_secs(job.workload.timeout_seconds().into()));
+    let report = runner.boot(guest, &format!("compare-{}", job.workload.name()), timeout)?;
     let lost = |status, error| Ok(Outcome::lost(status, error, report.command.clone()));
     let error = || report.error().unwrap_or_else(|| "it failed".into());
     match report.ending {
@@ -77,18 +113,18 @@ fn run_once(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, guest: &Guest) ->
         Ending::TimedOut => return lost(Status::Timeout, error()),
         Ending::Crashed(_) => return lost(Status::Crashed, error()),
         Ending::Guest { code: 0, .. } => {}
-        Ending::Guest { .. } => return lost(Status::Failed, error()),
+        Ending::Guest { .. } => return lost(Status::Failed, with_last_words(error(), &report.output)),
     }
-    let mut figures = match line::read(&report.output, &job.workload.name, job.workload.kind) {
-        Ok(figures) => figures,
-        Err(error) => return lost(Status::Failed, error),
-    };
-    if job.setting.smp > 1 {
-        // Several CPUs take turns on one host thread: their time adds up and is no one's.
-        figures.retain(|key, _| !key.ends_with("_insns"));
+    match line::read(&report.output, job.workload.kind, keys) {
+        Ok(figures) => Ok(Outcome { status: Status::Ok, error: None, figures, command: report.command }),
+        Err(error) => lost(Status::Failed, error),
     }
-    figures.extend(job.image_bytes.map(|bytes| ("image_bytes".to_owned(), bytes as f64)));
-    Ok(Outcome { status: Status::Ok, error: None, figures, command: report.command })
+}
+
+/// Adds the error that `main` returned, which the guest has printed.
+fn with_last_words(error: String, output: &str) -> String {
+    let words = output.lines().rev().find_map(|line| line.trim_end().strip_prefix("Error: "));
+    words.map_or_else(|| error.clone(), |words| format!("{error}: {words}"))
 }
 
 /// Holds a repeated run against the first: two runs agree to the digit, or nothing was measured.

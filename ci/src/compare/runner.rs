@@ -18,12 +18,12 @@ use crate::toolchain::Toolchain;
 
 /// Builds images and boots them.
 pub trait Runner: Sync {
-    /// Builds a package's image under a policy. The files stay until the last clone of the image is gone.
+    /// Builds a package's image under a policy, with or without the feature `audit`. The files stay until the last clone of the image is gone.
     ///
     /// # Errors
     ///
     /// When the build fails.
-    fn image(&self, arch: Arch, policy: &str, package: &str) -> Result<Image>;
+    fn image(&self, arch: Arch, policy: &str, package: &str, audit: bool) -> Result<Image>;
 
     /// The size of the plain kernel ELF.
     ///
@@ -62,13 +62,13 @@ impl Qemu<'_> {
 }
 
 impl Runner for Qemu<'_> {
-    fn image(&self, arch: Arch, policy: &str, package: &str) -> Result<Image> {
+    fn image(&self, arch: Arch, policy: &str, package: &str, audit: bool) -> Result<Image> {
         let request = Request {
             arch,
             binary: None,
             policy: Some(policy.parse().map_err(exit::usage)?),
             profile: self.profile,
-            audit: false,
+            audit,
             quiet: true,
         };
         let folder = folder(self.project, package);

@@ -17,8 +17,11 @@ fn workloads() -> Vec<Workload> {
     let texts = [
         include_str!("../../../tests/workloads/idle-machines.toml"),
         include_str!("../../../tests/workloads/boot.toml"),
+        include_str!("../../../tests/workloads/switch.toml"),
+        include_str!("../../../tests/workloads/spawn-join.toml"),
+        include_str!("../../../tests/workloads/sleepers.toml"),
     ];
-    texts.iter().map(|text| Workload::parse("shipped", text).expect("a workload")).collect()
+    texts.iter().map(|text| Workload::parse("shipped", text, &["static".to_owned()]).expect("a workload")).collect()
 }
 
 fn run(acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<(Vec<Record>, u64)> {
@@ -43,7 +46,7 @@ fn run(acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<(Vec<Record>
 fn records_of(act: Act) -> Vec<Record> {
     let (records, _) =
         run(&[("static", Act::Works(16)), ("other", act)], &["static", "other"], false).expect("records");
-    assert_eq!(records.len(), 12, "five published machines and one boot, twice");
+    assert_eq!(records.len(), 18, "five published machines and four workloads without one, twice");
     assert!(
         records.iter().filter(|record| record.setting.policy == "static").all(|record| record.status == Status::Ok)
     );
@@ -60,6 +63,36 @@ fn a_policy_that_works_is_compared() {
     }
     assert_eq!(records[5].figure("boot_insns"), Some(800_000.0));
     assert_eq!(records[5].figure("image_bytes"), Some(150_000.0));
+    assert_eq!(records[6].figure("yield_insns"), Some(800_000.0));
+    assert_eq!(records[6].figure("irq_off_max_insns"), Some(700.0), "from the image with the feature audit");
+    assert!(records[6].command.contains("; "), "two runs, two commands: {}", records[6].command);
+    assert!(records[7].figure("spawn_join_insns").is_some() && records[8].figure("thread_bytes").is_some());
+}
+
+#[test]
+fn a_switch_is_measured_in_both_images_or_not_at_all() {
+    for (act, status, part) in [
+        (Act::AuditBuildFails, Status::Failed, "no audit"),
+        (Act::AuditHangs, Status::Timeout, "with the feature audit: no end within"),
+    ] {
+        for record in records_of(act) {
+            if record.setting.workload == "switch" {
+                assert_eq!((record.status, record.figures.len()), (status, 0), "{act:?}");
+                assert!(record.error.as_deref().is_some_and(|error| error.contains(part)), "{:?}", record.error);
+            } else {
+                assert_eq!(record.status, Status::Ok, "{act:?}: the others need no such image");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_reclaims_nothing_saves_nothing() {
+    // What a no-op in place of depopulating comes to: stacks as large as those of `static`.
+    for record in &records_of(Act::Works(16))[..5] {
+        assert_eq!(record.figure("saving_percent"), Some(0.0));
+        assert_eq!(record.figure("saving_total_percent"), Some(0.0));
+    }
 }
 
 #[test]
@@ -69,6 +102,7 @@ fn failures_have_records_that_say_so() {
         (Act::Hangs, Status::Timeout, "no end within"),
         (Act::TripleFaults, Status::Crashed, "QEMU ended with 0"),
         (Act::Panics, Status::Failed, "101"),
+        (Act::ReturnsAnError, Status::Failed, "ended with 1 (exit): \"no memory\""),
         (Act::PrintsNothing, Status::Failed, "no record line"),
     ] {
         for record in records_of(act) {
@@ -100,15 +134,15 @@ fn runs_that_disagree_have_not_measured() {
 fn the_reference_runs_without_a_record() {
     let acts = [("static", Act::Works(16)), ("other", Act::Works(4))];
     let (records, booted) = run(&acts, &["other"], true).expect("records");
-    assert_eq!(records.len(), 6);
+    assert_eq!(records.len(), 9);
     assert!(records.iter().all(|record| record.setting.policy == "other" && record.status == Status::Ok));
-    assert_eq!(booted, 11, "ten for the memory of both, one to boot");
+    assert_eq!(booted, 15, "ten for the memory of both, four for the rest, one of them once more with the audit");
 }
 
 #[test]
 fn a_commit_that_moves_fails_every_record() {
     let (records, _) = run(&[("static", Act::CommitMoves)], &["static"], true).expect("records");
-    assert_eq!(records.len(), 6);
+    assert_eq!(records.len(), 9);
     for record in records {
         assert_eq!((record.status, record.provenance.commit.as_str()), (Status::Failed, "one"));
         let error = record.error.expect("a reason");
@@ -159,5 +193,6 @@ fn steps_count_builds_and_runs() {
         quick: true,
         jobs: 1,
     };
-    assert_eq!(steps(&asked, &workloads()), (2 * (1 + 2 * 5)) + (1 + 2));
+    let (idle, switch, others) = (2 * (1 + 2 * 5), 2 + 2, 3 * (1 + 2));
+    assert_eq!(steps(&asked, &workloads()), idle + switch + others);
 }

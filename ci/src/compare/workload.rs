@@ -3,43 +3,46 @@
 //! The files of `tests/workloads` are shipped; `--workload FILE` takes any other. A wrong file is refused with the
 //! line, the key and what is allowed there.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::exit;
+use super::kind::Kind;
+use super::machine::Machine;
+use crate::policy::Policy;
 use crate::project::Project;
+use crate::{cli, exit};
 
-/// What a workload measures, and so which keys its guest prints.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Memory of a published machine's threads, all asleep.
-    IdleMachines,
-    /// Instructions to `main`, and the image's size.
-    Boot,
-}
+/// What may stand in braces in `args`: a published machine's figures.
+const PLACEHOLDERS: &[&str] = &["{stacks}", "{pages_grown}"];
+
+/// Something wrong in a file: the place in its text, and what is allowed there.
+type Wrong = (usize, String);
 
 /// A workload, as its file says it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
     /// The name in records.
-    pub name: String,
+    name: Spanned<String>,
     /// What is measured.
     pub kind: Kind,
     /// What is built: an example's name or a folder of this repository.
     pub package: String,
     /// The guest's command line.
-    pub args: String,
+    args: Spanned<String>,
     /// The guest's memory, in QEMU's form.
-    pub memory: String,
+    memory: Spanned<String>,
+    /// The same under single policies, where it is another.
+    #[serde(default)]
+    memory_under: BTreeMap<Spanned<String>, Spanned<String>>,
     /// When a run is given up.
-    pub timeout_seconds: u32,
+    timeout_seconds: Spanned<u32>,
     /// How often each run is made; all must agree.
-    pub repetitions: u32,
+    repetitions: Spanned<u32>,
     /// The size of a static stack on the published machines.
     thread_size_kib: Option<u64>,
     /// The size of a page on the published machines.
@@ -49,44 +52,17 @@ pub struct Workload {
     machine: Vec<Spanned<Machine>>,
 }
 
-/// A published machine.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Machine {
-    /// Maker and generation of its processors.
-    pub cpu: String,
-    /// Their number.
-    pub cores: u32,
-    /// Kernel stacks alive.
-    pub stacks: u64,
-    /// What they take when they are static.
-    pub base_kib: u64,
-    /// What they took under the RFC.
-    pub dynamic_kib: u64,
-    /// What the RFC saved.
-    pub saving_percent: f64,
-    /// Pages that some thread faulted in and then kept.
-    pub pages_grown: u64,
-}
-
-impl Machine {
-    /// The name in records: `AMD Rome 256`.
-    pub fn name(&self) -> String {
-        format!("{} {}", self.cpu, self.cores)
-    }
-}
-
 impl Workload {
-    /// Reads a workload's text; `path` is for messages.
+    /// Reads a workload's text; `path` is for messages, `known` are the policies that it may name.
     ///
     /// # Errors
     ///
     /// When the text is no workload (121).
-    pub fn parse(path: &str, text: &str) -> Result<Self> {
+    pub fn parse(path: &str, text: &str, known: &[String]) -> Result<Self> {
         let workload: Self = toml::from_str(text)
             .map_err(|error| exit::usage(format!("{path} is no workload: {}", error.to_string().trim_end())))?;
-        workload.validate().map_err(|(at, wrong)| {
-            let line = text[..at.min(text.len())].lines().count().max(1);
+        workload.validate().and_then(|()| workload.validate_policies(known)).map_err(|(at, wrong)| {
+            let line = text[..at.min(text.len())].matches('\n').count() + 1;
             exit::usage(format!("{path} is no workload: line {line}: {wrong}"))
         })?;
         Ok(workload)
@@ -97,24 +73,50 @@ impl Workload {
     /// # Errors
     ///
     /// When the file cannot be read or is no workload (121).
-    pub fn read(path: &Path) -> Result<Self> {
+    fn read(path: &Path, known: &[String]) -> Result<Self> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| exit::usage(format!("cannot read the workload {shown}: {error}")))?;
-        Self::parse(&shown, &text)
+        Self::parse(&shown, &text, known)
+    }
+
+    /// The name in records.
+    pub fn name(&self) -> &str {
+        self.name.get_ref()
+    }
+
+    /// The guest's command line, as the file says it.
+    pub fn args(&self) -> &str {
+        self.args.get_ref()
+    }
+
+    /// The guest's memory under a policy, in QEMU's form.
+    pub fn memory(&self, policy: &str) -> &str {
+        let under = self.memory_under.iter().find(|(name, _)| name.get_ref() == policy);
+        under.map_or(&self.memory, |(_, memory)| memory).get_ref()
+    }
+
+    /// When a run is given up, in seconds.
+    pub fn timeout_seconds(&self) -> u32 {
+        *self.timeout_seconds.get_ref()
+    }
+
+    /// How often each run is made; all must agree.
+    pub fn repetitions(&self) -> u32 {
+        *self.repetitions.get_ref()
     }
 
     /// The published machines; `None` stands for the one run of a workload that has none.
     pub fn machines(&self) -> Vec<Option<&Machine>> {
         match self.kind {
             Kind::IdleMachines => self.machine.iter().map(|machine| Some(machine.get_ref())).collect(),
-            Kind::Boot => vec![None],
+            Kind::Boot | Kind::Switch | Kind::SpawnJoin | Kind::Sleepers => vec![None],
         }
     }
 
     /// The guest's words for one published machine.
     pub fn words(&self, machine: Option<&Machine>) -> Vec<String> {
-        let mut args = self.args.clone();
+        let mut args = self.args().to_owned();
         if let Some(machine) = machine {
             args = args
                 .replace("{stacks}", &machine.stacks.to_string())
@@ -123,21 +125,48 @@ impl Workload {
         args.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Checks what the types do not say; an error is a place in the text and what is wrong there.
-    fn validate(&self) -> Result<(), (usize, String)> {
-        if self.repetitions == 0 || self.timeout_seconds == 0 {
-            return Err((0, "`repetitions` and `timeout_seconds` are at least 1".into()));
+    /// Checks what the types do not say.
+    fn validate(&self) -> Result<(), Wrong> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name().is_empty() || !self.name().chars().all(plain) {
+            let wrong = format!("`name` is \"{}\"; allowed are small letters, digits and `-`", self.name());
+            return Err((self.name.span().start, wrong));
         }
+        for (key, number) in [("timeout_seconds", &self.timeout_seconds), ("repetitions", &self.repetitions)] {
+            if *number.get_ref() == 0 {
+                return Err((number.span().start, format!("`{key}` is at least 1")));
+            }
+        }
+        for (key, memory) in self.memory_under.iter().map(|(name, memory)| (name.get_ref().as_str(), memory)) {
+            check_memory(&format!("memory_under.{key}"), memory)?;
+        }
+        check_memory("memory", &self.memory)?;
         match self.kind {
-            Kind::Boot => self.machine.first().map_or(Ok(()), |machine| {
-                Err((machine.span().start, "[[machine]] is for the kind \"idle-machines\" only".into()))
-            }),
             Kind::IdleMachines => self.validate_machines(),
+            Kind::Boot | Kind::Switch | Kind::SpawnJoin | Kind::Sleepers => match self.machine.first() {
+                None => Ok(()),
+                Some(machine) => {
+                    Err((machine.span().start, "[[machine]] is for the kind \"idle-machines\" only".into()))
+                }
+            },
+        }?;
+        self.validate_args()
+    }
+
+    /// Checks that what stands in braces can be filled in.
+    fn validate_args(&self) -> Result<(), Wrong> {
+        let allowed = if self.kind == Kind::IdleMachines { PLACEHOLDERS } else { &[] };
+        let rest = allowed.iter().fold(self.args().to_owned(), |args, known| args.replace(known, ""));
+        if !rest.contains(['{', '}']) {
+            return Ok(());
         }
+        let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
+        let wrong = format!("`args`: for the kind \"{}\", in braces may stand: {allowed}", self.kind.word());
+        Err((self.args.span().start, wrong))
     }
 
     /// Checks that the published figures agree with each other.
-    fn validate_machines(&self) -> Result<(), (usize, String)> {
+    fn validate_machines(&self) -> Result<(), Wrong> {
         let (Some(thread), Some(page)) = (self.thread_size_kib, self.page_kib) else {
             return Err((0, "the kind \"idle-machines\" needs `thread_size_kib` and `page_kib`".into()));
         };
@@ -145,31 +174,30 @@ impl Workload {
             return Err((0, "the kind \"idle-machines\" needs at least one [[machine]]".into()));
         }
         for machine in &self.machine {
-            check_machine(machine.get_ref(), thread, page).map_err(|wrong| (machine.span().start + 1, wrong))?;
+            machine.get_ref().check(thread, page).map_err(|wrong| (machine.span().start, wrong))?;
         }
         Ok(())
     }
+
+    /// Checks that the policies which it names exist.
+    fn validate_policies(&self, known: &[String]) -> Result<(), Wrong> {
+        let unknown = self.memory_under.keys().find(|name| !known.contains(name.get_ref()));
+        match unknown {
+            None => Ok(()),
+            Some(name) => {
+                let wrong = format!("`memory_under.{}`: no such policy; known: {}", name.get_ref(), known.join(", "));
+                Err((name.span().start, wrong))
+            }
+        }
+    }
 }
 
-/// Checks one machine's figures against each other.
-fn check_machine(machine: &Machine, thread_kib: u64, page_kib: u64) -> Result<(), String> {
-    let expect = |key: &str, found: u64, allowed: Option<u64>| match allowed {
-        Some(allowed) if allowed == found => Ok(()),
-        Some(allowed) => Err(format!("`{key}` is {found}, but the other figures of this machine give {allowed}")),
-        None => Err(format!("`{key}` does not fit: the figures of this machine are out of range")),
-    };
-    if machine.stacks == 0 {
-        return Err("`stacks` is at least 1".into());
-    }
-    expect("base_kib", machine.base_kib, machine.stacks.checked_mul(thread_kib))?;
-    let grown_kib = machine.pages_grown.checked_mul(page_kib);
-    let dynamic = machine.stacks.checked_mul(page_kib).zip(grown_kib).and_then(|(one, more)| one.checked_add(more));
-    expect("dynamic_kib", machine.dynamic_kib, dynamic)?;
-    let saving = 100.0 * (1.0 - machine.dynamic_kib as f64 / machine.base_kib as f64);
-    if (saving - machine.saving_percent).abs() > 0.01 {
-        return Err(format!("`saving_percent` is {}, but the other figures give {saving:.2}", machine.saving_percent));
-    }
-    Ok(())
+/// Checks a size of memory.
+fn check_memory(key: &str, memory: &Spanned<String>) -> Result<(), Wrong> {
+    let checked = cli::memory(memory.get_ref());
+    checked
+        .map(drop)
+        .map_err(|allowed| (memory.span().start, format!("`{key}` is \"{}\"; {allowed}", memory.get_ref())))
 }
 
 /// Finds what `--workload` names; nothing named means all that are shipped.
@@ -179,7 +207,8 @@ fn check_machine(machine: &Machine, thread_kib: u64, page_kib: u64) -> Result<()
 /// When a name is unknown (121, with the known ones), or a file is no workload.
 pub fn find(project: &Project, named: &[String]) -> Result<Vec<Workload>> {
     let shipped = shipped(&project.root().join("tests/workloads"))?;
-    chosen(named, &shipped)?.iter().map(|path| Workload::read(path)).collect()
+    let known: Vec<_> = Policy::all(project)?.iter().map(ToString::to_string).collect();
+    chosen(named, &shipped)?.iter().map(|path| Workload::read(path, &known)).collect()
 }
 
 /// The files that are named, each once; `all` is one element of the list.

@@ -2,30 +2,86 @@
 
 use std::path::PathBuf;
 
-use super::{Kind, Workload, chosen};
+use super::{Workload, chosen};
+use crate::compare::kind::Kind;
 use crate::exit::{Code, code_of};
 
 const IDLE: &str = include_str!("../../../tests/workloads/idle-machines.toml");
 const BOOT: &str = include_str!("../../../tests/workloads/boot.toml");
+const SWITCH: &str = include_str!("../../../tests/workloads/switch.toml");
+const SPAWN_JOIN: &str = include_str!("../../../tests/workloads/spawn-join.toml");
+const SLEEPERS: &str = include_str!("../../../tests/workloads/sleepers.toml");
+
+fn parse(path: &str, text: &str) -> anyhow::Result<Workload> {
+    Workload::parse(path, text, &["reclaim-on-sleep".to_owned(), "static".to_owned()])
+}
+
+/// The number of the line that begins with these words.
+fn line_of(text: &str, words: &str) -> String {
+    let index = text.lines().position(|line| line.starts_with(words)).expect("it is there");
+    format!("line {}:", index + 1)
+}
 
 fn refusal(text: &str) -> String {
-    let error = Workload::parse("x.toml", text).expect_err("the text is wrong");
+    let error = parse("x.toml", text).expect_err("the text is wrong");
     assert_eq!(code_of(&error), Code::USAGE);
     error.to_string()
 }
 
 #[test]
 fn the_shipped_workloads_are_read() {
-    let idle = Workload::parse("idle", IDLE).expect("a workload");
+    let idle = parse("idle", IDLE).expect("a workload");
     let machines = idle.machines();
     assert_eq!(machines.len(), 5);
     let genoa = machines[0].expect("a published machine");
     assert_eq!(genoa.name(), "AMD Genoa 384");
     assert_eq!(idle.words(Some(genoa)), ["stacks=5786", "grown=61"]);
-    let boot = Workload::parse("boot", BOOT).expect("a workload");
+    let boot = parse("boot", BOOT).expect("a workload");
     assert_eq!(boot.kind, Kind::Boot);
     assert_eq!(boot.machines(), [None]);
     assert_eq!(boot.words(None), ["record"]);
+    for (text, kind) in [(SWITCH, Kind::Switch), (SPAWN_JOIN, Kind::SpawnJoin), (SLEEPERS, Kind::Sleepers)] {
+        let workload = parse("shipped", text).expect("a workload");
+        assert_eq!((workload.kind, workload.name(), workload.machines()), (kind, kind.word(), vec![None]));
+    }
+}
+
+#[test]
+fn a_policy_may_need_other_memory() {
+    let sleepers = parse("sleepers", SLEEPERS).expect("a workload");
+    assert_eq!((sleepers.memory("static"), sleepers.memory("reclaim-on-sleep")), ("2G", "1G"));
+    let text = refusal(&SLEEPERS.replace("static = \"2G\"", "statics = \"2G\""));
+    for part in [line_of(SLEEPERS, "static ="), "`memory_under.statics`".into(), "reclaim-on-sleep, static".into()] {
+        assert!(text.contains(&part), "{part}: {text}");
+    }
+    let text = refusal(&SLEEPERS.replace("static = \"2G\"", "static = \"2 GiB\""));
+    for part in [line_of(SLEEPERS, "static ="), "`memory_under.static`".into(), "8M or 2G".into()] {
+        assert!(text.contains(&part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn wrong_values_are_named_with_their_line_and_what_is_allowed() {
+    for (key, bad, allowed) in [
+        ("name", "name = \"my switch\"", "small letters"),
+        ("args", "args = \"rounds={stacks}\"", "may stand: nothing"),
+        ("memory", "memory = \"much\"", "8M or 2G"),
+        ("memory", "memory = \"1M\"", "8M or more"),
+        ("timeout_seconds", "timeout_seconds = 0", "at least 1"),
+        ("repetitions", "repetitions = 0", "at least 1"),
+    ] {
+        let good = SWITCH.lines().find(|line| line.starts_with(key)).expect("it is there");
+        let text = refusal(&SWITCH.replace(good, bad));
+        for part in [&line_of(SWITCH, key), &format!("`{key}`"), allowed] {
+            assert!(text.contains(part), "{bad}: {part}: {text}");
+        }
+    }
+    let text = refusal(&IDLE.replace("{stacks}", "{stack}"));
+    assert!(text.contains("{stacks}, {pages_grown}"), "{text}");
+    let text = refusal(&SPAWN_JOIN.replace("kind = \"spawn-join\"", "kind = \"spawn\""));
+    for kind in ["idle-machines", "boot", "switch", "spawn-join", "sleepers"] {
+        assert!(text.contains(kind), "{text}");
+    }
 }
 
 #[test]
@@ -67,7 +123,10 @@ fn figures_that_disagree_are_refused() {
         ("stacks = 2644", "stacks = 0", "stacks"),
     ] {
         let text = refusal(&IDLE.replace(good, bad));
-        assert!(text.contains(key) && text.contains("line "), "{text}");
+        let line = IDLE.lines().take_while(|line| *line != good).filter(|line| *line == "[[machine]]").count();
+        let headers: Vec<_> = IDLE.lines().enumerate().filter(|(_, line)| *line == "[[machine]]").collect();
+        let header = format!("line {}:", headers[line - 1].0 + 1);
+        assert!(text.contains(key) && text.contains(&header), "{header} {text}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test once, the quick and the fundamental ones first.
 //!
 //! ```text
-//!   deps ─► lint ─► host ─► build ─► guest (side by side) ─► docs ─► compare --quick
+//!   deps ─► lint ─► host ─► build ─► guest (side by side) ─► docs ─► compare --quick --check
 //! ```
 //!
 //! A case that reaches its time-out has failed, and nothing is tried a second time. What guests are booted and how

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::case::{Case, Group, Outcome};
 use crate::arch::Arch;
 use crate::cli::SetupArgs;
-use crate::compare::{self, limits};
+use crate::compare::{self, baseline, limits};
 use crate::lint::step::TIMEOUT;
 use crate::lint::steps::{self, Bare};
 use crate::progress::Progress;
@@ -66,7 +66,7 @@ pub fn docs(project: &Project) -> Result<Vec<Case>> {
     Ok(docs::pages(project)?.into_iter().map(case).collect())
 }
 
-/// The quick comparison, each record and each promise about it a test.
+/// The quick comparison, each record and each promise about it a test, and each record's counts against the baselines.
 pub fn compare(project: &Project, archs: Vec<Arch>, policies: Vec<String>, setup: SetupArgs) -> Case {
     let project = project.clone();
     let run = move || {
@@ -75,7 +75,8 @@ pub fn compare(project: &Project, archs: Vec<Arch>, policies: Vec<String>, setup
             None => Outcome::passed(verdict.name),
             Some(error) => Outcome::failed(verdict.name, error),
         };
-        Ok(limits::judge(&records).into_iter().map(outcome).collect())
+        let held = baseline::check(&records, &baseline::read(&project, &records)?);
+        Ok(limits::judge(&records).into_iter().chain(held.verdicts).map(outcome).collect())
     };
     Case { name: "compare".into(), group: Group::Compare, timeout: COMPARE, run: Box::new(run) }
 }

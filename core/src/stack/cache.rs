@@ -31,6 +31,10 @@ pub struct CacheCounters {
     pub refills: u64,
     /// Refills that did not bring what was needed.
     pub refills_failed: u64,
+    /// Frames that went from one CPU's reserve to another's. There is one CPU so far.
+    pub frames_pumped: u64,
+    /// Threads that had to wait for frames before they could be switched to. So far the run ends instead (104).
+    pub parked: u64,
     /// Pages that were rested.
     pub pages_rested: u64,
     /// Resting pages whose frame was freed.
@@ -47,6 +51,8 @@ impl CacheCounters {
         misses: 0,
         refills: 0,
         refills_failed: 0,
+        frames_pumped: 0,
+        parked: 0,
         pages_rested: 0,
         pages_freed: 0,
     };

@@ -49,6 +49,8 @@ pub struct Frames {
 pub struct Counters {
     /// What happened to its stack cache.
     pub cache: CacheCounters,
+    /// Addresses of stack pages that were invalidated on this CPU alone: each after a fault that a stale translation made.
+    pub tlb_local: u64,
     /// Faults on stack pages.
     pub stack_faults: u64,
     /// How often it went idle.
@@ -65,6 +67,7 @@ pub fn counters() -> Counters {
         let cpu = crate::machine::Arch::per_cpu();
         Counters {
             cache: cpu.cache_counters(),
+            tlb_local: cpu.spurious_faults.load(Relaxed),
             stack_faults: cpu.stack_faults.load(Relaxed),
             idle_passes: cpu.idle_passes.load(Relaxed),
             unexpected_interrupts: cpu.unexpected_interrupts.load(Relaxed),

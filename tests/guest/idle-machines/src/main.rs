@@ -15,7 +15,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use ebbtide::stack::{Counters, Frames, Sample};
 use ebbtide::time::Duration;
-use ebbtide::{env, println, stack, thread};
+use ebbtide::{println, stack, thread};
+use ebbtide_figures::word;
 
 ebbtide::main!(main);
 
@@ -87,11 +88,4 @@ fn record(threads: usize, before: &Counters, (_, sample, counters): &State) {
         counters.stack_faults - before.stack_faults,
         sample.reclaimed,
     );
-}
-
-/// The number after `name=` on the command line.
-fn word(name: &str) -> Result<usize, String> {
-    let value = env::args().find_map(|word| word.strip_prefix(name)?.strip_prefix('=').map(String::from));
-    let value = value.ok_or_else(|| format!("the command line lacks `{name}=NUMBER`"))?;
-    value.parse().map_err(|_| format!("`{name}={value}` is not a number"))
 }

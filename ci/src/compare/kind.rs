@@ -1,0 +1,81 @@
+//! What a workload measures, and so which keys its guest prints.
+
+use serde::Deserialize;
+
+/// What a workload measures.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Memory of a published machine's threads, all asleep.
+    IdleMachines,
+    /// Instructions to `main`, and the image's size.
+    Boot,
+    /// What a switch takes: yielding, waking, preempting.
+    Switch,
+    /// What a thread's life takes.
+    SpawnJoin,
+    /// What one more sleeping thread takes.
+    Sleepers,
+}
+
+impl Kind {
+    /// The word for it in workload files and record lines.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::IdleMachines => "idle-machines",
+            Self::Boot => "boot",
+            Self::Switch => "switch",
+            Self::SpawnJoin => "spawn-join",
+            Self::Sleepers => "sleepers",
+        }
+    }
+
+    /// The keys that a guest prints.
+    pub fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::IdleMachines => &[
+                "threads",
+                "stack_kib",
+                "cache_kib",
+                "table_kib",
+                "system_kib",
+                "oracle_kib",
+                "stack_faults",
+                "pages_reclaimed",
+            ],
+            Self::Boot => &["boot_insns"],
+            Self::Switch => &[
+                "yield_insns",
+                "yield_crowded_insns",
+                "wake_insns",
+                "preempt_insns",
+                "pte_writes_per_switch",
+                "tlb_local_per_switch",
+                "tlb_broadcast_per_switch",
+                "crowded_pte_writes_per_switch",
+                "crowded_tlb_local_per_switch",
+                "crowded_tlb_broadcast_per_switch",
+                "wake_pte_writes_per_switch",
+                "wake_tlb_local_per_switch",
+                "wake_tlb_broadcast_per_switch",
+                "cache_hits",
+                "cache_misses",
+                "refills",
+                "refills_failed",
+                "frames_pumped",
+                "parked",
+            ],
+            Self::SpawnJoin => &["spawn_join_insns"],
+            Self::Sleepers => &["thread_bytes"],
+        }
+    }
+
+    /// The keys that only a guest with the feature `audit` measures, and the only ones that are taken from it: it is not
+    /// the image that users get.
+    pub fn audit_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Switch => &["irq_off_max_insns"],
+            _ => &[],
+        }
+    }
+}

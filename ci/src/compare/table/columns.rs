@@ -1,0 +1,88 @@
+//! Columns: a head, and what stands below it in a row.
+
+use super::row::Row;
+
+/// A column: its head, and what it shows of a row.
+pub type Column = (&'static str, fn(&Row<'_>) -> Option<String>);
+
+/// The published machines, all threads asleep.
+pub const MEMORY: &[Column] = &[
+    ("published\nmachine", |row| row.setting().machine.clone()),
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("stack\nKiB", |row| whole(row, "stack_kib")),
+    ("cache\nKiB", |row| whole(row, "cache_kib")),
+    ("table\nKiB", |row| whole(row, "table_kib")),
+    ("system\nKiB", |row| whole(row, "system_kib")),
+    ("saving\n%", |row| decimals(row, "saving_percent", 2)),
+    ("RFC's\n%", |row| decimals(row, "published_saving_percent", 2)),
+    ("total\n%", |row| decimals(row, "saving_total_percent", 2)),
+    ("×\noracle", |row| decimals(row, "oracle_ratio", 3)),
+    ("pages\nreclaimed", |row| whole(row, "pages_reclaimed")),
+    ("stack\nfaults", |row| whole(row, "stack_faults")),
+];
+
+/// What work takes.
+pub const WORK: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("yield", |row| decimals(row, "yield_insns", 2)),
+    ("yield,\ncrowded", |row| decimals(row, "yield_crowded_insns", 2)),
+    ("wake-up", |row| decimals(row, "wake_insns", 2)),
+    ("preemp-\ntion", |row| decimals(row, "preempt_insns", 2)),
+    ("spawn\n+ join", |row| decimals(row, "spawn_join_insns", 2)),
+    ("interrupts\noff, most*", |row| decimals_or_whole(row, "irq_off_max_insns")),
+    ("boot to\nmain", |row| decimals_or_whole(row, "boot_insns")),
+    ("image\nbytes", |row| whole(row, "image_bytes")),
+    ("bytes per\nsleeper", |row| whole(row, "thread_bytes")),
+];
+
+/// What a switch does to page tables and TLB.
+pub const PAGING: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("yield:\nwrites", |row| decimals(row, "pte_writes_per_switch", 2)),
+    ("TLB\nlocal", |row| decimals(row, "tlb_local_per_switch", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "tlb_broadcast_per_switch", 2)),
+    ("crowded:\nwrites", |row| decimals(row, "crowded_pte_writes_per_switch", 2)),
+    ("TLB\nlocal", |row| decimals(row, "crowded_tlb_local_per_switch", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "crowded_tlb_broadcast_per_switch", 2)),
+    ("wake-up:\nwrites", |row| decimals(row, "wake_pte_writes_per_switch", 2)),
+    ("TLB\nlocal", |row| decimals(row, "wake_tlb_local_per_switch", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "wake_tlb_broadcast_per_switch", 2)),
+];
+
+/// What a switch does to the stack cache.
+pub const CACHE: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("hits", |row| whole(row, "cache_hits")),
+    ("misses", |row| whole(row, "cache_misses")),
+    ("refills", |row| whole(row, "refills")),
+    ("refills that\nfailed", |row| whole(row, "refills_failed")),
+    ("frames\npumped", |row| whole(row, "frames_pumped")),
+    ("threads\nparked", |row| whole(row, "parked")),
+];
+
+/// A figure without decimals.
+fn whole(row: &Row<'_>, key: &str) -> Option<String> {
+    decimals(row, key, 0)
+}
+
+/// A figure with a number of decimals.
+fn decimals(row: &Row<'_>, key: &str, digits: usize) -> Option<String> {
+    row.figure(key).map(|value| cut(value, digits))
+}
+
+/// A figure with two decimals if it has any.
+fn decimals_or_whole(row: &Row<'_>, key: &str) -> Option<String> {
+    row.figure(key).map(two_or_none)
+}
+
+/// A number with two decimals if it has any.
+pub fn two_or_none(value: f64) -> String {
+    cut(value, if value.fract() == 0.0 { 0 } else { 2 })
+}
+
+/// A number with so many decimals, cut and not rounded: 74.999 is not 75.00.
+fn cut(value: f64, digits: usize) -> String {
+    let scale = 10_f64.powi(i32::try_from(digits).unwrap_or(0));
+    // The small amount keeps a value that has just these decimals from losing the last one.
+    format!("{:.digits$}", (value * scale + 1e-6).floor() / scale)
+}

@@ -1,0 +1,169 @@
+//! The tables: the same rows on the terminal and in the report.
+
+mod columns;
+mod row;
+
+use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
+
+use super::peers::Peer;
+use super::record::Record;
+pub use columns::two_or_none;
+use columns::{CACHE, Column, MEMORY, PAGING, WORK};
+use row::{Row, by_machine, by_policy};
+
+/// How a table is drawn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Style {
+    /// With lines, for a terminal.
+    Terminal,
+    /// As Markdown.
+    Markdown,
+}
+
+/// Draws the tables of all records: for each setting the memory of the published machines, then the rest, and the peers
+/// as references below.
+pub fn draw(records: &[Record], peers: &[Peer], style: Style) -> String {
+    let mut text = String::new();
+    for title in titles(records) {
+        let these: Vec<_> = records.iter().filter(|record| title_of(record) == title).collect();
+        let (memory, work): (Vec<&Record>, Vec<&Record>) =
+            these.into_iter().partition(|record| record.setting.machine.is_some());
+        text += &format!("{}{title}\n\n", if style == Style::Markdown { "## " } else { "" });
+        if !memory.is_empty() {
+            text += &section("Memory of published machines, all threads asleep", style);
+            text += &one(MEMORY, 2, &by_machine(memory), Missing::Dash, style);
+        }
+        if !work.is_empty() {
+            text += &draw_work(&by_policy(work), style);
+        }
+    }
+    if records.iter().any(|record| record.setting.machine.is_none()) && !peers.is_empty() {
+        text += &section("References, not from this run: what others take (tests/baselines/peers.toml)", style);
+        text += &references(peers, style);
+    }
+    text
+}
+
+/// The tables of work. Only the first says what went wrong.
+fn draw_work(rows: &[Row<'_>], style: Style) -> String {
+    let mut text = section("Work in instructions, sizes in bytes (* in the image with the feature audit)", style);
+    text += &one(WORK, 1, rows, Missing::NoColumn, style);
+    for (title, columns) in [
+        ("Page-table writes and TLB invalidations, per switch", PAGING),
+        ("Stack cache, over the whole run of the switches", CACHE),
+    ] {
+        // A table that has nothing but policies says nothing.
+        if rows.iter().any(|row| columns[1..].iter().any(|(_, show)| show(row).is_some())) {
+            text += &section(title, style);
+            text += &one(columns, 1, rows, Missing::NoColumn, style);
+        }
+    }
+    text
+}
+
+/// The title of one table.
+fn section(title: &str, style: Style) -> String {
+    if style == Style::Markdown { format!("### {title}\n\n") } else { format!("{title}\n") }
+}
+
+/// The settings that differ in more than policy and published machine, in order, as titles.
+fn titles(records: &[Record]) -> Vec<String> {
+    let mut titles: Vec<String> = Vec::new();
+    for record in records {
+        let title = title_of(record);
+        if !titles.contains(&title) {
+            titles.push(title);
+        }
+    }
+    titles
+}
+
+/// Where a record's figures come from.
+fn title_of(record: &Record) -> String {
+    let setting = &record.setting;
+    let cpus = if setting.smp == 1 { "1 CPU".into() } else { format!("{} CPUs", setting.smp) };
+    format!("{}, {cpus}, QEMU machine {}, CPU model {}", setting.arch, setting.qemu_machine, setting.cpu_model)
+}
+
+/// What becomes of a column in which nothing stands.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Missing {
+    /// It shows dashes.
+    Dash,
+    /// It is left out: nobody asked for it.
+    NoColumn,
+}
+
+/// Draws one table, whose first `names` columns are words. What went wrong is a column only when something did.
+fn one(columns: &[Column], names: usize, rows: &[Row<'_>], missing: Missing, style: Style) -> String {
+    let shown = |(_, show): &&Column| missing == Missing::Dash || rows.iter().any(|row| show(row).is_some());
+    let columns: Vec<_> = columns.iter().filter(shown).collect();
+    let all_ok = rows.iter().all(Row::is_ok);
+    let several = missing == Missing::NoColumn && rows.len() > distinct_policies(rows);
+    let mut heads: Vec<String> = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
+    heads.extend(several.then(|| "workloads".to_owned()));
+    heads.extend((!all_ok).then(|| "status".to_owned()));
+    let mut cells = Vec::new();
+    for row in rows {
+        let mut line: Vec<_> = columns.iter().map(|(_, show)| show(row).unwrap_or_else(|| "–".into())).collect();
+        line.extend(several.then(|| row.workloads()));
+        line.extend((!all_ok).then(|| row.status()));
+        cells.push(line);
+    }
+    grid(&heads, &cells, names..columns.len(), style)
+}
+
+/// How many policies the rows have.
+fn distinct_policies(rows: &[Row<'_>]) -> usize {
+    rows.iter().map(|row| &row.setting().policy).collect::<std::collections::BTreeSet<_>>().len()
+}
+
+/// Draws the peers' figures.
+fn references(peers: &[Peer], style: Style) -> String {
+    const COLUMNS: &[(&str, &str)] = &[
+        ("yield", "yield_insns"),
+        ("spawn\n+ join", "spawn_join_insns"),
+        ("boot to\nmain", "boot_insns"),
+        ("image\nbytes", "image_bytes"),
+        ("bytes per\nsleeper", "thread_bytes"),
+    ];
+    let mut heads = vec!["reference".to_owned()];
+    heads.extend(COLUMNS.iter().map(|(head, _)| (*head).to_owned()));
+    let figure = |peer: &Peer, key: &str| peer.figures.get(key).map_or("–".into(), |value| two_or_none(*value));
+    let row = |peer: &Peer| {
+        let figures = COLUMNS.iter().map(|(_, key)| figure(peer, key));
+        std::iter::once(peer.name.clone()).chain(figures).collect()
+    };
+    let cells: Vec<Vec<String>> = peers.iter().map(row).collect();
+    grid(&heads, &cells, 1..heads.len(), style)
+}
+
+/// Draws heads and cells; the columns of `numbers` stand to the right.
+fn grid(heads: &[String], cells: &[Vec<String>], numbers: std::ops::Range<usize>, style: Style) -> String {
+    let mut table = Table::new();
+    table.load_style(match style {
+        Style::Markdown => ASCII_MARKDOWN,
+        Style::Terminal => UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()),
+    });
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(heads.iter().map(|head| match style {
+        Style::Markdown => head.replace('\n', " "),
+        Style::Terminal => head.clone(),
+    }));
+    for line in cells {
+        table.add_row(line);
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if style == Style::Terminal {
+            column.set_padding((0, 1));
+        }
+        if numbers.contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{table}\n\n")
+}
+
+#[cfg(test)]
+mod tests;

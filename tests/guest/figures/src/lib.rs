@@ -1,0 +1,79 @@
+//! What the guests that measure share: words of the command line, others that sleep, and means.
+
+#![no_std]
+
+extern crate alloc;
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use ebbtide::time::Duration;
+use ebbtide::{env, thread};
+
+/// How long others sleep: longer than any measurement, in the guest's time.
+const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Threads that have run and are about to sleep.
+static ASLEEP: AtomicUsize = AtomicUsize::new(0);
+
+/// The number after `name=` on the command line.
+///
+/// # Errors
+///
+/// It is not there, or is no number.
+pub fn word(name: &str) -> Result<usize, String> {
+    let value = env::args().find_map(|word| word.strip_prefix(name)?.strip_prefix('=').map(String::from));
+    let value = value.ok_or_else(|| format!("the command line lacks `{name}=NUMBER`"))?;
+    value.parse().map_err(|_| format!("`{name}={value}` is not a number"))
+}
+
+/// Puts more threads to sleep until there are `threads`, and returns when all sleep and the CPU has since been idle.
+///
+/// Each waits for a point in time, so the timer is armed from then on.
+///
+/// # Errors
+///
+/// One of them could not be spawned.
+pub fn put_to_sleep(threads: usize) -> Result<(), String> {
+    for number in ASLEEP.load(Ordering::Acquire)..threads {
+        thread::Builder::new().spawn(sleeper).map_err(|error| format!("thread {number} of {threads}: {error}"))?;
+    }
+    while ASLEEP.load(Ordering::Acquire) < threads {
+        thread::sleep(Duration::from_millis(1));
+    }
+    // Nothing is ready any more, so the CPU goes idle.
+    thread::sleep(Duration::from_millis(1));
+    Ok(())
+}
+
+fn sleeper() {
+    ASLEEP.fetch_add(1, Ordering::Release);
+    loop {
+        thread::sleep(LONG);
+    }
+}
+
+/// A mean, shown with two decimals. It is rounded upwards: what is not 0 never looks like 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Mean {
+    hundredths: u64,
+}
+
+impl Mean {
+    /// The mean of `count` things that come to `total`.
+    ///
+    /// # Panics
+    ///
+    /// `count` is 0.
+    pub fn new(total: u64, count: u64) -> Self {
+        Self { hundredths: (100 * total).div_ceil(count) }
+    }
+}
+
+impl fmt::Display for Mean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}", self.hundredths / 100, self.hundredths % 100)
+    }
+}

@@ -1,0 +1,70 @@
+//! Counts the instructions of a switch: by yielding, by waking, by preemption; and what it does to page tables, TLB and
+//! stack cache.
+//!
+//! All of it with `others` threads asleep and the timer armed, between threads with the default stack: the main thread's
+//! is larger, and waits. Every part has run warm before it is counted, and ends only after the count, so that each
+//! yield and each wake-up in it is a switch; that is checked.
+//!
+//! In an image with the feature `audit` the same is run for one figure alone: the longest stretch without interrupts.
+//! Nothing else is reported from there, since users get the other image.
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod pair;
+mod part;
+mod preempt;
+
+use alloc::string::String;
+
+use ebbtide::{println, stack, thread};
+use ebbtide_figures::{put_to_sleep, word};
+
+ebbtide::main!(main);
+
+fn main() -> Result<(), String> {
+    let rounds = word("rounds")? as u64;
+    let others = word("others")?;
+    let preemptions = word("preemptions")?;
+    put_to_sleep(others)?;
+    // Boot is not meant.
+    stack::irq_off_max();
+    thread::spawn(move || record(rounds, others, preemptions)).join().expect("a panic ends the run");
+    Ok(())
+}
+
+/// Makes the measurements and prints their record. Without preemptions there is none: `tests/count-switch.sh` counts the
+/// yields alone.
+fn record(rounds: u64, others: usize, preemptions: usize) {
+    let yields = pair::yields(rounds, 0);
+    println!("yields: {} instructions in {} switches", yields.insns, yields.switches());
+    if preemptions == 0 {
+        return;
+    }
+    let wakes = pair::wakes(rounds);
+    let preempt = preempt::preemptions(preemptions);
+    let crowded = pair::yields(rounds, others);
+    if let Some(ticks) = stack::irq_off_max() {
+        println!("ebbtide: record workload=switch irq_off_max_insns={ticks}");
+        return;
+    }
+    let cache = crowded.after.cache;
+    println!(
+        "ebbtide: record workload=switch yield_insns={} yield_crowded_insns={} wake_insns={} preempt_insns={preempt} \
+         {} {} {} cache_hits={} cache_misses={} refills={} refills_failed={} frames_pumped={} parked={}",
+        yields.insns_per_switch(),
+        crowded.insns_per_switch(),
+        wakes.insns_per_switch(),
+        yields.writes_per_switch(""),
+        crowded.writes_per_switch("crowded_"),
+        wakes.writes_per_switch("wake_"),
+        cache.hits,
+        cache.misses,
+        cache.refills,
+        cache.refills_failed,
+        cache.frames_pumped,
+        cache.parked,
+    );
+}

@@ -1,0 +1,52 @@
+//! One part of the measurement: what happened between its two ends.
+
+use alloc::format;
+use alloc::string::String;
+
+use ebbtide::stack::{self, Counters};
+use ebbtide_figures::Mean;
+
+/// What happened while something was counted.
+pub struct Part {
+    /// Instructions.
+    pub insns: u64,
+    /// The CPU's counters before.
+    pub before: Counters,
+    /// The CPU's counters after.
+    pub after: Counters,
+}
+
+impl Part {
+    /// Runs `count`, which returns the instructions that it took and must have made at least `least` switches.
+    pub fn of(least: u64, count: impl FnOnce() -> u64) -> Self {
+        let before = stack::counters();
+        let insns = count();
+        let after = stack::counters();
+        assert_eq!(before.idle_passes, after.idle_passes, "the CPU was idle while switches were counted");
+        let part = Self { insns, before, after };
+        // The end of a time slice is one more.
+        assert!(part.switches() >= least, "{} switches, but there must be {least}", part.switches());
+        part
+    }
+
+    /// Switches, as the kernel counted them.
+    pub fn switches(&self) -> u64 {
+        self.after.cache.switches - self.before.cache.switches
+    }
+
+    /// Instructions per switch.
+    pub fn insns_per_switch(&self) -> Mean {
+        Mean::new(self.insns, self.switches())
+    }
+
+    /// The record's keys for page-table writes and invalidations per switch, each with `prefix`.
+    pub fn writes_per_switch(&self, prefix: &str) -> String {
+        let mean = |count: fn(&Counters) -> u64| Mean::new(count(&self.after) - count(&self.before), self.switches());
+        format!(
+            "{prefix}pte_writes_per_switch={} {prefix}tlb_local_per_switch={} {prefix}tlb_broadcast_per_switch={}",
+            mean(|counters| counters.cache.pte_writes),
+            mean(|counters| counters.tlb_local),
+            mean(|counters| counters.cache.tlb_broadcast),
+        )
+    }
+}

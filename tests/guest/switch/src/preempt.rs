@@ -1,0 +1,76 @@
+//! What a preemption takes, seen from the two threads that it happens to.
+//!
+//! Both read the counter in a loop, and note the last reading before and the first after each gap:
+//!
+//! ```text
+//!   one thread     r r r r last                                              first r r r
+//!                              x instructions, then the timer interrupt …
+//!   the other               …  last …                    first r r r r last
+//! ```
+//!
+//! From one's last reading to the other's first there are three stretches: what is left of one's turn of the loop when
+//! the interrupt comes, the way from the interrupt to the other's next instruction, and what is left of the other's
+//! turn, which an interrupt had cut short before. Each turn that is cut is counted once at its beginning and once at its end, so
+//! together the cut turns of two successive gaps come to two whole ones: the mean less one turn is the way itself.
+
+use alloc::vec::Vec;
+
+use ebbtide::thread;
+use ebbtide::time::counter;
+use ebbtide_figures::Mean;
+
+/// Readings that lie further apart, in instructions, have a gap between them. A turn of the loop is far shorter.
+const GAP_INSNS: u64 = 64;
+
+/// The most that a preemption may take: anything above was none.
+const MOST_INSNS: u64 = 100_000;
+
+/// A gap in a thread's readings.
+struct Gap {
+    /// The length of the turn before, in instructions.
+    turn: u64,
+    /// The last reading before.
+    last: u64,
+    /// The first reading after.
+    first: u64,
+}
+
+/// The mean of what a preemption takes, in instructions, from the timer interrupt to the other thread's next one. Each
+/// of the two threads is preempted `preemptions` times.
+pub fn preemptions(preemptions: usize) -> Mean {
+    let partner = thread::spawn(move || read_on(preemptions));
+    let mine = read_on(preemptions);
+    let others = partner.join().expect("a panic ends the run");
+    // The partner began when this thread was first preempted, so each of its gaps follows one of this thread's.
+    let to_me = mine.iter().zip(&others).map(|(mine, other)| way(other, mine));
+    let to_other = mine.iter().skip(1).zip(&others).map(|(mine, other)| way(mine, other));
+    let ways: Vec<_> = to_me.chain(to_other).collect();
+    Mean::new(ways.iter().sum(), ways.len() as u64)
+}
+
+/// From one thread's last reading to the other's first, less a turn of the loop.
+fn way(from: &Gap, to: &Gap) -> u64 {
+    assert_eq!(from.turn, to.turn, "turns of the loop differ, so the cut ones do not make up whole ones");
+    let way = to.first.checked_sub(from.last + from.turn).expect("the other ran after this one");
+    assert!(way < MOST_INSNS, "{way} instructions are no preemption");
+    way
+}
+
+/// Reads the counter until there were so many gaps.
+#[inline(never)]
+fn read_on(wanted: usize) -> Vec<Gap> {
+    let mut gaps = Vec::with_capacity(wanted);
+    let (mut before, mut last) = (counter(), counter());
+    while gaps.len() < wanted {
+        let first = loop {
+            let now = counter();
+            if now - last > GAP_INSNS {
+                break now;
+            }
+            (before, last) = (last, now);
+        };
+        gaps.push(Gap { turn: last - before, last, first });
+        (before, last) = (first, first);
+    }
+    gaps
+}
