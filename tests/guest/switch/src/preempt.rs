@@ -12,22 +12,30 @@
 //! the interrupt comes, the way from the interrupt to the other's next instruction, and what is left of the other's
 //! turn, which an interrupt had cut short before. Each turn that is cut is counted once at its beginning and once at its end, so
 //! together the cut turns of two successive gaps come to two whole ones: the mean less one turn is the way itself.
+//!
+//! A timer interrupt that ends no slice (it may come early, or for a thread that sleeps) makes one turn longer, and is no
+//! gap: in a gap the other thread has run.
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use ebbtide::thread;
 use ebbtide::time::counter;
 use ebbtide_figures::Mean;
 
-/// Readings that lie further apart, in instructions, have a gap between them. A turn of the loop is far shorter.
-const GAP_INSNS: u64 = 64;
+/// Readings that lie further apart, in instructions, have a gap between them: the other thread had the CPU for a slice, of
+/// 10 ms.
+const GAP_INSNS: u64 = 1_000_000;
 
 /// The most that a preemption may take: anything above was none.
 const MOST_INSNS: u64 = 100_000;
 
+/// Whether enough has been seen.
+static DONE: AtomicBool = AtomicBool::new(false);
+
 /// A gap in a thread's readings.
 struct Gap {
-    /// The length of the turn before, in instructions.
+    /// The length of a turn, in instructions.
     turn: u64,
     /// The last reading before.
     last: u64,
@@ -35,11 +43,20 @@ struct Gap {
     first: u64,
 }
 
-/// The mean of what a preemption takes, in instructions, from the timer interrupt to the other thread's next one. Each
-/// of the two threads is preempted `preemptions` times.
+/// The mean of what a preemption takes, in instructions, from the timer interrupt to the other thread's next one. This
+/// thread is preempted `preemptions` times.
 pub fn preemptions(preemptions: usize) -> Mean {
-    let partner = thread::spawn(move || read_on(preemptions));
+    assert!(preemptions >= 2, "a preemption to this thread and one to the other need two");
+    let partner = thread::spawn(move || {
+        let gaps = read_on(preemptions - 1);
+        // Whole slices until the last gap of the other thread is over.
+        while !DONE.load(Ordering::Relaxed) {
+            core::hint::spin_loop();
+        }
+        gaps
+    });
     let mine = read_on(preemptions);
+    DONE.store(true, Ordering::Relaxed);
     let others = partner.join().expect("a panic ends the run");
     // The partner began when this thread was first preempted, so each of its gaps follows one of this thread's.
     let to_me = mine.iter().zip(&others).map(|(mine, other)| way(other, mine));
@@ -60,17 +77,19 @@ fn way(from: &Gap, to: &Gap) -> u64 {
 #[inline(never)]
 fn read_on(wanted: usize) -> Vec<Gap> {
     let mut gaps = Vec::with_capacity(wanted);
-    let (mut before, mut last) = (counter(), counter());
+    let (mut turn, mut last) = (u64::MAX, counter());
     while gaps.len() < wanted {
         let first = loop {
             let now = counter();
             if now - last > GAP_INSNS {
                 break now;
             }
-            (before, last) = (last, now);
+            // The shortest is one that nothing interrupted.
+            turn = turn.min(now - last);
+            last = now;
         };
-        gaps.push(Gap { turn: last - before, last, first });
-        (before, last) = (first, first);
+        gaps.push(Gap { turn, last, first });
+        last = first;
     }
     gaps
 }
