@@ -9,6 +9,8 @@ pub struct Limit {
     pub key: &'static str,
     /// The policy that it holds for; `None` is every policy.
     pub policy: Option<&'static str>,
+    /// The architecture that it holds for; `None` is every architecture. Instructions and images differ, pages do not.
+    pub arch: Option<&'static str>,
     /// The workload whose records have it.
     pub workload: &'static str,
     /// What a record must satisfy.
@@ -26,6 +28,9 @@ pub enum Bound {
     PerThread(f64),
 }
 
+/// The architecture on which instructions and images are promised so far.
+const X86_64: Option<&str> = Some("x86_64");
+
 /// Every promise.
 pub const LIMITS: &[Limit] = &[
     reclaim("saving_percent", Bound::AtLeast(75.0)),
@@ -34,15 +39,22 @@ pub const LIMITS: &[Limit] = &[
     reclaim("oracle_ratio", Bound::AtMost(1.02)),
     boot("image_bytes", 160.0 * 1024.0),
     boot("boot_insns", 1_000_000.0),
-    Limit { policy: Some("static"), ..switch("yield_insns", 100.0) },
+    Limit { policy: Some("static"), arch: X86_64, ..switch("yield_insns", 100.0) },
     switch("tlb_local_per_switch", 0.0),
     switch("tlb_broadcast_per_switch", 0.0),
     switch("wake_tlb_local_per_switch", 0.0),
     switch("wake_tlb_broadcast_per_switch", 0.0),
-    Limit { key: "spawn_join_insns", policy: None, workload: "spawn-join", bound: Bound::AtMost(3_000.0) },
+    Limit {
+        key: "spawn_join_insns",
+        policy: None,
+        arch: X86_64,
+        workload: "spawn-join",
+        bound: Bound::AtMost(3_000.0),
+    },
     Limit {
         key: "thread_bytes",
         policy: Some("reclaim-on-sleep"),
+        arch: None,
         workload: "sleepers",
         bound: Bound::AtMost(4_700.0),
     },
@@ -50,17 +62,17 @@ pub const LIMITS: &[Limit] = &[
 
 /// A promise of `reclaim-on-sleep` on each published machine.
 const fn reclaim(key: &'static str, bound: Bound) -> Limit {
-    Limit { key, policy: Some("reclaim-on-sleep"), workload: "idle-machines", bound }
+    Limit { key, policy: Some("reclaim-on-sleep"), arch: None, workload: "idle-machines", bound }
 }
 
 /// A promise of `reclaim-on-sleep` about switches in a steady state.
 const fn switch(key: &'static str, most: f64) -> Limit {
-    Limit { key, policy: Some("reclaim-on-sleep"), workload: "switch", bound: Bound::AtMost(most) }
+    Limit { key, policy: Some("reclaim-on-sleep"), arch: None, workload: "switch", bound: Bound::AtMost(most) }
 }
 
 /// A promise of `hello` under every policy.
 const fn boot(key: &'static str, most: f64) -> Limit {
-    Limit { key, policy: None, workload: "boot", bound: Bound::AtMost(most) }
+    Limit { key, policy: None, arch: X86_64, workload: "boot", bound: Bound::AtMost(most) }
 }
 
 /// What one promise or one record came to.
@@ -91,7 +103,9 @@ fn judge_record(record: &Record) -> Vec<Verdict> {
     let unwell = (record.status != Status::Ok).then(|| record.error.clone().unwrap_or_else(|| "not ok".into()));
     let mut verdicts = vec![Verdict { name: format!("{name}::ok"), error: unwell }];
     for limit in LIMITS {
-        let meant = limit.workload == setting.workload && limit.policy.is_none_or(|policy| policy == setting.policy);
+        let meant = limit.workload == setting.workload
+            && limit.policy.is_none_or(|policy| policy == setting.policy)
+            && limit.arch.is_none_or(|arch| arch == setting.arch);
         if meant {
             verdicts.push(Verdict { name: format!("{name}::{}", limit.key), error: check(limit, record).err() });
         }

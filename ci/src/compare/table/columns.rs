@@ -5,6 +5,9 @@ use super::row::Row;
 /// A column: its head, and what it shows of a row.
 pub type Column = (&'static str, fn(&Row<'_>) -> Option<String>);
 
+/// Stands behind the names where rows are of several architectures.
+pub const ARCH: Column = ("arch", |row| Some(row.setting().arch.clone()));
+
 /// The published machines, all threads asleep.
 pub const MEMORY: &[Column] = &[
     ("published\nmachine", |row| row.setting().machine.clone()),

@@ -1,6 +1,7 @@
 //! The tables: the same rows on the terminal and in the report.
 
 mod columns;
+mod group;
 mod row;
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
@@ -9,8 +10,9 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 use super::peers::Peer;
 use super::record::Record;
 pub use columns::two_or_none;
-use columns::{CACHE, Column, MEMORY, PAGING, WORK};
-use row::{Row, by_machine, by_policy};
+use columns::{ARCH, CACHE, Column, MEMORY, PAGING, WORK};
+use group::{by_setting, title};
+use row::{Row, by_machine, by_policy, distinct};
 
 /// How a table is drawn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,14 +24,13 @@ pub enum Style {
 }
 
 /// Draws the tables of all records: for each setting the memory of the published machines, then the rest, and the peers
-/// as references below.
+/// as references below. Architectures stand side by side.
 pub fn draw(records: &[Record], peers: &[Peer], style: Style) -> String {
     let mut text = String::new();
-    for title in titles(records) {
-        let these: Vec<_> = records.iter().filter(|record| title_of(record) == title).collect();
+    for group in by_setting(records) {
+        text += &format!("{}{}\n\n", if style == Style::Markdown { "## " } else { "" }, title(&group));
         let (memory, work): (Vec<&Record>, Vec<&Record>) =
-            these.into_iter().partition(|record| record.setting.machine.is_some());
-        text += &format!("{}{title}\n\n", if style == Style::Markdown { "## " } else { "" });
+            group.into_iter().partition(|record| record.setting.machine.is_some());
         if !memory.is_empty() {
             text += &section("Memory of published machines, all threads asleep", style);
             text += &one(MEMORY, 2, &by_machine(memory), Missing::Dash, style);
@@ -67,25 +68,6 @@ fn section(title: &str, style: Style) -> String {
     if style == Style::Markdown { format!("### {title}\n\n") } else { format!("{title}\n") }
 }
 
-/// The settings that differ in more than policy and published machine, in order, as titles.
-fn titles(records: &[Record]) -> Vec<String> {
-    let mut titles: Vec<String> = Vec::new();
-    for record in records {
-        let title = title_of(record);
-        if !titles.contains(&title) {
-            titles.push(title);
-        }
-    }
-    titles
-}
-
-/// Where a record's figures come from.
-fn title_of(record: &Record) -> String {
-    let setting = &record.setting;
-    let cpus = if setting.smp == 1 { "1 CPU".into() } else { format!("{} CPUs", setting.smp) };
-    format!("{}, {cpus}, QEMU machine {}, CPU model {}", setting.arch, setting.qemu_machine, setting.cpu_model)
-}
-
 /// What becomes of a column in which nothing stands.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Missing {
@@ -98,9 +80,15 @@ enum Missing {
 /// Draws one table, whose first `names` columns are words. What went wrong is a column only when something did.
 fn one(columns: &[Column], names: usize, rows: &[Row<'_>], missing: Missing, style: Style) -> String {
     let shown = |(_, show): &&Column| missing == Missing::Dash || rows.iter().any(|row| show(row).is_some());
-    let columns: Vec<_> = columns.iter().filter(shown).collect();
+    let mut columns: Vec<_> = columns.iter().filter(shown).collect();
+    let archs = distinct(rows, |row| &row.setting().arch);
+    if archs > 1 {
+        columns.insert(names, &ARCH);
+    }
+    let numbers = names + usize::from(archs > 1)..columns.len();
     let all_ok = rows.iter().all(Row::is_ok);
-    let several = missing == Missing::NoColumn && rows.len() > distinct_policies(rows);
+    let one_each = distinct(rows, |row| (&row.setting().policy, &row.setting().arch));
+    let several = missing == Missing::NoColumn && rows.len() > one_each;
     let mut heads: Vec<String> = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
     heads.extend(several.then(|| "workloads".to_owned()));
     heads.extend((!all_ok).then(|| "status".to_owned()));
@@ -111,12 +99,7 @@ fn one(columns: &[Column], names: usize, rows: &[Row<'_>], missing: Missing, sty
         line.extend((!all_ok).then(|| row.status()));
         cells.push(line);
     }
-    grid(&heads, &cells, names..columns.len(), style)
-}
-
-/// How many policies the rows have.
-fn distinct_policies(rows: &[Row<'_>]) -> usize {
-    rows.iter().map(|row| &row.setting().policy).collect::<std::collections::BTreeSet<_>>().len()
+    grid(&heads, &cells, numbers, style)
 }
 
 /// Draws the peers' figures.
@@ -135,7 +118,8 @@ fn references(peers: &[Peer], style: Style) -> String {
         let figures = COLUMNS.iter().map(|(_, key)| figure(peer, key));
         std::iter::once(peer.name.clone()).chain(figures).collect()
     };
-    let cells: Vec<Vec<String>> = peers.iter().map(row).collect();
+    // Some have only figures of another kind; the report names them.
+    let cells: Vec<Vec<String>> = peers.iter().filter(|peer| !peer.figures.is_empty()).map(row).collect();
     grid(&heads, &cells, 1..heads.len(), style)
 }
 
@@ -148,7 +132,8 @@ fn grid(heads: &[String], cells: &[Vec<String>], numbers: std::ops::Range<usize>
     });
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heads.iter().map(|head| match style {
-        Style::Markdown => head.replace('\n', " "),
+        // A word that is divided for the terminal is one again.
+        Style::Markdown => head.replace("-\n", "").replace('\n', " "),
         Style::Terminal => head.clone(),
     }));
     for line in cells {
@@ -162,7 +147,8 @@ fn grid(heads: &[String], cells: &[Vec<String>], numbers: std::ops::Range<usize>
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    format!("{table}\n\n")
+    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    lines.concat() + "\n"
 }
 
 #[cfg(test)]

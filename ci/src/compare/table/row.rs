@@ -1,5 +1,7 @@
 //! Rows: a record of its own for each published machine, else all that was measured under a policy.
 
+use std::collections::BTreeSet;
+
 use super::super::record::{Record, Setting, Status};
 
 /// What a row shows.
@@ -42,10 +44,11 @@ impl<'a> Row<'a> {
         self.0.iter().all(|record| record.status == Status::Ok)
     }
 
-    /// Whether a record can stand here too: of the same policy, of another workload, and with nothing that is already
-    /// shown.
+    /// Whether a record can stand here too: of the same policy and architecture, of another workload, and with nothing
+    /// that is already shown.
     fn has_room_for(&self, record: &Record) -> bool {
-        self.setting().policy == record.setting.policy
+        let (a, b) = (self.setting(), &record.setting);
+        (&a.policy, &a.arch) == (&b.policy, &b.arch)
             && self.0.iter().all(|one| one.setting.workload != record.setting.workload)
             && record.figures.keys().all(|key| self.figure(key).is_none())
     }
@@ -63,22 +66,18 @@ impl Status {
     }
 }
 
-/// The rows of published machines: the policies of one stand side by side, machines in the order of the records.
-pub fn by_machine<'a>(mut records: Vec<&'a Record>) -> Vec<Row<'a>> {
-    let key = |record: &Record| (record.setting.workload.clone(), record.setting.machine.clone());
-    let mut order: Vec<_> = Vec::new();
-    for record in &records {
-        if !order.contains(&key(record)) {
-            order.push(key(record));
-        }
-    }
-    records.sort_by_key(|record| order.iter().position(|known| *known == key(record)));
+/// The rows of published machines: for each, in the order of the records, the policies side by side, and of each policy the
+/// architectures.
+pub fn by_machine(mut records: Vec<&Record>) -> Vec<Row<'_>> {
+    sort(&mut records, |record| (&record.setting.workload, &record.setting.machine, &record.setting.policy));
+    sort(&mut records, |record| (&record.setting.workload, &record.setting.machine));
     records.into_iter().map(Row::of).collect()
 }
 
-/// A row for each policy; more where a workload of one's own measures the same once more.
-pub fn by_policy<'a>(records: Vec<&'a Record>) -> Vec<Row<'a>> {
-    let mut rows: Vec<Row<'a>> = Vec::new();
+/// A row for each policy and architecture; more where a workload of one's own measures the same once more.
+pub fn by_policy(mut records: Vec<&Record>) -> Vec<Row<'_>> {
+    sort(&mut records, |record| &record.setting.policy);
+    let mut rows: Vec<Row<'_>> = Vec::new();
     for record in records {
         match rows.iter_mut().find(|row| row.has_room_for(record)) {
             Some(row) => row.0.push(record),
@@ -86,4 +85,21 @@ pub fn by_policy<'a>(records: Vec<&'a Record>) -> Vec<Row<'a>> {
         }
     }
     rows
+}
+
+/// Brings records with the same key together, in the order in which the keys first appear.
+fn sort<'a, K: Eq>(records: &mut [&'a Record], key: impl Fn(&'a Record) -> K) {
+    let mut order: Vec<K> = Vec::new();
+    for record in records.iter() {
+        let key = key(record);
+        if !order.contains(&key) {
+            order.push(key);
+        }
+    }
+    records.sort_by_key(|record| order.iter().position(|known| *known == key(record)));
+}
+
+/// How many different values rows have.
+pub fn distinct<'a, K: Ord>(rows: &'a [Row<'a>], value: impl Fn(&'a Row<'a>) -> K) -> usize {
+    rows.iter().map(value).collect::<BTreeSet<_>>().len()
 }

@@ -62,6 +62,9 @@ fn a_policy_has_one_row_of_work_and_says_which_workload_failed() {
     assert!(row("static").contains("82.50") && row("static").contains("1000") && row("static").contains("ok"));
     assert!(row("other").contains("2000") && row("other").contains("switch TIME-OUT"), "{text}");
     assert!(!text.contains("Stack cache"), "nobody measured it: {text}");
+    let records = [work("static", "switch", &[("preempt_insns", 758.67)])];
+    assert!(draw(&records, &[], Style::Markdown).contains("| preemption |"));
+    assert!(draw(&records, &[], Style::Terminal).contains("preemp-\n"));
 }
 
 #[test]
@@ -89,6 +92,33 @@ fn references_are_marked_and_nobody_asks_for_them_without_work() {
 }
 
 #[test]
+fn architectures_stand_side_by_side() {
+    let on = |arch: &str, qemu: &str, mut record: Record| {
+        (record.setting.arch, record.setting.qemu_machine) = (arch.into(), qemu.into());
+        record
+    };
+    let of = |policy: &str| [record(policy, Some("A 1"), &[]), work(policy, "switch", &[("yield_insns", 82.0)])];
+    let ours = || ["static", "other"].into_iter().flat_map(of);
+    let mut records: Vec<_> = ours().map(|record| on("x86_64", "q35", record)).collect();
+    let alone = draw(&records, &[], Style::Markdown);
+    assert!(!alone.contains("arch "), "{alone}");
+    records.extend(ours().map(|record| on("aarch64", "virt", record)));
+    let text = draw(&records, &[], Style::Markdown);
+    assert!(text.starts_with("## x86_64 and aarch64, 1 CPU, QEMU machines q35 and virt, CPU model max\n"), "{text}");
+    let rows = |begin: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with(begin));
+        lines.map(|line| line.split('|').map(str::trim).take(4).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let memory = ["static x86_64", "static aarch64", "other x86_64", "other aarch64"].map(|end| format!(" A 1 {end}"));
+    assert_eq!(rows("| A 1"), memory, "{text}");
+    assert_eq!(rows("| static"), [" static x86_64 82.00", " static aarch64 82.00"], "{text}");
+    assert!(!text.contains("workloads"), "each has one row: {text}");
+    // A second machine type has tables of its own.
+    records.push(on("x86_64", "pc", record("static", Some("A 1"), &[])));
+    assert!(draw(&records, &[], Style::Markdown).contains("## x86_64, 1 CPU, QEMU machine pc"));
+}
+
+#[test]
 fn tables_fit_into_120_columns() {
     let mut records: Vec<_> = ["reclaim-before-switch", "static"].into_iter().flat_map(wide).collect();
     let machine = ["stack_kib", "cache_kib", "table_kib", "system_kib"].map(|key| (key, 92_576.0));
@@ -96,5 +126,6 @@ fn tables_fit_into_120_columns() {
     let text = draw(&records, &peers::tests::shipped(), Style::Terminal);
     for line in text.lines() {
         assert!(line.chars().count() <= 120, "{} columns: {line}", line.chars().count());
+        assert_eq!(line, line.trim_end());
     }
 }
