@@ -191,9 +191,9 @@ fn build(
     workload: &Workload,
     progress: &Progress,
 ) -> Result<Result<Image, String>> {
-    let what = format!("{} under {} for {arch}", workload.package, kind(policy, audit));
+    let what = format!("{} under {} for {arch}", workload.package(), kind(policy, audit));
     progress.doing(&format!("building {what}"));
-    let image = match runner.image(arch, policy, &workload.package, audit) {
+    let image = match runner.image(arch, policy, workload.package(), audit) {
         Ok(image) => Ok(image),
         Err(error) if ends_all(&error) => return Err(error),
         Err(error) => Err(format!("no image: {error:#}")),

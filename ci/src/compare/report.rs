@@ -63,7 +63,7 @@ fn footnotes(records: &[Record], workloads: &[Workload], peers: &[Peer], origin:
     text += &format!("- Every figure is from a run of this invocation; each run was made {runs}.\n");
     text += &format!("- Images: profile {}. Made: {} seconds after 1970-01-01 UTC.\n", origin.profile, origin.made);
     for workload in workloads {
-        text += &format!("- Workload {}: `{}` with `{}`.\n", workload.name(), workload.package, workload.args());
+        text += &format!("- Workload {}: `{}` with `{}`.\n", workload.name(), workload.package(), workload.args());
     }
     for (label, values) in [
         ("Commit", each(records, |record| &record.provenance.commit)),

@@ -45,7 +45,7 @@ pub fn carry_out(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, progress: &P
         Err(error) => {
             progress.done(&format!("{name}: not run"));
             let Setting { arch, policy, .. } = &job.setting;
-            let command = format!("cargo xtask image {} --arch {arch} --policy {policy}", job.workload.package);
+            let command = format!("cargo xtask image {} --arch {arch} --policy {policy}", job.workload.package());
             return Ok(Outcome::lost(Status::Failed, error, command));
         }
     };

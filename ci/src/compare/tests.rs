@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::fake::{Act, Fake};
 use super::plan::{Asked, measure, steps};
 use super::record::{Record, Status};
-use super::workload::Workload;
+use super::workload::{Known, Workload};
 use crate::arch::Arch;
 use crate::cli::Selected;
 use crate::exit::{Code, code_of};
@@ -21,7 +21,8 @@ fn workloads() -> Vec<Workload> {
         include_str!("../../../tests/workloads/spawn-join.toml"),
         include_str!("../../../tests/workloads/sleepers.toml"),
     ];
-    texts.iter().map(|text| Workload::parse("shipped", text, &["static".to_owned()]).expect("a workload")).collect()
+    let known = Known { policies: &["static".to_owned()], is_package: &|_| true, taken: &[] };
+    texts.iter().map(|text| Workload::parse("shipped", text, &known).expect("a workload")).collect()
 }
 
 fn run(acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<(Vec<Record>, u64)> {

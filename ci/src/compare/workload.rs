@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::kind::Kind;
 use super::machine::Machine;
+use super::runner::folder;
 use crate::policy::Policy;
 use crate::project::Project;
 use crate::{cli, exit};
@@ -22,6 +23,16 @@ const PLACEHOLDERS: &[&str] = &["{stacks}", "{pages_grown}"];
 /// Something wrong in a file: the place in its text, and what is allowed there.
 type Wrong = (usize, String);
 
+/// What a workload may name.
+pub struct Known<'a> {
+    /// The policies.
+    pub policies: &'a [String],
+    /// Whether there is such a package.
+    pub is_package: &'a dyn Fn(&str) -> bool,
+    /// Names that it must not have: those of other workloads.
+    pub taken: &'a [String],
+}
+
 /// A workload, as its file says it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +42,7 @@ pub struct Workload {
     /// What is measured.
     pub kind: Kind,
     /// What is built: an example's name or a folder of this repository.
-    pub package: String,
+    package: Spanned<String>,
     /// The guest's command line.
     args: Spanned<String>,
     /// The guest's memory, in QEMU's form.
@@ -53,15 +64,15 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Reads a workload's text; `path` is for messages, `known` are the policies that it may name.
+    /// Reads a workload's text; `path` is for messages, `known` is what it may name.
     ///
     /// # Errors
     ///
     /// When the text is no workload (121).
-    pub fn parse(path: &str, text: &str, known: &[String]) -> Result<Self> {
+    pub fn parse(path: &str, text: &str, known: &Known<'_>) -> Result<Self> {
         let workload: Self = toml::from_str(text)
             .map_err(|error| exit::usage(format!("{path} is no workload: {}", error.to_string().trim_end())))?;
-        workload.validate().and_then(|()| workload.validate_policies(known)).map_err(|(at, wrong)| {
+        workload.validate().and_then(|()| workload.validate_names(known)).map_err(|(at, wrong)| {
             let line = text[..at.min(text.len())].matches('\n').count() + 1;
             exit::usage(format!("{path} is no workload: line {line}: {wrong}"))
         })?;
@@ -73,7 +84,7 @@ impl Workload {
     /// # Errors
     ///
     /// When the file cannot be read or is no workload (121).
-    fn read(path: &Path, known: &[String]) -> Result<Self> {
+    fn read(path: &Path, known: &Known<'_>) -> Result<Self> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| exit::usage(format!("cannot read the workload {shown}: {error}")))?;
@@ -83,6 +94,11 @@ impl Workload {
     /// The name in records.
     pub fn name(&self) -> &str {
         self.name.get_ref()
+    }
+
+    /// What is built: an example's name or a folder of this repository.
+    pub fn package(&self) -> &str {
+        self.package.get_ref()
     }
 
     /// The guest's command line, as the file says it.
@@ -179,13 +195,23 @@ impl Workload {
         Ok(())
     }
 
-    /// Checks that the policies which it names exist.
-    fn validate_policies(&self, known: &[String]) -> Result<(), Wrong> {
-        let unknown = self.memory_under.keys().find(|name| !known.contains(name.get_ref()));
+    /// Checks that what it names exists.
+    fn validate_names(&self, known: &Known<'_>) -> Result<(), Wrong> {
+        if known.taken.iter().any(|name| name == self.name()) {
+            let wrong = format!("`name` is \"{}\", which another workload has; allowed is any other", self.name());
+            return Err((self.name.span().start, wrong));
+        }
+        if !(known.is_package)(self.package()) {
+            let wrong =
+                format!("`package` is \"{}\"; allowed are an example's name or a crate's folder", self.package());
+            return Err((self.package.span().start, wrong));
+        }
+        let unknown = self.memory_under.keys().find(|name| !known.policies.contains(name.get_ref()));
         match unknown {
             None => Ok(()),
             Some(name) => {
-                let wrong = format!("`memory_under.{}`: no such policy; known: {}", name.get_ref(), known.join(", "));
+                let policies = known.policies.join(", ");
+                let wrong = format!("`memory_under.{}`: no such policy; known: {policies}", name.get_ref());
                 Err((name.span().start, wrong))
             }
         }
@@ -207,8 +233,17 @@ fn check_memory(key: &str, memory: &Spanned<String>) -> Result<(), Wrong> {
 /// When a name is unknown (121, with the known ones), or a file is no workload.
 pub fn find(project: &Project, named: &[String]) -> Result<Vec<Workload>> {
     let shipped = shipped(&project.root().join("tests/workloads"))?;
-    let known: Vec<_> = Policy::all(project)?.iter().map(ToString::to_string).collect();
-    chosen(named, &shipped)?.iter().map(|path| Workload::read(path, &known)).collect()
+    let policies: Vec<_> = Policy::all(project)?.iter().map(ToString::to_string).collect();
+    let is_package = |name: &str| Path::new(&folder(project, name)).join("Cargo.toml").is_file();
+    let mut workloads: Vec<Workload> = Vec::new();
+    for path in chosen(named, &shipped)? {
+        // Records and baselines go by the name, which is a shipped one's file's.
+        let others = shipped.iter().filter(|other| **other != path).map(stem);
+        let taken: Vec<_> = others.chain(workloads.iter().map(|one| one.name().to_owned())).collect();
+        let known = Known { policies: &policies, is_package: &is_package, taken: &taken };
+        workloads.push(Workload::read(&path, &known)?);
+    }
+    Ok(workloads)
 }
 
 /// The files that are named, each once; `all` is one element of the list.
@@ -237,12 +272,16 @@ fn shipped(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// A shipped workload's name.
+fn stem(path: &PathBuf) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The file that one name means.
 fn locate(name: &str, shipped: &[PathBuf]) -> Result<PathBuf> {
     if name.contains('/') || name.ends_with(".toml") {
         return Ok(PathBuf::from(name));
     }
-    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     shipped.iter().find(|path| stem(path) == name).cloned().ok_or_else(|| {
         let known: Vec<_> = shipped.iter().map(stem).collect();
         exit::usage(format!("--workload {name}: known: {}; or all, or a FILE", known.join(", ")))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Workload, chosen};
+use super::{Known, Workload, chosen};
 use crate::compare::kind::Kind;
 use crate::exit::{Code, code_of};
 
@@ -13,7 +13,9 @@ const SPAWN_JOIN: &str = include_str!("../../../tests/workloads/spawn-join.toml"
 const SLEEPERS: &str = include_str!("../../../tests/workloads/sleepers.toml");
 
 fn parse(path: &str, text: &str) -> anyhow::Result<Workload> {
-    Workload::parse(path, text, &["reclaim-on-sleep".to_owned(), "static".to_owned()])
+    let policies = ["reclaim-on-sleep".to_owned(), "static".to_owned()];
+    let is_package = |name: &str| name == "hello" || name.starts_with("tests/guest/");
+    Workload::parse(path, text, &Known { policies: &policies, is_package: &is_package, taken: &["taken".to_owned()] })
 }
 
 /// The number of the line that begins with these words.
@@ -43,6 +45,7 @@ fn the_shipped_workloads_are_read() {
     for (text, kind) in [(SWITCH, Kind::Switch), (SPAWN_JOIN, Kind::SpawnJoin), (SLEEPERS, Kind::Sleepers)] {
         let workload = parse("shipped", text).expect("a workload");
         assert_eq!((workload.kind, workload.name(), workload.machines()), (kind, kind.word(), vec![None]));
+        assert!(workload.package().starts_with("tests/guest/"));
     }
 }
 
@@ -64,6 +67,8 @@ fn a_policy_may_need_other_memory() {
 fn wrong_values_are_named_with_their_line_and_what_is_allowed() {
     for (key, bad, allowed) in [
         ("name", "name = \"my switch\"", "small letters"),
+        ("name", "name = \"taken\"", "any other"),
+        ("package", "package = \"switch\"", "an example's name or a crate's folder"),
         ("args", "args = \"rounds={stacks}\"", "may stand: nothing"),
         ("memory", "memory = \"much\"", "8M or 2G"),
         ("memory", "memory = \"1M\"", "8M or more"),
