@@ -18,6 +18,7 @@ mod machine;
 mod measure;
 mod peers;
 mod plan;
+pub mod readme;
 pub mod record;
 mod report;
 mod run;
@@ -71,7 +72,7 @@ pub struct Args {
     /// Hold the counts against tests/baselines: 1 if one grew by more than 2 %
     #[arg(long)]
     check: bool,
-    /// Make the counts the baselines of this compiler
+    /// Make the counts the baselines of this compiler; with nothing left out, README.md shows them too
     #[arg(long, conflicts_with = "check")]
     bless: bool,
 }
@@ -95,25 +96,29 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
     };
     // First what lasts: whoever reads the tables may have gone.
     let report = write(project, args, &records, &workloads, &peers)?;
-    print!("{}", table::draw(&records, &peers, table::Style::Terminal));
+    let tables = table::draw(&records, &peers, table::Style::Terminal);
+    print!("{tables}");
     for failure in report::failures(&records) {
         println!("failed: {failure}");
     }
     println!("report: {}", report.display());
     let mut ok = records.iter().all(|record| record.status == Status::Ok);
     if args.check {
-        ok &= show_check(&baseline::check(&records, &baseline::read(project, &records)?));
+        ok &= show_check(&baseline::check(&records, &baseline::read(project, &records)?), records.len());
     }
     if args.bless {
         for path in baseline::bless(project, &records)? {
             println!("baseline: {}", path.display());
         }
+        if is_whole(project, &asked.archs, &asked.policies, &args.workload)? {
+            println!("shown in: {}", readme::renew(project, &tables)?.display());
+        }
     }
     Ok(if ok { Code::OK } else { Code::FAILED })
 }
 
-/// Prints what the check of the baselines came to, and returns whether nothing grew.
-fn show_check(checked: &baseline::Checked) -> bool {
+/// Prints what the check of the baselines came to, of so many records, and returns whether nothing grew.
+fn show_check(checked: &baseline::Checked, all: usize) -> bool {
     for note in &checked.notes {
         println!("check: {note}");
     }
@@ -126,7 +131,7 @@ fn show_check(checked: &baseline::Checked) -> bool {
         println!("check failed: {}{others}: {error}", names[0]);
     }
     if errors.is_empty() {
-        println!("check: the counts of {} records hold", checked.verdicts.len());
+        println!("check: the counts of {} of {all} records hold", checked.verdicts.len());
     }
     errors.is_empty()
 }
@@ -150,7 +155,7 @@ fn check_setting(args: &Args, profile: Profile) -> Result<()> {
     }
 }
 
-/// Makes the quick comparison of every policy, for `test`.
+/// Makes the quick comparison, for `test`: of all shipped workloads, or of those named.
 ///
 /// # Errors
 ///
@@ -159,8 +164,8 @@ pub fn quick(
     project: &Project,
     archs: &[Arch],
     policies: &[String],
+    workloads: &[String],
     setup: &SetupArgs,
-    progress: &Progress,
 ) -> Result<Vec<Record>> {
     let asked = Asked {
         archs: archs.to_vec(),
@@ -174,7 +179,27 @@ pub fn quick(
         jobs: parallel::default_jobs(),
     };
     let runner = real(project, &asked, setup, Profile::Release)?;
-    plan::measure(&runner, &asked, &workload::find(project, &[])?, progress)
+    plan::measure(&runner, &asked, &workload::find(project, workloads)?, &Progress::silent())
+}
+
+/// What README.md shows wrongly, given all records of all workloads; `None` when it is right.
+///
+/// # Errors
+///
+/// When a file cannot be read.
+pub fn stale_readme(project: &Project, records: &[Record]) -> Result<Option<String>> {
+    readme::stale(project, &table::draw(records, &peers::read(project)?, table::Style::Terminal))
+}
+
+/// Whether nothing is left out: what `cargo xtask compare` does when nothing is named.
+///
+/// # Errors
+///
+/// When the policies cannot be listed.
+pub fn is_whole(project: &Project, archs: &[Arch], policies: &[String], workloads: &[String]) -> Result<bool> {
+    let every_policy = Policy::all(project)?.iter().all(|policy| policies.contains(&policy.to_string()));
+    let every_arch = Arch::EXISTING.iter().all(|arch| archs.contains(arch));
+    Ok(every_policy && every_arch && (workloads.is_empty() || workloads == ["all"]))
 }
 
 /// The one profile to compare under.

@@ -166,7 +166,7 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     cases.extend(guest::cases(project, &lists, &all, &images)?);
     cases.extend(own::docs(project)?);
     let policies = lists.policies.iter().map(ToString::to_string).collect();
-    cases.push(own::compare(project, lists.archs, policies, args.setup.clone()));
+    cases.push(own::compare(project, lists.archs, policies, Vec::new(), args.setup.clone()));
     Ok(cases)
 }
 

@@ -10,7 +10,6 @@ use crate::cli::SetupArgs;
 use crate::compare::{self, baseline, limits};
 use crate::lint::step::TIMEOUT;
 use crate::lint::steps::{self, Bare};
-use crate::progress::Progress;
 use crate::project::Project;
 use crate::{deps, docs};
 
@@ -66,17 +65,33 @@ pub fn docs(project: &Project) -> Result<Vec<Case>> {
     Ok(docs::pages(project)?.into_iter().map(case).collect())
 }
 
-/// The quick comparison, each record and each promise about it a test, and each record's counts against the baselines.
-pub fn compare(project: &Project, archs: Vec<Arch>, policies: Vec<String>, setup: SetupArgs) -> Case {
+/// The quick comparison: each record and each promise about it a test, each record's counts against the baselines, and
+/// what README.md shows of it. `workloads` narrows it, if any are named.
+pub fn compare(
+    project: &Project,
+    archs: Vec<Arch>,
+    policies: Vec<String>,
+    workloads: Vec<String>,
+    setup: SetupArgs,
+) -> Case {
     let project = project.clone();
     let run = move || {
-        let records = compare::quick(&project, &archs, &policies, &setup, &Progress::silent())?;
-        let outcome = |verdict: limits::Verdict| match verdict.error {
-            None => Outcome::passed(verdict.name),
-            Some(error) => Outcome::failed(verdict.name, error),
+        let records = compare::quick(&project, &archs, &policies, &workloads, &setup)?;
+        let outcome = |name: String, error: Option<String>| match error {
+            None => Outcome::passed(name),
+            Some(error) => Outcome::failed(name, error),
         };
         let held = baseline::check(&records, &baseline::read(&project, &records)?);
-        Ok(limits::judge(&records).into_iter().chain(held.verdicts).map(outcome).collect())
+        let mut outcomes: Vec<_> = limits::judge(&records)
+            .into_iter()
+            .chain(held.verdicts)
+            .map(|verdict| outcome(verdict.name, verdict.error))
+            .collect();
+        // Another compiler makes other counts than those shown.
+        if held.notes.is_empty() && compare::is_whole(&project, &archs, &policies, &workloads)? {
+            outcomes.push(outcome("README.md".into(), compare::stale_readme(&project, &records)?));
+        }
+        Ok(outcomes)
     };
     Case { name: "compare".into(), group: Group::Compare, timeout: COMPARE, run: Box::new(run) }
 }

@@ -70,8 +70,11 @@ pub fn check(records: &[Record], baselines: &Baselines) -> Checked {
         let key = (setting.arch.clone(), setting.policy.clone());
         let own = baselines.get(&key).and_then(|file| file.section(&record.provenance.rustc));
         let (how, errors) = match own {
-            Some(counts) => ("baseline", grown(record, counts)),
-            None => ("ratio", ratio::check(record, records, baselines, &mut notes)),
+            Some(counts) => ("baseline".to_owned(), grown(record, counts)),
+            None => {
+                let how = format!("ratio, for lack of a baseline of {}", record.provenance.rustc);
+                (how, ratio::check(record, records, baselines, &mut notes))
+            }
         };
         let error = (!errors.is_empty()).then(|| errors.join("; "));
         verdicts.push(Verdict { name: format!("{}::{how}", super::limits::name(record)), error });

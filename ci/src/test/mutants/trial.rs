@@ -150,9 +150,12 @@ impl OnCode<'_> {
         Ok(guest_came(&booted.ending, &booted.outcomes, test, red.code))
     }
 
+    /// Only the workload that the test's name begins with is run.
     fn compare(&self, test: &str) -> Result<Came> {
         let policies = self.trial.known.policies.iter().map(ToString::to_string).collect();
-        let compared = own::compare(self.project, Arch::EXISTING.to_vec(), policies, self.trial.setup.clone());
+        let workload = test.split("::").take(1).map(str::to_owned).collect();
+        let compared =
+            own::compare(self.project, Arch::EXISTING.to_vec(), policies, workload, self.trial.setup.clone());
         Ok(named((compared.run)()?, test, |name| name))
     }
 }
