@@ -238,7 +238,7 @@ pub fn find(project: &Project, named: &[String]) -> Result<Vec<Workload>> {
     let mut workloads: Vec<Workload> = Vec::new();
     for path in chosen(named, &shipped)? {
         // Records and baselines go by the name, which is a shipped one's file's.
-        let others = shipped.iter().filter(|other| **other != path).map(stem);
+        let others = shipped.iter().filter(|other| **other != path).map(|path| stem(path));
         let taken: Vec<_> = others.chain(workloads.iter().map(|one| one.name().to_owned())).collect();
         let known = Known { policies: &policies, is_package: &is_package, taken: &taken };
         workloads.push(Workload::read(&path, &known)?);
@@ -273,7 +273,7 @@ fn shipped(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// A shipped workload's name.
-fn stem(path: &PathBuf) -> String {
+fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -283,7 +283,7 @@ fn locate(name: &str, shipped: &[PathBuf]) -> Result<PathBuf> {
         return Ok(PathBuf::from(name));
     }
     shipped.iter().find(|path| stem(path) == name).cloned().ok_or_else(|| {
-        let known: Vec<_> = shipped.iter().map(stem).collect();
+        let known: Vec<_> = shipped.iter().map(|path| stem(path)).collect();
         exit::usage(format!("--workload {name}: known: {}; or all, or a FILE", known.join(", ")))
     })
 }

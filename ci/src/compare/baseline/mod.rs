@@ -10,6 +10,7 @@ mod ratio;
 #[cfg(test)]
 mod tests;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -47,9 +48,9 @@ pub fn read(project: &Project, records: &[Record]) -> Result<Baselines> {
     for record in records {
         for policy in [record.setting.policy.as_str(), super::plan::REFERENCE] {
             let key = (record.setting.arch.clone(), policy.to_owned());
-            if !baselines.contains_key(&key) {
-                let file = File::read(&path(project, &key))?;
-                baselines.insert(key, file);
+            let path = path(project, &key);
+            if let Entry::Vacant(place) = baselines.entry(key) {
+                place.insert(File::read(&path)?);
             }
         }
     }
