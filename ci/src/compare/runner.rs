@@ -106,10 +106,12 @@ pub fn folder(project: &Project, package: &str) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// The commit that is checked out, marked when files differ from it.
+/// The commit that is checked out, marked when files differ from it. A folder that is part of none, though one lies
+/// around it, has none: the copy that mutants are applied to, for example.
 fn commit(root: &Path) -> String {
     let git = |words: &[&str]| process::output_of(Command::new("git").arg("-C").arg(root).args(words));
-    let Some(hash) = git(&["rev-parse", "HEAD"]) else {
+    let tracked = git(&["ls-files", "--error-unmatch", "Cargo.toml"]);
+    let Some(hash) = tracked.and_then(|_| git(&["rev-parse", "HEAD"])) else {
         return "unknown (no git checkout)".into();
     };
     let clean = git(&["status", "--porcelain"]).is_some_and(|changes| changes.trim().is_empty());
@@ -120,4 +122,34 @@ fn commit(root: &Path) -> String {
 fn first_line(command: &mut Command) -> String {
     let text = process::output_of(command).unwrap_or_default();
     text.lines().next().unwrap_or("unknown").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_that_of_the_folder_itself() {
+        let root = tempfile::tempdir().expect("a folder");
+        let git = |words: &[&str]| {
+            let who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"];
+            let mut command = Command::new("git");
+            process::output_of(command.arg("-C").arg(root.path()).args(who).args(words)).expect("git works")
+        };
+        let copy = root.path().join("target/copy");
+        std::fs::create_dir_all(&copy).expect("a folder");
+        for file in [root.path().join("Cargo.toml"), copy.join("Cargo.toml")] {
+            std::fs::write(file, "").expect("it is written");
+        }
+        std::fs::write(root.path().join(".gitignore"), "/target/\n").expect("it is written");
+        git(&["init", "--quiet"]);
+        assert!(commit(root.path()).starts_with("unknown"), "nothing is committed yet");
+        git(&["add", "--all"]);
+        git(&["commit", "--quiet", "--message=one"]);
+        let hash = commit(root.path());
+        assert!(hash.len() == 40 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
+        assert!(commit(&copy).starts_with("unknown"), "the copy is part of no commit");
+        std::fs::write(root.path().join("Cargo.toml"), "changed").expect("it is written");
+        assert_eq!(commit(root.path()), format!("{hash}+changes"));
+    }
 }
