@@ -5,6 +5,8 @@
 //! many frames there are, and the allocator itself needs no memory.
 #![expect(unsafe_code, reason = "free frames are linked through their own memory")]
 
+use core::num::NonZeroU64;
+
 use align_address::Align;
 use heapless::Vec;
 use memory_addresses::PhysAddr;
@@ -25,6 +27,28 @@ pub struct FrameCounts {
     pub free: usize,
 }
 
+/// Which calls find no frame though there are some: for tests of what becomes of a failure, wherever it comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refusal {
+    /// None.
+    #[default]
+    Never,
+    /// The one of this number, from 1.
+    Nth(NonZeroU64),
+    /// Each whose number is a multiple of this.
+    Every(NonZeroU64),
+}
+
+impl Refusal {
+    fn is_for(self, call: u64) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Nth(number) => call == number.get(),
+            Self::Every(number) => call % number == 0,
+        }
+    }
+}
+
 /// Hands out frames.
 #[derive(Debug)]
 pub struct FrameAllocator {
@@ -35,12 +59,16 @@ pub struct FrameAllocator {
     /// The first free frame of the list, or 0: frame 0 is never handed out.
     list: u64,
     counts: FrameCounts,
+    refusal: Refusal,
+    /// Calls of `allocate` since the refusal was set.
+    calls: u64,
 }
 
 impl FrameAllocator {
     /// Creates an allocator without frames, which reaches those that it is given through `window`.
     pub const fn new(window: Window) -> Self {
-        Self { window, ranges: Vec::new(), list: 0, counts: FrameCounts { total: 0, free: 0 } }
+        let counts = FrameCounts { total: 0, free: 0 };
+        Self { window, ranges: Vec::new(), list: 0, counts, refusal: Refusal::Never, calls: 0 }
     }
 
     /// Adds the whole frames of `region`, without those that overlap `reserved`.
@@ -76,6 +104,10 @@ impl FrameAllocator {
 
     /// Takes a frame. Its content is whatever was there.
     pub fn allocate(&mut self) -> Option<PhysAddr> {
+        self.calls += 1;
+        if self.refusal.is_for(self.calls) {
+            return None;
+        }
         let frame = match PhysAddr::new(self.list) {
             head if self.list != 0 => {
                 // SAFETY: `deallocate` wrote the link there and the frame has been free since.
@@ -86,6 +118,13 @@ impl FrameAllocator {
         };
         self.counts.free -= 1;
         Some(frame)
+    }
+
+    /// From now on the calls that `refusal` means find no frame. Returns how many calls there were since this was set
+    /// last.
+    pub fn refuse(&mut self, refusal: Refusal) -> u64 {
+        self.refusal = refusal;
+        core::mem::take(&mut self.calls)
     }
 
     /// Takes a frame if more than `keep` are free.
@@ -185,5 +224,20 @@ mod tests {
         assert_eq!(frames.counts().free, 12);
         assert_eq!(frames.allocate_above(12), None);
         assert!(frames.allocate_above(11).is_some());
+    }
+
+    #[test]
+    fn refuses_the_calls_that_it_is_told_to_and_loses_no_frame() {
+        let mut frames = FrameAllocator::new(ram());
+        // SAFETY: the sixteen frames are the test's own.
+        assert!(unsafe { frames.add(region(0, 16 * 4096), &[]) });
+        let given = |frames: &mut FrameAllocator| core::array::from_fn(|_| frames.allocate().is_some());
+        assert_eq!(frames.refuse(Refusal::Nth(2.try_into().unwrap())), 0);
+        assert_eq!(given(&mut frames), [true, false, true, true]);
+        assert_eq!(frames.refuse(Refusal::Every(2.try_into().unwrap())), 4);
+        assert_eq!(given(&mut frames), [true, false, true, false]);
+        assert_eq!(frames.refuse(Refusal::Never), 4);
+        assert_eq!(given(&mut frames), [true; 4]);
+        assert_eq!(frames.counts(), FrameCounts { total: 15, free: 15 - 9 });
     }
 }
