@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::machine::{End, Machine, current};
+use crate::machine::{Machine, current};
+use crate::mmu::Walk;
+use crate::outcome::End;
 use crate::schedule::Fill;
 
 /// How many rounds of interrupts that nobody asked for may pass, with every CPU waiting and no timer armed, until the
@@ -21,10 +23,16 @@ pub(crate) fn step() {
     if steps > machine.most_steps {
         end(End::Broken(format!("the run did not end within {steps} steps")));
     }
-    machine.now.set(machine.now.get() + machine.dice.up_to(machine.habits.step_ns));
     machine.observe();
+    if machine.frozen.get() {
+        return;
+    }
+    machine.now.set(machine.now.get() + machine.dice.up_to(machine.habits.step_ns));
     speculate(machine);
     disturb(machine);
+    if machine.dice.one_in(machine.habits.nmi_one_in) {
+        (machine.traps.nmi)();
+    }
     if machine.cpus.len() > 1 && machine.dice.one_in(machine.habits.cpu_changes_one_in) {
         pause();
     }
@@ -76,15 +84,17 @@ fn speculate(machine: &Machine) {
     if !machine.dice.one_in(n) {
         return;
     }
-    let checks = machine.checks.borrow();
-    let pages = checks.pages.present();
-    let count = pages.clone().count();
     let cpu = &machine.cpus[machine.dice.pick(machine.cpus.len())];
-    if cpu.online.get()
-        && count > 0
-        && let Some((page, frame)) = pages.clone().nth(machine.dice.pick(count))
+    let page = {
+        let checks = machine.checks.borrow();
+        let mut pages = checks.pages.present();
+        let count = pages.clone().count();
+        if count > 0 { pages.nth(machine.dice.pick(count)) } else { None }
+    };
+    if let Some((page, _)) = page
+        && cpu.online.get()
     {
-        cpu.tlb.fill(page, frame);
+        machine.walk(cpu, page, Walk::Ahead);
     }
 }
 
@@ -116,7 +126,7 @@ pub(crate) fn drive(machine: &Machine) -> End {
 fn next_cpu(machine: &Machine) -> Option<usize> {
     let now = machine.now.get();
     let started = machine.cpus.iter().filter(|cpu| cpu.started.get());
-    let awake = started.filter(|cpu| !cpu.waiting.get() || cpu.is_interrupt_due(now));
+    let awake = started.filter(|cpu| !cpu.is_idle(now));
     let count = awake.clone().count();
     if count == 0 {
         return None;

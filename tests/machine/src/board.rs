@@ -4,7 +4,8 @@
 use ebbtide_core::platform::{Interrupt, Platform};
 
 use crate::baton::{end, step};
-use crate::machine::{End, current};
+use crate::machine::current;
+use crate::outcome::End;
 
 /// The vector of the timer's interrupt.
 pub(crate) const TIMER_VECTOR: u8 = 0x20;

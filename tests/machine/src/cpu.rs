@@ -13,6 +13,7 @@ use ebbtide_core::thread::Thread;
 
 use crate::baton::{halt, pause, step};
 use crate::context::Context;
+use crate::forever::Forever;
 use crate::machine::current;
 use crate::system::Simulated;
 use crate::tlb::Tlb;
@@ -21,7 +22,7 @@ use crate::tlb::Tlb;
 #[derive(Debug)]
 pub(crate) struct Processor {
     pub number: usize,
-    pub per_cpu: &'static PerCpu,
+    pub per_cpu: Forever<PerCpu>,
     pub tlb: Tlb,
     /// What executes here.
     pub context: RefCell<Option<Rc<Context>>>,
@@ -46,7 +47,7 @@ impl Processor {
     pub fn new(number: usize) -> Self {
         Self {
             number,
-            per_cpu: Box::leak(Box::new(PerCpu::new(number as u32))),
+            per_cpu: Forever::new(PerCpu::new(number as u32)),
             tlb: Tlb::default(),
             context: RefCell::new(None),
             left: Cell::new(None),
@@ -58,6 +59,11 @@ impl Processor {
             started: Cell::new(false),
             online: Cell::new(false),
         }
+    }
+
+    /// Says whether it waits for an interrupt, and none would come now.
+    pub fn is_idle(&self, now: u64) -> bool {
+        self.waiting.get() && !self.is_interrupt_due(now)
     }
 
     /// Says whether an interrupt would come now.
@@ -112,7 +118,7 @@ unsafe impl<const GENERATION_BITS: u32> Cpu for Simulated<GENERATION_BITS> {
 
     fn per_cpu() -> &'static PerCpu {
         step();
-        current().cpu().per_cpu
+        current().cpu().per_cpu.get()
     }
 
     fn current() -> &'static Thread {
@@ -122,7 +128,7 @@ unsafe impl<const GENERATION_BITS: u32> Cpu for Simulated<GENERATION_BITS> {
     }
 
     unsafe fn set_per_cpu(cpu: &'static PerCpu) {
-        assert!(std::ptr::eq(cpu, current().cpu().per_cpu), "a CPU's data is given when it is made");
+        assert!(std::ptr::eq(cpu, current().cpu().per_cpu.get()), "a CPU's data is given when it is made");
     }
 
     fn preempt_disable() {

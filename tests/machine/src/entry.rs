@@ -73,10 +73,14 @@ pub fn is_valid(entry: u64) -> bool {
     entry & VALID != 0
 }
 
-/// The bits that a walker would have to set to use a leaf entry.
-pub fn unset_by_walker(entry: u64, store: bool) -> u64 {
-    let wanted = if store { ACCESSED | DIRTY } else { ACCESSED };
-    wanted & !entry
+/// What a walker makes of a valid leaf entry that it uses.
+pub fn used(entry: u64, store: bool) -> u64 {
+    entry | ACCESSED | if store { DIRTY } else { 0 }
+}
+
+/// Says whether a store through the entry needs no walk.
+pub fn is_dirty(entry: u64) -> bool {
+    entry & DIRTY != 0
 }
 
 #[cfg(test)]
@@ -95,7 +99,8 @@ mod tests {
             }
             prop_assert_eq!(decode(encode_table(frame), 2), TableEntry::Table(frame));
             prop_assert_eq!(decode(encode_leaf(frame, Access::ReadWrite), 0), TableEntry::Leaf(frame));
-            prop_assert_eq!(unset_by_walker(encode_stack(StackEntry::Present { frame }), true), 0);
+            let present = encode_stack(StackEntry::Present { frame });
+            prop_assert_eq!(used(present, true), present);
         }
     }
 }

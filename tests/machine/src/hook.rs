@@ -3,7 +3,8 @@
 use std::panic;
 use std::sync::Once;
 
-use crate::machine::{End, current_if_executing};
+use crate::machine::current_if_executing;
+use crate::outcome::End;
 
 /// Installs the hook, once for the process. Outside of a machine panics stay what they are.
 pub(crate) fn install() {

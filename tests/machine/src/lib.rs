@@ -9,13 +9,15 @@
 //! - A [TLB](tlb) may take any entry that is valid at that moment, at any step, and keeps it until its CPU invalidates
 //!   that page. Under [`Fill::Eager`] every TLB takes everything that ever was valid: a translation that may be stale on
 //!   some schedule is stale on this one.
+//! - A walker sets Accessed, and Dirty for a store, in one atomic step with its look at the valid bit. Entries of stacks
+//!   have both from the beginning, so that no walker writes them: one that had to is an error, unless a plan allows it.
 //! - A populated page is there for use once [`Paging::publish`](ebbtide_core::arch::Paging::publish) was called; touching
 //!   it before is an error.
 //! - A kernel thread is a [coroutine](context) whose stack is the host's. Its *kernel* stack is simulated: the stack
 //!   pointer moves with [`deeper`], and the records that this leaves there, those of the switch, and the trap frames of
 //!   preemptions lie in RAM, behind the MMU, and have to survive.
 //! - Every call into a contract is a [step](baton): another CPU may run there, a TLB may fill itself, and with interrupts
-//!   on, a timer interrupt may come.
+//!   on, a timer interrupt may come. One that nothing masks may come at any step.
 //! - The [checks] look from outside, at entries, TLBs and counts, and never at what core believes.
 //!
 //! Memory is sequentially consistent, since CPUs take turns: what order of loads and stores allows is for `loom`.
@@ -26,10 +28,13 @@ pub mod checks;
 pub mod context;
 mod cpu;
 pub mod entry;
+mod forever;
 mod hook;
 mod machine;
 mod mmu;
+mod outcome;
 mod paging;
+mod plan;
 pub mod program;
 pub mod ram;
 mod schedule;
@@ -40,8 +45,12 @@ mod thread;
 pub mod tlb;
 mod traps;
 
-pub use machine::{End, Outcome, Plan};
+pub use outcome::{End, Outcome};
+pub use plan::Plan;
 pub use schedule::Fill;
 pub use system::Host;
 pub use tamper::Wrong;
-pub use thread::{cache_counters, counts, cpu_number, deeper, room, run_down, settle, sleep, spurious_faults, work};
+pub use thread::{
+    cache_counters, counts, cpu_number, deeper, refuse, resting_pages, room, run_down, settle, sleep, spurious_faults,
+    work,
+};

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 use ebbtide_core::PhysAddr;
 use ebbtide_core::arch::{PAGE_BYTES, StackEntry, TableEntry};
 
+use crate::cpu::Processor;
 use crate::entry;
 use crate::machine::Machine;
+use crate::tlb::Translation;
 
 /// On whose behalf memory is touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,17 @@ pub(crate) enum Use {
     Thread,
     /// A trap's: there must be none.
     Trap,
+}
+
+/// What a walker walks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Walk {
+    /// A load.
+    Load,
+    /// A store.
+    Store,
+    /// Nothing yet: it runs ahead.
+    Ahead,
 }
 
 impl Machine {
@@ -32,20 +45,21 @@ impl Machine {
 
     fn translate(&self, address: u64, store: bool, how: Use) -> PhysAddr {
         let page = address & !(PAGE_BYTES - 1);
-        let offset = address - page;
+        let walk = if store { Walk::Store } else { Walk::Load };
         loop {
             self.observe();
             let cpu = self.cpu();
-            let known = cpu.tlb.get(page).filter(|_| !self.misses_on_purpose(how));
-            if let Some(frame) = known {
-                self.check_translation(page, frame);
-                return PhysAddr::new(frame.as_u64() + offset);
+            let known = cpu.tlb.get(page).filter(|known| known.dirty || !store);
+            let found = known.filter(|_| !self.misses_on_purpose(how));
+            if let Some(known) = found {
+                self.check_translation(page, known.frame);
+                return PhysAddr::new(known.frame.as_u64() + address - page);
             }
             if !self.misses_on_purpose(how)
-                && let Some(frame) = self.walk(page, store)
+                && let Some(found) = self.walk(cpu, page, walk)
             {
-                cpu.tlb.fill(page, frame);
-                return PhysAddr::new(frame.as_u64() + offset);
+                self.check_translation(page, found.frame);
+                return PhysAddr::new(found.frame.as_u64() + address - page);
             }
             (self.traps.page_fault)(address, how);
         }
@@ -56,20 +70,20 @@ impl Machine {
         how == Use::Thread && self.dice.one_in(self.habits.spurious_fault_one_in)
     }
 
-    /// The walk of this CPU, for use.
-    fn walk(&self, page: u64, store: bool) -> Option<PhysAddr> {
-        let word = self.leaf(page)?.load(Ordering::Relaxed);
-        if !entry::is_valid(word) {
-            return None;
-        }
-        let missing = entry::unset_by_walker(word, store);
-        self.require(missing == 0, || format!("a walker has to write bits {missing:#x} of the entry of {page:#x}"));
-        let unpublished = self.checks.borrow().pages.is_unpublished(page);
-        self.require(!unpublished, || format!("{page:#x} was touched after it was populated and before publish"));
-        match entry::decode_stack(word) {
-            StackEntry::Present { frame } => Some(frame),
-            _ => None,
-        }
+    /// A walk of this CPU, which takes what it finds into its TLB. Like a real one it sets Accessed, and Dirty for a
+    /// store, in one atomic step with the look at the valid bit.
+    pub(crate) fn walk(&self, cpu: &Processor, page: u64, walk: Walk) -> Option<Translation> {
+        let leaf = self.leaf(page)?;
+        let set = |word| entry::is_valid(word).then(|| entry::used(word, walk == Walk::Store));
+        let before = leaf.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set).ok()?;
+        let after = entry::used(before, walk == Walk::Store);
+        self.require(after == before || self.habits.walkers_may_write, || {
+            format!("a walker had to write bits {:#x} of the entry of {page:#x}", after & !before)
+        });
+        let StackEntry::Present { frame } = entry::decode_stack(after) else { return None };
+        let translation = Translation { frame, dirty: entry::is_dirty(after) };
+        cpu.tlb.fill(page, translation);
+        Some(translation)
     }
 
     /// The leaf entry of a page.
@@ -83,7 +97,7 @@ impl Machine {
         self.ram.word(slot_in(table, page, 0))
     }
 
-    /// What a CPU remembers is used: it must be what the entry says now.
+    /// What a CPU remembers is used: it must be what the entry says now, and known to every walker.
     fn check_translation(&self, page: u64, frame: PhysAddr) {
         let now = self.leaf(page).map_or(StackEntry::Empty, |leaf| entry::decode_stack(leaf.load(Ordering::Relaxed)));
         self.require(now == StackEntry::Present { frame }, || {

@@ -36,7 +36,7 @@ unsafe impl<const BITS: u32> Paging for Simulated<BITS> {
         step();
         let word = entry::encode_stack(what);
         match (current().wrong, what) {
-            (Wrong::LeavesBitsToTheWalker, StackEntry::Present { .. }) => word & !entry::DIRTY,
+            (Wrong::LeavesBitsToTheWalker, StackEntry::Present { .. }) => word & !(entry::ACCESSED | entry::DIRTY),
             _ => word,
         }
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use ebbtide_core::memory::frames::Refusal;
 use ebbtide_core::platform::Platform;
 use ebbtide_core::sync::{Mutex, WaitQueue};
 use ebbtide_core::thread::{Builder, Priority, ThreadHandle, current, park, sleep_until, yield_now};
 use ebbtide_core::{StackPolicy, System};
 
-use crate::thread::{deeper, room, settle, work};
-use crate::{Host, Outcome, Plan};
+use crate::thread::{deeper, refuse, room, settle, sleep, work};
+use crate::{Host, Outcome, Plan, machine};
 
 /// One thing that a thread does.
 #[derive(Clone, Debug)]
@@ -73,6 +74,10 @@ fn run<S: System>(tasks: &[Task]) {
         parked: Mutex::new(Vec::new()),
         unfinished: AtomicUsize::new(0),
     });
+    let refusal = machine::current().refusal;
+    // The other CPUs have booted.
+    settle::<S>();
+    refuse::<S>(refusal);
     let handles: Vec<_> = tasks.iter().filter_map(|task| spawn(&shared, task)).collect();
     // Nobody waits for ever: whoever lacks a token or an unpark gets it from here.
     while shared.unfinished.load(Ordering::Relaxed) > 0 {
@@ -81,6 +86,12 @@ fn run<S: System>(tasks: &[Task]) {
     }
     for handle in handles {
         let Ok(()) = handle.join();
+    }
+    machine::current().allocations.set(refuse::<S>(Refusal::Never));
+    if refusal != Refusal::Never {
+        // Whatever failed: now that there is memory, a thread is spawned, and can use all of its stack.
+        let again = Builder::new().spawn::<S, _, _>(|| deeper(room(), || sleep::<S>(1_000_000)));
+        let Ok(()) = again.expect("there is memory").join();
     }
     // The last steps of threads whose result is there, and the idle threads', which free what they left.
     shared.do_all(&[Op::Sleep(1_000_000)]);

@@ -20,10 +20,14 @@ pub(crate) struct Habits {
     pub cpu_changes_one_in: u32,
     /// An interrupt that nobody asked for comes at one step in this many; never, if 0.
     pub interrupt_one_in: u32,
+    /// An interrupt that nothing masks comes at one step in this many; never, if 0.
+    pub nmi_one_in: u32,
     /// A walker misses an entry that is there, at one access in this many; never, if 0.
     pub spurious_fault_one_in: u32,
     /// When TLBs fill themselves.
     pub fill: Fill,
+    /// A walker may set Accessed and Dirty in entries of stacks.
+    pub walkers_may_write: bool,
     /// Most nanoseconds that a step takes.
     pub step_ns: u64,
 }

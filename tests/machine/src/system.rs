@@ -19,7 +19,7 @@ impl<P: StackPolicy, const GENERATION_BITS: u32> System for Host<P, GENERATION_B
     type Policy = P;
 
     fn kernel() -> &'static Kernel {
-        current().kernel
+        current().kernel.get()
     }
 }
 

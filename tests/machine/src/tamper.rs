@@ -7,7 +7,7 @@ use ebbtide_core::arch::{PAGE_BYTES, StackEntry};
 
 use crate::entry;
 use crate::machine::current;
-use crate::mmu::Use;
+use crate::mmu::{Use, Walk};
 
 /// A paging operation that does less than it should.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Wrong {
     InvalidatesHereOnly,
     /// `publish` does nothing.
     PublishesNothing,
-    /// Entries are written without Dirty.
+    /// Entries are written without Accessed and Dirty.
     LeavesBitsToTheWalker,
 }
 
@@ -43,6 +43,16 @@ impl Wrong {
 /// The page has no leaf table.
 pub fn read(page: u64) -> StackEntry {
     entry::decode_stack(current().leaf(page).expect("a page with a leaf table").load(Ordering::Relaxed))
+}
+
+/// Says whether the entry of the page at `page` is Accessed, and Dirty.
+///
+/// # Panics
+///
+/// The page has no leaf table.
+pub fn accessed_dirty(page: u64) -> (bool, bool) {
+    let word = current().leaf(page).expect("a page with a leaf table").load(Ordering::Relaxed);
+    (word & entry::ACCESSED != 0, entry::is_dirty(word))
 }
 
 /// Writes the entry of the page at `page`, behind core's back, and lets the machine look.
@@ -67,9 +77,8 @@ pub fn invalidate(number: usize, page: u64) {
 
 /// Makes CPU `number` take the translation of a page, as any CPU may.
 pub fn walk_ahead(number: usize, page: u64) {
-    if let StackEntry::Present { frame } = read(page) {
-        current().cpus[number].tlb.fill(page, frame);
-    }
+    let machine = current();
+    machine.walk(&machine.cpus[number], page, Walk::Ahead);
 }
 
 /// Moves the stack pointer of the running thread to `address`, wherever that is.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use ebbtide_core::System;
 use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::cpu;
+use ebbtide_core::memory::frames::Refusal;
 use ebbtide_core::platform::Platform;
 use ebbtide_core::stack::CacheCounters;
 use ebbtide_core::thread::sleep_until;
@@ -90,11 +91,13 @@ pub fn settle<S: System>() {
     let cpu = machine.cpu();
     let enabled = cpu.interrupts.replace(false);
     machine.quiet.set(true);
-    while machine.cpus.iter().any(|cpu| cpu.number != here && !cpu.waiting.get()) {
+    while machine.cpus.iter().any(|cpu| cpu.number != here && !cpu.is_idle(machine.now.get())) {
         pause();
     }
     cpu.interrupts.set(enabled);
+    machine.frozen.set(true);
     machine.check_frames::<S>();
+    machine.frozen.set(false);
     machine.quiet.set(false);
 }
 
@@ -109,6 +112,19 @@ pub fn counts() -> (u64, u64) {
     machine.observe_all();
     let checks = machine.checks.borrow();
     (checks.pages.changes, checks.pages.invalidations)
+}
+
+/// Number of pages that rest, of all stacks.
+pub fn resting_pages() -> usize {
+    let machine = current();
+    machine.observe_all();
+    machine.checks.borrow().pages.resting()
+}
+
+/// From now on the calls of the frame allocator that `refusal` means find no frame. Returns how many calls there were
+/// since this was set last.
+pub fn refuse<S: System>(refusal: Refusal) -> u64 {
+    S::kernel().frames.with::<S, _>(|frames| frames.refuse(refusal))
 }
 
 /// What happened to the stack cache of the CPU that the caller runs on.

@@ -5,29 +5,35 @@ use std::collections::BTreeMap;
 
 use ebbtide_core::PhysAddr;
 
+/// What a CPU remembers of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// Where the page lies.
+    pub frame: PhysAddr,
+    /// The entry was Dirty: a store needs no walk.
+    pub dirty: bool,
+}
+
 /// The translations that a CPU remembers, for the stack range.
 #[derive(Debug, Default)]
-pub struct Tlb(RefCell<BTreeMap<u64, PhysAddr>>);
+pub struct Tlb(RefCell<BTreeMap<u64, Translation>>);
 
 impl Tlb {
-    /// Remembers where the page at `page` lies, if the CPU does not remember another place already.
-    pub fn fill(&self, page: u64, frame: PhysAddr) {
-        self.0.borrow_mut().entry(page).or_insert(frame);
+    /// Remembers a translation of the page at `page`. A CPU that remembers another one keeps that.
+    pub fn fill(&self, page: u64, translation: Translation) {
+        let mut all = self.0.borrow_mut();
+        let known = all.entry(page).or_insert(translation);
+        known.dirty |= known.frame == translation.frame && translation.dirty;
     }
 
     /// What the CPU remembers of a page, true or not.
-    pub fn get(&self, page: u64) -> Option<PhysAddr> {
+    pub fn get(&self, page: u64) -> Option<Translation> {
         self.0.borrow().get(&page).copied()
     }
 
     /// Forgets a page.
     pub fn invalidate(&self, page: u64) {
         self.0.borrow_mut().remove(&page);
-    }
-
-    /// Forgets everything.
-    pub fn invalidate_all(&self) {
-        self.0.borrow_mut().clear();
     }
 }
 
@@ -38,9 +44,12 @@ mod tests {
     #[test]
     fn a_translation_goes_stale_and_stays_so_until_it_is_invalidated() {
         let tlb = Tlb::default();
-        tlb.fill(0x1000, PhysAddr::new(0x5000));
-        tlb.fill(0x1000, PhysAddr::new(0x6000));
-        assert_eq!(tlb.get(0x1000), Some(PhysAddr::new(0x5000)));
+        let to = |frame, dirty| Translation { frame: PhysAddr::new(frame), dirty };
+        tlb.fill(0x1000, to(0x5000, false));
+        tlb.fill(0x1000, to(0x6000, true));
+        assert_eq!(tlb.get(0x1000), Some(to(0x5000, false)));
+        tlb.fill(0x1000, to(0x5000, true));
+        assert_eq!(tlb.get(0x1000), Some(to(0x5000, true)));
         tlb.invalidate(0x1000);
         assert_eq!(tlb.get(0x1000), None);
     }

@@ -1,9 +1,9 @@
-//! Traps: the timer's interrupt and the page fault, on a stack of each CPU's own.
+//! Traps: the timer's interrupt, the one that nothing masks, and the page fault, on a stack of each CPU's own.
 
 use ebbtide_core::arch::{Switch, Traps};
 use ebbtide_core::report::Place;
 use ebbtide_core::stack::StackError;
-use ebbtide_core::{System, VirtAddr, thread, trap};
+use ebbtide_core::{System, VirtAddr, trap};
 
 use crate::board::TIMER_VECTOR;
 use crate::machine::current;
@@ -21,12 +21,13 @@ const FRAME_WORDS: u64 = 24;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handlers {
     pub interrupt: fn(),
+    pub nmi: fn(),
     pub page_fault: fn(u64, Use),
 }
 
 impl Handlers {
     pub fn of<S: System>() -> Self {
-        Self { interrupt: interrupt::<S>, page_fault: page_fault::<S> }
+        Self { interrupt: interrupt::<S>, nmi, page_fault: page_fault::<S> }
     }
 }
 
@@ -45,11 +46,16 @@ fn interrupt<S: System>() {
         let stack_pointer = VirtAddr::new(context.stack_pointer.get());
         trap::check_room_to_preempt::<S>(S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer));
         let frame = Record::push(FRAME_WORDS, Use::Trap);
-        thread::preempt::<S>();
+        trap::preempt::<S>();
         frame.pop(Use::Trap);
     }
     // The CPU on which the thread goes on, which need not be the one that it was preempted on.
     current().cpu().interrupts.set(true);
+}
+
+/// An interrupt comes that nothing masks, whatever the CPU does at that moment. It needs a stack, and nothing else.
+fn nmi() {
+    touch_trap_stack();
 }
 
 /// An access found nothing mapped. Returns if it can be tried again.
@@ -67,11 +73,13 @@ fn place(stack_pointer: VirtAddr) -> Place {
     Place { address: stack_pointer, instruction: VirtAddr::new(0), stack_pointer, frame_pointer: VirtAddr::new(0) }
 }
 
-/// A trap pushes its frame: the page is always there.
+/// A trap pushes its frame, and its handler may need the rest of its stack: all of it is always there.
 fn touch_trap_stack() {
     let machine = current();
     if let Some(top) = machine.cpu().trap_stack.get() {
-        machine.store(top - 8, machine.steps.get(), Use::Trap);
+        for word in [top - 8, top - TRAP_STACK_BYTES] {
+            machine.store(word, machine.steps.get(), Use::Trap);
+        }
     }
 }
 

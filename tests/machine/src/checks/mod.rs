@@ -15,8 +15,11 @@ pub mod pages;
 pub mod stacks;
 
 use ebbtide_core::PhysAddr;
+use ebbtide_core::arch::StackEntry;
 
 use crate::machine::Machine;
+use crate::mmu::Walk;
+use crate::schedule::Fill;
 use pages::{Change, Look, Pages};
 use stacks::Stacks;
 
@@ -48,7 +51,7 @@ impl Machine {
 
     fn look(&self, look: Look) {
         let changes = self.checks.borrow_mut().pages.scan(&self.ram, look);
-        for change in changes {
+        for change in changes.unwrap_or_else(|what| self.broken(what)) {
             self.check_change(&change);
         }
     }
@@ -62,7 +65,9 @@ impl Machine {
                 change.page, change.old, change.new
             ));
         }
-        self.fill_eagerly(change);
+        if let StackEntry::Present { .. } = change.new {
+            self.fill_eagerly(change.page);
+        }
     }
 
     /// The populated pages are visible to the walkers now, as far as this CPU populated them.
@@ -76,24 +81,17 @@ impl Machine {
         self.observe_all();
         self.cpus[number].tlb.invalidate(page);
         self.checks.borrow_mut().pages.invalidated(number, page);
-        if self.fills_eagerly()
-            && self.cpus[number].online.get()
-            && let Some(frame) = self.checks.borrow().pages.frame_of(page)
-        {
-            self.cpus[number].tlb.fill(page, frame);
+        let is_present = self.checks.borrow().pages.frame_of(page).is_some();
+        if is_present {
+            self.fill_eagerly(page);
         }
     }
 
-    fn fills_eagerly(&self) -> bool {
-        self.habits.fill == crate::schedule::Fill::Eager
-    }
-
-    fn fill_eagerly(&self, change: &Change) {
-        if self.fills_eagerly()
-            && let ebbtide_core::arch::StackEntry::Present { frame } = change.new
-        {
+    /// Every CPU takes the translation of a page that is present, if that is their habit.
+    fn fill_eagerly(&self, page: u64) {
+        if self.habits.fill == Fill::Eager {
             for cpu in self.cpus.iter().filter(|cpu| cpu.online.get()) {
-                cpu.tlb.fill(change.page, frame);
+                self.walk(cpu, page, Walk::Ahead);
             }
         }
     }

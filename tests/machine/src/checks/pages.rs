@@ -87,7 +87,7 @@ impl Pages {
     }
 
     /// The entries that differ from what they were.
-    pub fn scan(&mut self, ram: &Ram, look: Look) -> Vec<Change> {
+    pub fn scan(&mut self, ram: &Ram, look: Look) -> Result<Vec<Change>, String> {
         let mut changes = Vec::new();
         let mut number = 0;
         // Tables that are found on the way are looked at on the same way.
@@ -120,11 +120,14 @@ impl Pages {
             }
             for (table, level, base) in tables {
                 if let TableEntry::Table(table) = table {
+                    if let Some(page) = self.owners.get(&table.as_u64()) {
+                        return Err(format!("frame {table:#x} became a page table while {page:#x} has it"));
+                    }
                     self.copies.push(Copy { table, level, base, words: vec![0; 512], used: 0 });
                 }
             }
         }
-        changes
+        Ok(changes)
     }
 
     /// Takes a change in, if it is one that the protocol allows.
@@ -141,6 +144,9 @@ impl Pages {
             (StackEntry::Empty, StackEntry::Present { frame }) => {
                 if let Some(other) = self.owners.insert(frame.as_u64(), change.page) {
                     return Err(format!("frame {frame:#x} is in two places, the other is {other:#x}"));
+                }
+                if self.copies.iter().any(|copy| copy.table == frame) {
+                    return Err(format!("frame {frame:#x} is a page table"));
                 }
                 *page = Page { frame: Some(frame), present: true, unpublished: Some(here), ..*page };
             }
@@ -159,6 +165,8 @@ impl Pages {
                     return Err("it rests again with a generation that was not raised".into());
                 }
             }
+            // The entry's other bits: a walker's.
+            (StackEntry::Present { frame: old }, StackEntry::Present { frame }) if old == frame => {}
             (StackEntry::Resting { frame: old, .. }, StackEntry::Present { frame }) if old == frame => {
                 page.present = true;
                 page.unpublished = Some(here);
@@ -212,6 +220,11 @@ impl Pages {
     /// All pages that are present, with their frames.
     pub fn present(&self) -> impl Iterator<Item = (u64, PhysAddr)> + Clone {
         self.pages.iter().filter(|(_, page)| page.present).filter_map(|(address, page)| Some((*address, page.frame?)))
+    }
+
+    /// Number of pages that rest.
+    pub fn resting(&self) -> usize {
+        self.pages.values().filter(|page| page.frame.is_some() && !page.present).count()
     }
 
     /// Number of frames that pages have, present or resting.

@@ -59,7 +59,10 @@ impl Machine {
 
     /// A page went: nobody needs it.
     pub(crate) fn check_stack_of(&self, change: &Change) -> Result<(), String> {
-        let StackEntry::Present { .. } = change.old else { return Ok(()) };
+        let (StackEntry::Present { .. }, StackEntry::Resting { .. } | StackEntry::Empty) = (change.old, change.new)
+        else {
+            return Ok(());
+        };
         let slot = Slot::of(VirtAddr::new(change.page)).ok_or("a page outside of the stack range")?;
         let top = slot.top().as_u64();
         let contexts = self.contexts.borrow();
