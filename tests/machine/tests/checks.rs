@@ -7,7 +7,9 @@ use ebbtide_core::System;
 use ebbtide_core::arch::{PAGE_BYTES, StackEntry};
 use ebbtide_core::stack::{Incoming, Leaving, NewStack, NoFrame, Outgoing, Stack, StackPolicy};
 use ebbtide_core::thread::{Builder, JoinHandle, park, yield_now};
-use ebbtide_machine::tamper::{invalidate, own_page, read, scribble, set_stack_pointer, store_on, walk_ahead, write};
+use ebbtide_machine::tamper::{
+    accessed_dirty, invalidate, own_page, read, scribble, set_stack_pointer, store_on, walk_ahead, write,
+};
 use ebbtide_machine::{Fill, Host, Outcome, Plan, Wrong, deeper, settle, sleep};
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
 
@@ -43,6 +45,13 @@ fn frame(page: u64) -> ebbtide_core::PhysAddr {
         StackEntry::Present { frame } | StackEntry::Resting { frame, .. } => frame,
         StackEntry::Empty => panic!("{page:#x} has no frame"),
     }
+}
+
+/// Gives a frame to the allocator, whoever has it.
+fn free_at_once(frame: ebbtide_core::PhysAddr) {
+    #![expect(unsafe_code, reason = "breaks an invariant on purpose")]
+    // SAFETY: none; the machine's RAM is nothing but words, and the checks have to notice.
+    Reclaiming::kernel().frames.with::<Reclaiming, _>(|frames| unsafe { frames.deallocate(frame) });
 }
 
 fn tampered(main: impl FnOnce() + Send + 'static) -> Outcome {
@@ -82,7 +91,34 @@ fn populating_without_publishing_is_found() {
 
 #[test]
 fn an_entry_that_a_walker_has_to_write_is_found() {
-    sleepers(Plan::new(1).fill(Fill::OnUse).wrong(Wrong::LeavesBitsToTheWalker)).broken("a walker has to write");
+    for fill in [Fill::OnUse, Fill::OneStepIn(3), Fill::Eager] {
+        let plan = Plan::new(1).fill(fill).wrong(Wrong::LeavesBitsToTheWalker);
+        sleepers(plan).broken("a walker had to write");
+    }
+}
+
+#[test]
+fn a_walker_that_may_write_sets_accessed_when_it_looks_and_dirty_for_a_store() {
+    let plan = Plan::new(1).fill(Fill::OnUse).wrong(Wrong::LeavesBitsToTheWalker).walkers_may_write();
+    let run = plan.run::<Reclaiming>(|| {
+        let page = own_page(3);
+        assert_eq!(accessed_dirty(page), (false, false));
+        walk_ahead(0, page);
+        assert_eq!(accessed_dirty(page), (true, false));
+        // Its TLB knows the page, and that it is not Dirty.
+        store_on(0, page);
+        assert_eq!(accessed_dirty(page), (true, true));
+    });
+    run.unwrap();
+}
+
+/// What walkers write, core writes over or leaves alone, and nothing comes of it.
+#[test]
+fn core_takes_entries_that_walkers_write() {
+    for seed in 0..10 {
+        let plan = Plan::wild(seed, 3).fill(Fill::OneStepIn(3)).wrong(Wrong::LeavesBitsToTheWalker);
+        sleepers(plan.walkers_may_write()).unwrap();
+    }
 }
 
 #[test]
@@ -99,6 +135,27 @@ fn a_frame_in_two_places_is_found() {
         write(top - PAGE_BYTES, StackEntry::Present { frame: frame(own_page(0)) });
     })
     .broken("in two places");
+}
+
+#[test]
+fn a_page_whose_frame_is_a_page_table_is_found() {
+    tampered(|| {
+        let (_thread, top) = parked(100);
+        sleep::<Reclaiming>(1_000_000);
+        write(top - PAGE_BYTES, StackEntry::Present { frame: Reclaiming::kernel().root() });
+    })
+    .broken("is a page table");
+}
+
+#[test]
+fn a_page_table_whose_frame_is_a_pages_is_found() {
+    tampered(|| {
+        let (_thread, top) = parked(100);
+        free_at_once(frame(top - PAGE_BYTES));
+        // No stack of this size was ever used: the next frame becomes a table.
+        drop(Builder::new().stack_size(32 << 10).spawn::<Reclaiming, _, _>(|| ()));
+    })
+    .broken("became a page table");
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! No memory: what fails, fails cleanly, wherever it runs out.
 
+use std::num::NonZeroU64;
+
 use ebbtide_core::arch::PAGE_BYTES;
+use ebbtide_core::memory::frames::Refusal;
 use ebbtide_core::stack::StackError;
 use ebbtide_core::thread::{Builder, park, yield_now};
-use ebbtide_core::{PhysAddr, System};
-use ebbtide_machine::{Host, Plan, deeper, settle, sleep};
+use ebbtide_core::{PhysAddr, StackPolicy, System};
+use ebbtide_machine::program::{Op, Task};
+use ebbtide_machine::{Host, Plan, cache_counters, deeper, refuse, room, settle, sleep};
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
 use ebbtide_policy_static::Static;
 
@@ -86,6 +90,67 @@ fn a_spawn_for_which_the_kth_frame_is_missing_fails_and_loses_no_frame_under_rec
 #[test]
 fn the_same_with_other_cpus_at_work() {
     least::<Host<ReclaimOnSleep>>(2);
+}
+
+/// Something of everything that takes frames: stacks of each size that policies are asked about and of one beyond, threads
+/// that sleep deep and shallow, and that end.
+fn tasks() -> Vec<Task> {
+    let task = |stack_bytes: usize, ops| Task { stack_bytes, pinned: false, priority: 16, ops };
+    let deep = |bytes| Op::Deeper(bytes, vec![Op::Sleep(100_000)]);
+    let sizes = [8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10];
+    let mut tasks: Vec<_> =
+        sizes.iter().map(|bytes| task(*bytes, vec![deep(*bytes as u64), Op::Sleep(100_000), deep(5_000)])).collect();
+    // More than are kept when they end.
+    let child = task(16 << 10, vec![deep(9_000)]);
+    tasks.extend((0..9).map(|_| task(16 << 10, vec![Op::Sleep(300_000), Op::Spawn(child.clone()), deep(12_000)])));
+    tasks
+}
+
+/// Each single call of the frame allocator fails once: what was tried is tried again, or does with less.
+fn every_single_refusal<P: StackPolicy>() {
+    let plan = Plan::wild(1, 1).cache(16);
+    let calls = plan.run_tasks::<P, 20>(tasks()).unwrap().allocations;
+    assert!(calls > 50, "{calls} calls");
+    for number in 1..=calls {
+        let refusal = Refusal::Nth(number.try_into().unwrap());
+        plan.refusing(refusal).run_tasks::<P, 20>(tasks()).unwrap();
+    }
+}
+
+#[test]
+fn any_frame_may_be_refused_once_under_static() {
+    every_single_refusal::<Static>();
+}
+
+#[test]
+fn any_frame_may_be_refused_once_under_reclaim_on_sleep() {
+    every_single_refusal::<ReclaimOnSleep>();
+}
+
+#[test]
+fn a_refill_that_fails_once_is_made_again() {
+    type S = Host<ReclaimOnSleep>;
+    let run = Plan::new(1).cache(16).run::<S>(|| {
+        let sleeper = || {
+            park::<S>();
+            deeper(3 * PAGE_BYTES, park::<S>);
+        };
+        // All of main's stack is in use, so that no page of it rests and can be freed.
+        deeper(room(), || {
+            let threads: Vec<_> = (0..8).map(|_| Builder::new().spawn::<S, _, _>(sleeper).unwrap()).collect();
+            // What they left is freed, and the cache holds what one thread may lack: enough for five of them.
+            sleep::<S>(1_000_000);
+            let failed = cache_counters::<S>().refills_failed;
+            refuse::<S>(Refusal::Nth(NonZeroU64::MIN));
+            threads.iter().for_each(|thread| thread.thread().unpark());
+            yield_now::<S>();
+            assert_eq!(cache_counters::<S>().refills_failed, failed + 1);
+            threads.iter().for_each(|thread| thread.thread().unpark());
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+        settle::<S>();
+    });
+    run.unwrap();
 }
 
 #[test]

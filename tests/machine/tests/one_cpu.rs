@@ -9,7 +9,9 @@ use ebbtide_core::memory::layout::STACK_CLASS_BYTES;
 use ebbtide_core::sync::Mutex;
 use ebbtide_core::thread::{Builder, JoinHandle, current, park, yield_now};
 use ebbtide_machine::tamper::{own_page, read};
-use ebbtide_machine::{Host, Plan, cache_counters, counts, deeper, run_down, settle, sleep, spurious_faults, work};
+use ebbtide_machine::{
+    Host, Plan, cache_counters, counts, deeper, resting_pages, run_down, settle, sleep, spurious_faults, work,
+};
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
 use ebbtide_policy_static::Static;
 
@@ -167,6 +169,29 @@ fn a_ring_that_is_full_of_stale_notes_is_compacted_without_an_invalidation() {
 }
 
 #[test]
+fn an_idle_cpu_leaves_nothing_resting_however_often_its_ring_was_full() {
+    let run = Plan::new(1).frames(4096).run::<Reclaiming>(|| {
+        let sleepers: Vec<_> = (0..300)
+            .map(|number| {
+                spawn::<Reclaiming, _>(move || {
+                    // Once as deep, once as shallow as may be: the notes of the first rest are stale in part.
+                    deeper(number % 3 * PAGE_BYTES, park::<Reclaiming>);
+                    park::<Reclaiming>();
+                })
+            })
+            .collect();
+        yield_now::<Reclaiming>();
+        sleepers.iter().step_by(2).for_each(|thread| thread.thread().unpark());
+        yield_now::<Reclaiming>();
+        assert!(resting_pages() > 0);
+        sleep::<Reclaiming>(1_000_000);
+        assert_eq!(resting_pages(), 0, "pages that no note names any more");
+        settle::<Reclaiming>();
+    });
+    run.unwrap();
+}
+
+#[test]
 fn a_switch_to_a_thread_that_lacks_frames_refills_the_cache_first() {
     let run = Plan::new(1).cache(16).run::<Reclaiming>(|| {
         let before = cache_counters::<Reclaiming>();
@@ -196,23 +221,33 @@ fn the_stack_of_a_thread_that_ended_serves_the_next_one_as_it_is() {
     run.unwrap();
 }
 
-#[test]
-fn stacks_beyond_those_that_are_kept_give_their_frames_back_and_their_slots_are_used_again() {
-    let run = Plan::new(1).run::<Reclaiming>(|| {
+/// Ends more threads than stacks are kept, again and again.
+fn stacks_come_and_go<S: System>() {
+    let run = Plan::new(1).run::<S>(|| {
         for _ in 0..3 {
-            let threads: Vec<_> = (0..30).map(|_| parked::<Reclaiming>(5_000)).collect();
+            let threads: Vec<_> = (0..30).map(|_| parked::<S>(5_000)).collect();
             for (thread, _) in threads {
                 thread.thread().unpark();
                 thread.join().unwrap();
             }
-            sleep::<Reclaiming>(1_000_000);
-            settle::<Reclaiming>();
+            sleep::<S>(1_000_000);
+            settle::<S>();
         }
-        let highest = spawn::<Reclaiming, _>(|| own_page(0)).join().unwrap();
+        let highest = spawn::<S, _>(|| own_page(0)).join().unwrap();
         let number = highest % STACK_CLASS_BYTES / (2 * PAGES * PAGE_BYTES);
         assert!(number < 40, "slot {number}: slots were not used again");
     });
-    run.unwrap();
+    assert!(run.unwrap().invalidations > 0);
+}
+
+#[test]
+fn stacks_beyond_those_that_are_kept_give_their_frames_back_and_their_slots_are_used_again_under_static() {
+    stacks_come_and_go::<Host<Static>>();
+}
+
+#[test]
+fn stacks_beyond_those_that_are_kept_give_their_frames_back_and_their_slots_are_used_again() {
+    stacks_come_and_go::<Reclaiming>();
 }
 
 #[test]
@@ -264,6 +299,17 @@ fn going_below_the_stack_is_an_overflow_in_the_threads_name() {
         let run = run.ended(102, "stack overflow in thread \"digger\"");
         assert!(run.console.contains("policy reclaim-on-sleep") && run.console.contains("4 pages"), "{run}");
     }
+}
+
+#[test]
+fn a_preemption_for_which_there_is_no_room_above_the_guard_is_an_overflow() {
+    let run = Plan::new(1).step_ns(100_000).run::<Reclaiming>(|| {
+        let builder = Builder::new().name("digger".into());
+        let digger = builder.spawn::<Reclaiming, _, _>(|| run_down(64, || work(10_000))).unwrap();
+        let _other = spawn::<Reclaiming, _>(|| work(10_000));
+        digger.join().unwrap();
+    });
+    run.ended(102, "stack overflow in thread \"digger\"");
 }
 
 #[test]

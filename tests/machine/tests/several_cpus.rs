@@ -79,3 +79,44 @@ fn a_page_that_another_cpu_has_read_is_freed_only_after_that_one_forgot_it() {
     let wrong = Plan::wild(1, 2).wrong(Wrong::ForgetsCpu(1));
     a_reference_into_another_stack(wrong).broken("have not invalidated it since it rested");
 }
+
+/// A thread waits, now shallow, now deep, while wakers on every CPU wake it: many a time when it is just being left.
+fn woken_while_it_is_left(seed: u64) -> Outcome {
+    Plan::wild(seed, 3).cpu_changes_one_in(2).run::<Reclaiming>(|| {
+        let woken = Builder::new().spawn::<Reclaiming, _, _>(|| {
+            for depth in 0..40 {
+                deeper(depth % 4 * 3_000, park::<Reclaiming>);
+            }
+        });
+        let woken = woken.unwrap();
+        let waker = || {
+            let thread = woken.thread().clone();
+            let wake = move || {
+                for turn in 0..60 {
+                    thread.unpark();
+                    if turn % 8 == 0 {
+                        sleep::<Reclaiming>(200_000);
+                    }
+                }
+            };
+            Builder::new().spawn::<Reclaiming, _, _>(wake).unwrap()
+        };
+        let wakers: Vec<_> = (0..3).map(|_| waker()).collect();
+        for waker in wakers {
+            waker.join().unwrap();
+        }
+        while !woken.is_finished() {
+            woken.thread().unpark();
+            sleep::<Reclaiming>(100_000);
+        }
+        sleep::<Reclaiming>(1_000_000);
+        settle::<Reclaiming>();
+    })
+}
+
+#[test]
+fn a_thread_that_is_woken_while_it_is_left_goes_on_only_when_its_stack_is_settled() {
+    for seed in 0..20 {
+        woken_while_it_is_left(seed).unwrap();
+    }
+}
