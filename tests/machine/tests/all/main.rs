@@ -1,0 +1,7 @@
+//! The tests of core on the model of a machine: one program, since each would compile core's generic code anew.
+
+mod checks;
+mod exhaustion;
+mod one_cpu;
+mod random;
+mod several_cpus;
