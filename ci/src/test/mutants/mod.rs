@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A test that has never failed proves little. Each patch breaks one invariant, and says in its head which test stands
-//! guard over it. Everything else is a failure of the mutant: a patch that no longer applies, code that does not build,
-//! a test that is not there. The copy lies in `target/mutants`; it is made once and brought up to date, so that builds
+//! guard over it, and what that test says. Everything else is a failure of the mutant: a patch that no longer applies,
+//! code that does not build, a test that is not there or that fails for another reason. The copy lies in `target/mutants`; it is made once and brought up to date, so that builds
 //! are incremental, and the repository's own files are never touched.
 
 mod patch;
@@ -29,7 +29,7 @@ use crate::policy::Policy;
 use crate::project::Project;
 use crate::{exit, lint, setup};
 
-use patch::Mutant;
+use patch::{Expected, Mutant};
 use red::{Known, Red};
 use scratch::Scratch;
 use trial::{Came, Trial};
@@ -51,11 +51,12 @@ pub fn cases(project: &Project, setup: &SetupArgs, is_wanted: impl Fn(&str) -> b
     let policies = Policy::all(project)?;
     let known = Known { packages: host::packages(project)?, cases: guest::described(project, &policies)?, policies };
     for mutant in &mutants {
-        mutant.reds.iter().try_for_each(|(line, red)| known.check(red).map_err(|what| mutant.wrong(*line, &what)))?;
+        let checked = |red: &Expected| known.check(&red.red).map_err(|what| mutant.wrong(red.line, &what));
+        mutant.reds.iter().try_for_each(checked)?;
     }
     let name = |mutant: &Mutant| format!("mutants::{}", mutant.name);
     let wanted = mutants.iter().filter(|mutant| is_wanted(&name(mutant)));
-    let reds: BTreeSet<_> = wanted.flat_map(|mutant| mutant.reds.iter().map(|(_, red)| red.clone())).collect();
+    let reds: BTreeSet<_> = wanted.flat_map(|mutant| mutant.reds.iter().map(|red| red.red.clone())).collect();
     let mut compilers = Vec::new();
     if reds.iter().any(Red::needs_images) {
         for arch in Arch::EXISTING {
@@ -113,7 +114,7 @@ impl Bench {
     /// Tries one mutant; says what is wrong with it, if something is.
     fn judge(&self, mutant: &Mutant) -> Result<Option<String>> {
         let state = self.ready()?;
-        for (_, red) in &mutant.reds {
+        for Expected { red, .. } in &mutant.reds {
             let came = state.unpatched.get(red).context("a test that was not asked for")?;
             if let Some(why) = came.why_not_green() {
                 return Ok(Some(format!("`{red}` must pass on the code as it is, but {why}")));
@@ -125,8 +126,8 @@ impl Bench {
             Err(why) => return Ok(Some(format!("{} no longer applies: {why}", mutant.file))),
         };
         let fresh = self.trial.on(copy.project());
-        for (_, red) in &mutant.reds {
-            if let Some(why) = fresh.run(red)?.why_not_red(mutant.by_timeout) {
+        for Expected { red, says, .. } in &mutant.reds {
+            if let Some(why) = fresh.run(red)?.why_not_red(mutant.by_timeout, says.as_deref()) {
                 return Ok(Some(format!("`{red}` must fail, but {why}")));
             }
         }
@@ -147,5 +148,29 @@ impl Bench {
             state.copy = Some(copy);
         }
         Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::read;
+    use crate::project::Project;
+
+    /// Whoever changes a line that a mutant breaks hears of it here, long before the mutants are tried.
+    #[test]
+    fn every_patch_applies_to_the_code_as_it_is() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for mutant in read(&Project::at(root)).unwrap() {
+            let mut texts = BTreeMap::new();
+            for edit in &mutant.edits {
+                let text = texts.entry(&edit.file).or_insert_with(|| std::fs::read_to_string(root.join(&edit.file)));
+                let patched = edit.apply(text.as_ref().unwrap());
+                *text =
+                    Ok(patched.unwrap_or_else(|why| panic!("{} no longer applies: {}: {why}", mutant.file, edit.file)));
+            }
+        }
     }
 }

@@ -105,6 +105,11 @@ impl fmt::Display for Red {
 }
 
 impl Red {
+    /// Whether it is about the code that a guest ends with, which says why it fails.
+    pub fn has_code(&self) -> bool {
+        matches!(self, Self::Guest(GuestRed { code: Some(_), .. }))
+    }
+
     /// Whether images are built for it.
     pub fn needs_images(&self) -> bool {
         matches!(self, Self::Guest(_) | Self::Compare { .. })

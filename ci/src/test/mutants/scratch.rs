@@ -106,7 +106,7 @@ impl Drop for Patched {
 mod tests {
     use super::*;
 
-    const HEAD: &str = "Breaks: a\nWhy: b\nRed: loom c\n";
+    const HEAD: &str = "Breaks: a\nWhy: b\nRed: loom c\nSays: d\n";
 
     /// A repository, its copy, and what lies in the copy's `f.rs`.
     fn copied(text: &str) -> (tempfile::TempDir, Scratch, impl Fn() -> String) {

@@ -47,8 +47,18 @@ impl Came {
         }
     }
 
-    /// Why it is not the failure that it must be on a mutant; whether a time-out is one, the mutant says.
-    pub fn why_not_red(&self, by_timeout: bool) -> Option<String> {
+    /// Why it is not the failure that it must be on a mutant; whether a time-out is one, and what a failure says, the
+    /// mutant knows.
+    pub fn why_not_red(&self, by_timeout: bool, says: Option<&str>) -> Option<String> {
+        match (self, says) {
+            (Self::Failed(why), Some(says)) if !why.contains(says) => {
+                Some(format!("it fails for another reason: nowhere does it say `{says}`:\n{why}"))
+            }
+            _ => self.why_no_failure(by_timeout),
+        }
+    }
+
+    fn why_no_failure(&self, by_timeout: bool) -> Option<String> {
         match self {
             Self::Failed(_) => None,
             Self::TimedOut(_) if by_timeout => None,
@@ -179,6 +189,8 @@ fn on_host(command: impl Fn() -> Result<std::process::Command>, test: &str) -> R
     match named(outcomes, test, |name| name.split_once("::").map_or(name, |(_, test)| test)) {
         Came::NotFound(_) if died => Ok(Came::Failed(ran.output)),
         Came::NotFound(_) => Ok(Came::NotFound(ran.output)),
+        // All of it: what a test said stands with the first one that failed.
+        Came::Failed(_) => Ok(Came::Failed(ran.output)),
         came => Ok(came),
     }
 }
@@ -280,9 +292,11 @@ mod tests {
             Came::NotFound("c".to_owned()),
             Came::NotBuilt("d".to_owned()),
         ];
-        let red = |by_timeout| all.iter().map(|came| came.why_not_red(by_timeout).is_none()).collect::<Vec<_>>();
+        let red = |by_timeout| all.iter().map(|came| came.why_not_red(by_timeout, None).is_none()).collect::<Vec<_>>();
         assert_eq!(red(false), [false, true, false, false, false]);
         assert_eq!(red(true), [false, true, true, false, false]);
+        assert_eq!(failed("1 != 2").why_not_red(false, Some("!= 2")), None);
+        assert!(failed("1 != 2").why_not_red(false, Some("!= 3")).is_some(), "another reason proves something else");
         let green: Vec<_> = all.iter().map(|came| came.why_not_green().is_none()).collect();
         assert_eq!(green, [true, false, false, false, false]);
     }
