@@ -5,13 +5,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::boot::MemoryRegion;
 use ebbtide_core::kernel::Kernel;
 use ebbtide_core::memory::frames::Refusal;
 use ebbtide_core::report;
-use ebbtide_core::thread::{Builder, sleep_until};
+use ebbtide_core::thread::{Builder, sleep};
 use ebbtide_core::{PhysAddr, System, start};
 
 use crate::baton::{drive, end};
@@ -240,7 +241,7 @@ fn run_main<S: System>() {
     if machine.cpus.len() > 1 {
         // Core's look for a deadlock knows one CPU: a thread that is ready on another one is none to it. It does not look
         // while a timer is armed.
-        let asleep = Builder::new().spawn::<S, _, _>(|| sleep_until::<S>(u64::MAX / 2));
+        let asleep = Builder::new().spawn::<S, _, _>(|| sleep::<S>(Duration::from_nanos(u64::MAX / 2)));
         machine.require(asleep.is_ok(), || "there is no memory for a second thread".into());
     }
     for cpu in &machine.cpus {

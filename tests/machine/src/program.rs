@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use ebbtide_core::memory::frames::Refusal;
-use ebbtide_core::platform::Platform;
 use ebbtide_core::sync::{Mutex, WaitQueue};
-use ebbtide_core::thread::{Builder, Priority, ThreadHandle, current, park, sleep_until, yield_now};
+use ebbtide_core::thread::{Builder, Priority, ThreadHandle, current, park, yield_now};
 use ebbtide_core::{StackPolicy, System};
 
 use crate::thread::{deeper, refuse, room, settle, sleep, work};
@@ -129,7 +128,7 @@ impl<S: System> Shared<S> {
             Op::Deeper(bytes, ops) => deeper((*bytes).min(room()), || self.do_all(ops)),
             Op::Work(steps) => work(*steps),
             Op::Yield => yield_now::<S>(),
-            Op::Sleep(ns) => sleep_until::<S>(S::Platform::now() + ns),
+            Op::Sleep(ns) => sleep::<S>(*ns),
             Op::Take => self.given.wait_while::<S>(|| !self.take()),
             Op::Give => {
                 self.tokens.fetch_add(1, Ordering::SeqCst);

@@ -1,14 +1,14 @@
 //! What a thread of a test does with its stack, and with the machine.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ebbtide_core::System;
 use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::cpu;
 use ebbtide_core::memory::frames::Refusal;
-use ebbtide_core::platform::Platform;
 use ebbtide_core::stack::CacheCounters;
-use ebbtide_core::thread::sleep_until;
+use ebbtide_core::thread::sleep as sleep_for;
 
 use crate::baton::{pause, step};
 use crate::machine::current;
@@ -103,7 +103,7 @@ pub fn settle<S: System>() {
 
 /// Sleeps for `ns` nanoseconds.
 pub fn sleep<S: System>(ns: u64) {
-    sleep_until::<S>(S::Platform::now() + ns);
+    sleep_for::<S>(Duration::from_nanos(ns));
 }
 
 /// How often the entry of a page has changed, and how often a page was invalidated on a CPU, since the machine began.
