@@ -27,6 +27,7 @@ pub mod start;
 pub mod sync;
 pub mod system;
 pub mod thread;
+pub mod time;
 pub mod trap;
 
 pub use arch::Arch;

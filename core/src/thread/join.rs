@@ -4,11 +4,14 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
 
 use crate::stack::StackError;
 use crate::sync::{SpinLock, WaitQueue};
 use crate::system::System;
 use crate::thread::{Kind, Priority, Request, ThreadHandle, Work, local, spawn};
+use crate::time::{self, NEVER};
 
 /// Bytes of stack that a thread has when it does not ask for more: what a Linux kernel thread has.
 pub const DEFAULT_STACK_BYTES: u64 = 16 << 10;
@@ -18,9 +21,41 @@ pub type Result<T> = core::result::Result<T, core::convert::Infallible>;
 
 /// Where a thread leaves its result.
 #[derive(Debug)]
-struct Packet<T> {
+pub(super) struct Packet<T> {
     result: SpinLock<Option<T>>,
     ended: WaitQueue,
+}
+
+impl<T> Packet<T> {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { result: SpinLock::new(None), ended: WaitQueue::new() })
+    }
+
+    /// The thread leaves its result.
+    pub(super) fn leave<S: System>(&self, result: T) {
+        self.result.with::<S, _>(|slot| *slot = Some(result));
+        self.ended.wake_all::<S>();
+    }
+
+    /// Says whether the result is there to be taken.
+    pub(super) fn is_left<S: System>(&self) -> bool {
+        self.result.with::<S, _>(|result| result.is_some())
+    }
+
+    /// Takes the result, which nobody has taken, until `deadline` (nanoseconds since boot) at the latest.
+    pub(super) fn take_until<S: System>(&self, deadline: u64) -> Option<T> {
+        let mut result = None;
+        let _in_time = self.ended.wait_while_until::<S>(deadline, || {
+            result = self.result.with::<S, _>(Option::take);
+            result.is_none()
+        });
+        result
+    }
+
+    /// Takes the result, which nobody has taken, when it is there.
+    pub(super) fn take<S: System>(&self) -> T {
+        self.take_until::<S>(NEVER).expect("a thread that has ended left its result")
+    }
 }
 
 /// Chooses what a thread is spawned with: std's `thread::Builder`.
@@ -94,7 +129,7 @@ impl Builder {
         F: FnOnce() -> T + Send + 'a,
         T: Send + 'a,
     {
-        let packet = Arc::new(Packet { result: SpinLock::new(None), ended: WaitQueue::new() });
+        let packet = Packet::new();
         let theirs = Arc::clone(&packet);
         let request = Request {
             name: self.name.map(String::into_boxed_str),
@@ -107,8 +142,7 @@ impl Builder {
             let result = f();
             // Who joins finds the thread-local values gone.
             local::drop_all::<S>();
-            theirs.result.with::<S, _>(|slot| *slot = Some(result));
-            theirs.ended.wake_all::<S>();
+            theirs.leave::<S>(result);
             // The result, if nobody wants it: its end may touch thread-local values once more.
             drop(theirs);
             local::drop_all::<S>();
@@ -127,7 +161,6 @@ impl Default for Builder {
 }
 
 /// The right to wait for a thread's end: std's `JoinHandle`. Dropping it lets the thread go on by itself.
-#[derive(Debug)]
 pub struct JoinHandle<S, T> {
     thread: ThreadHandle<S>,
     packet: Arc<Packet<T>>,
@@ -141,7 +174,7 @@ impl<S: System, T> JoinHandle<S, T> {
 
     /// Says whether the thread has left its result.
     pub fn is_finished(&self) -> bool {
-        self.packet.result.with::<S, _>(|result| result.is_some())
+        self.packet.is_left::<S>()
     }
 
     /// Waits until the thread has left its result, and returns that. As in std the thread may still be on its last steps.
@@ -150,8 +183,21 @@ impl<S: System, T> JoinHandle<S, T> {
     ///
     /// Never: a panic ends the whole run. The type is std's, so that `join().unwrap()` means the same.
     pub fn join(self) -> Result<T> {
-        let packet = &self.packet;
-        packet.ended.wait_while::<S>(|| packet.result.with::<S, _>(|result| result.is_none()));
-        Ok(packet.result.with::<S, _>(Option::take).expect("a thread that has ended left its result"))
+        Ok(self.packet.take::<S>())
+    }
+
+    /// Waits like [`JoinHandle::join`], for `timeout` at most. std has no such function.
+    ///
+    /// # Errors
+    ///
+    /// The time is up: the handle is given back.
+    pub fn join_timeout(self, timeout: Duration) -> core::result::Result<T, Self> {
+        self.packet.take_until::<S>(time::after::<S>(timeout)).ok_or(self)
+    }
+}
+
+impl<S, T> fmt::Debug for JoinHandle<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").finish_non_exhaustive()
     }
 }

@@ -89,9 +89,9 @@ impl<S: System, T: 'static> LocalKey<S, T> {
             Some(local) => local.value.get().ok_or(AccessError)?,
             None => insert(me, key, Box::new(init())),
         };
-        // SAFETY: the key's values are all of this type; it ends with the thread, outside of any access but those of
-        // destructors, who no longer find it.
-        Ok(unsafe { value.cast::<T>().as_ref() })
+        // SAFETY: it ends with the thread, outside of any access but those of destructors, who no longer find it.
+        let value = unsafe { value.as_ref() };
+        Ok(value.downcast_ref().expect("the values of a key are of one type"))
     }
 }
 

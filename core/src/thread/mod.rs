@@ -14,7 +14,7 @@ mod timers;
 
 pub use join::{Builder, DEFAULT_STACK_BYTES, JoinHandle, Result};
 pub use local::{AccessError, LocalKey};
-pub use park::{ThreadHandle, current, park, sleep_until};
+pub use park::{ThreadHandle, current, park, park_timeout, sleep, sleep_until};
 pub use run_queue::{PRIORITIES, RunQueue};
 pub use schedule::{SLICE_NS, preempt, timer_interrupt, yield_now};
 pub use scope::{Scope, ScopedJoinHandle, scope};

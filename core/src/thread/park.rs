@@ -3,11 +3,13 @@
 use alloc::sync::Arc;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
+use core::time::Duration;
 
 use crate::cpu;
 use crate::platform::Platform;
 use crate::system::System;
 use crate::thread::{Thread, ThreadId, block, block_until, share, wake_handle};
+use crate::time::{self, Instant};
 
 /// A thread, to name it and to unpark it: std's `Thread`.
 #[derive(Debug)]
@@ -59,8 +61,30 @@ pub fn park<S: System>() {
     }
 }
 
+/// Waits until the thread is unparked, for `timeout` at most; returns at once if it was since the last time.
+pub fn park_timeout<S: System>(timeout: Duration) {
+    let me = cpu::current::<S>();
+    let deadline = time::after::<S>(timeout);
+    while !me.unparked.swap(false, Ordering::AcqRel) {
+        if S::Platform::now() >= deadline {
+            return;
+        }
+        block_until::<S>(deadline);
+    }
+}
+
+/// Waits for at least `duration`.
+pub fn sleep<S: System>(duration: Duration) {
+    wait_for::<S>(time::after::<S>(duration));
+}
+
+/// Waits until `deadline`.
+pub fn sleep_until<S: System>(deadline: Instant<S>) {
+    wait_for::<S>(deadline.nanoseconds());
+}
+
 /// Waits until `deadline`, in nanoseconds since boot.
-pub fn sleep_until<S: System>(deadline: u64) {
+fn wait_for<S: System>(deadline: u64) {
     while S::Platform::now() < deadline {
         block_until::<S>(deadline);
     }

@@ -8,11 +8,14 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 
 use crate::stack::StackError;
-use crate::sync::{SpinLock, WaitQueue};
+use crate::sync::WaitQueue;
 use crate::system::System;
+use crate::thread::join::Packet;
 use crate::thread::{Builder, Result, ThreadHandle, local};
+use crate::time;
 
 /// What a scope and its threads share. It is counted: the last thread may be at it when the scope has gone on.
 #[derive(Debug, Default)]
@@ -28,13 +31,6 @@ pub struct Scope<'scope, 'env: 'scope, S> {
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
     system: PhantomData<fn() -> S>,
-}
-
-/// Where a scoped thread leaves its result.
-#[derive(Debug)]
-struct Packet<T> {
-    result: SpinLock<Option<T>>,
-    ended: WaitQueue,
 }
 
 /// The right to wait for a scoped thread's end: std's `ScopedJoinHandle`. The scope waits also for those whose handle
@@ -93,15 +89,14 @@ impl Builder {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        let packet = Arc::new(Packet { result: SpinLock::new(None), ended: WaitQueue::new() });
+        let packet = Packet::new();
         let theirs = Arc::clone(&packet);
         let running = Arc::clone(&scope.running);
         let work = move || {
             let result = f();
             // Who joins finds the thread-local values gone.
             local::drop_all::<S>();
-            theirs.result.with::<S, _>(|slot| *slot = Some(result));
-            theirs.ended.wake_all::<S>();
+            theirs.leave::<S>(result);
             // The result may borrow too: it ends here at the latest, or with its handle, which is gone before the scope.
             drop(theirs);
             // Release: see `scope`.
@@ -131,7 +126,7 @@ impl<S: System, T> ScopedJoinHandle<'_, S, T> {
 
     /// Says whether the thread has left its result.
     pub fn is_finished(&self) -> bool {
-        self.packet.result.with::<S, _>(|result| result.is_some())
+        self.packet.is_left::<S>()
     }
 
     /// Waits until the thread has left its result, and returns that.
@@ -140,9 +135,16 @@ impl<S: System, T> ScopedJoinHandle<'_, S, T> {
     ///
     /// Never: a panic ends the whole run. The type is std's, so that `join().unwrap()` means the same.
     pub fn join(self) -> Result<T> {
-        let packet = &self.packet;
-        packet.ended.wait_while::<S>(|| packet.result.with::<S, _>(|result| result.is_none()));
-        Ok(packet.result.with::<S, _>(Option::take).expect("a thread that has ended left its result"))
+        Ok(self.packet.take::<S>())
+    }
+
+    /// Waits like [`ScopedJoinHandle::join`], for `timeout` at most. std has no such function.
+    ///
+    /// # Errors
+    ///
+    /// The time is up: the handle is given back.
+    pub fn join_timeout(self, timeout: Duration) -> core::result::Result<T, Self> {
+        self.packet.take_until::<S>(time::after::<S>(timeout)).ok_or(self)
     }
 }
 

@@ -7,6 +7,7 @@ use intrusive_collections::{Bound, KeyAdapter, RBTree, intrusive_adapter};
 use crate::arch::Cpu;
 use crate::system::System;
 use crate::thread::{Thread, ThreadId, schedule};
+use crate::time::NEVER;
 
 intrusive_adapter!(ByDeadline = &'static Thread: Thread { timer => intrusive_collections::RBTreeAtomicLink });
 
@@ -61,8 +62,13 @@ impl Timers {
     }
 }
 
-/// Waits until `deadline` (nanoseconds since boot), or until the thread is woken otherwise: the caller looks again.
+/// Waits until `deadline` (nanoseconds since boot), or until the thread is woken otherwise: the caller looks again. It is
+/// no longer among the timers then.
 pub(crate) fn block_until<S: System>(deadline: u64) {
+    if deadline == NEVER {
+        // A timer would pass for something that can wake the thread.
+        return schedule::block::<S>();
+    }
     let me = crate::cpu::current::<S>();
     S::kernel().timers.with_interrupts_off::<S, _>(|timers| timers.insert(me, deadline));
     crate::cpu::without_interrupts::<S, _>(|| schedule::arm_for::<S>(S::Arch::per_cpu(), deadline));

@@ -1,4 +1,4 @@
-//! `main!`, and std's `print!` and `println!`.
+//! `main!`, and std's `print!`, `println!` and `thread_local!`.
 
 use core::fmt;
 
@@ -56,6 +56,35 @@ macro_rules! print {
 macro_rules! println {
     () => { $crate::__print(format_args!("\n")) };
     ($($argument:tt)*) => { $crate::__print(format_args!("{}\n", format_args!($($argument)*))) };
+}
+
+/// Makes values of which each thread has one for itself: std's `thread_local!`.
+///
+/// A value is made by its thread's first access, and dropped when that thread's closure has returned; the main thread's
+/// are never dropped. `const { … }` is taken as in std, and makes no difference.
+///
+/// ```ignore
+/// ebbtide::thread_local! {
+///     static DEPTH: Cell<u32> = const { Cell::new(0) };
+///     pub static LOG: RefCell<Vec<u32>> = RefCell::new(Vec::new());
+/// }
+///
+/// DEPTH.set(DEPTH.get() + 1);
+/// LOG.with_borrow_mut(|log| log.push(DEPTH.get()));
+/// ```
+#[macro_export]
+macro_rules! thread_local {
+    () => {};
+    ($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty = $init:expr $(; $($rest:tt)*)?) => {
+        $(#[$attribute])*
+        $visibility static $name: $crate::thread::LocalKey<$type> = {
+            fn init() -> $type {
+                $init
+            }
+            $crate::thread::LocalKey::new(init)
+        };
+        $($crate::thread_local!($($rest)*);)?
+    };
 }
 
 #[doc(hidden)]

@@ -7,7 +7,9 @@ use ebbtide_core::memory::heap::{Heap, HeapSource};
 use ebbtide_core::memory::window::Window;
 
 /// The system that this image is.
-#[derive(Debug)]
+///
+/// It is named in types that are compared and copied: hence the traits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ebbtide;
 
 static KERNEL: Kernel = Kernel::new(Window::DIRECT);

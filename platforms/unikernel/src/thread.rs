@@ -6,24 +6,37 @@
 //! Threads are preemptive: one runs until it waits, until its time slice of 10 ms is over while another of its priority
 //! is ready, or until one of a higher priority becomes ready.
 //!
-//! A panic in any thread ends the run, so `join` always returns `Ok`. When `main` returns, the run ends, and other
-//! threads with it.
+//! A panic in any thread ends the run, so `join` always returns `Ok`, and there is no `panicking`. When `main` returns,
+//! the run ends, and other threads with it.
+//!
+//! A thread's own values ([`thread_local!`](crate::thread_local)) are dropped in it when its closure has returned, and
+//! before who joins it goes on. The main thread's are not: its end is the run's.
 
+use core::num::NonZero;
 use core::time::Duration;
 
-use ebbtide_core::{Platform as _, thread};
+use ebbtide_core::{System as _, thread};
 
 pub use ebbtide_core::stack::StackError;
-pub use ebbtide_core::thread::{DEFAULT_STACK_BYTES, Priority, Result, ThreadId};
+pub use ebbtide_core::thread::{AccessError, DEFAULT_STACK_BYTES, Priority, Result, ThreadId};
 
-use crate::machine::Platform;
 use crate::system::Ebbtide;
+use crate::time::Instant;
 
 /// A thread, to name it and to unpark it.
 pub type Thread = thread::ThreadHandle<Ebbtide>;
 
 /// The right to wait for a thread's end. If it is dropped, the thread goes on by itself.
 pub type JoinHandle<T> = thread::JoinHandle<Ebbtide, T>;
+
+/// Where threads can be spawned that borrow from their spawner; [`scope`] makes it.
+pub type Scope<'scope, 'env> = thread::Scope<'scope, 'env, Ebbtide>;
+
+/// The right to wait for a scoped thread's end. The scope waits also for threads whose handle was dropped.
+pub type ScopedJoinHandle<'scope, T> = thread::ScopedJoinHandle<'scope, Ebbtide, T>;
+
+/// Names a value that each thread has for itself; [`thread_local!`](crate::thread_local) makes it.
+pub type LocalKey<T> = thread::LocalKey<Ebbtide, T>;
 
 /// Chooses what a thread is spawned with: name, stack, priority.
 #[derive(Debug, Default)]
@@ -69,6 +82,23 @@ impl Builder {
     {
         self.0.spawn::<Ebbtide, F, T>(f)
     }
+
+    /// Spawns a thread that runs `f`, which may borrow what outlives the scope.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for its stack, or no stack is that large.
+    pub fn spawn_scoped<'scope, F, T>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        f: F,
+    ) -> core::result::Result<ScopedJoinHandle<'scope, T>, StackError>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        self.0.spawn_scoped::<Ebbtide, F, T>(scope, f)
+    }
 }
 
 /// Spawns a thread that runs `f`, with the defaults of [`Builder`].
@@ -99,12 +129,49 @@ pub fn yield_now() {
 
 /// Waits for at least `duration`. The CPU is free for others meanwhile, and the stack can ebb.
 pub fn sleep(duration: Duration) {
-    let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    thread::sleep_until::<Ebbtide>(Platform::now().saturating_add(nanoseconds));
+    thread::sleep::<Ebbtide>(duration);
+}
+
+/// Waits until `deadline`, if that has not come yet.
+pub fn sleep_until(deadline: Instant) {
+    thread::sleep_until::<Ebbtide>(deadline);
 }
 
 /// Waits until this thread is unparked by [`Thread::unpark`](ebbtide_core::thread::ThreadHandle::unpark); returns at
 /// once if it was since the last time. Never returns without that.
 pub fn park() {
     thread::park::<Ebbtide>();
+}
+
+/// Waits like [`park`], for `timeout` at most.
+pub fn park_timeout(timeout: Duration) {
+    thread::park_timeout::<Ebbtide>(timeout);
+}
+
+/// The CPUs that run threads: how many threads run at the same time.
+///
+/// # Errors
+///
+/// Never: the kernel knows. The type is std's, so that `available_parallelism().unwrap()` means the same.
+pub fn available_parallelism() -> Result<NonZero<usize>> {
+    Ok(NonZero::new(Ebbtide::kernel().cpus().count()).expect("who asks runs on a CPU"))
+}
+
+/// Runs `f`, which may spawn threads that borrow what outlives the scope, such as the spawner's local variables, and
+/// waits for all of them.
+///
+/// ```ignore
+/// let mut depths = [3, 1, 2];
+/// thread::scope(|scope| {
+///     for depth in &mut depths {
+///         scope.spawn(move || *depth *= 10);
+///     }
+/// });
+/// assert_eq!(depths, [30, 10, 20]);
+/// ```
+pub fn scope<'env, F, T>(f: F) -> T
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+{
+    thread::scope::<Ebbtide, F, T>(f)
 }

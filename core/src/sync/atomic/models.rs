@@ -3,6 +3,7 @@
 
 mod entry;
 mod state;
+mod wait;
 
 /// Carries out a model in every order in which a thread's turn is taken away at most `turns` times, or in all there are.
 fn explore(turns: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
