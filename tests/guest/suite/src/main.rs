@@ -12,16 +12,24 @@ extern crate alloc;
 #[macro_use]
 mod harness;
 
+mod channels;
 mod depth;
+mod gates;
+mod locals;
 mod locks;
 mod machine;
 mod memory;
 mod parking;
 mod registers;
+mod rwlocks;
 mod schedule;
+mod scopes;
 mod stacks;
 mod threads;
 mod time;
+mod timed;
+mod timeouts;
+mod waiting;
 
 use ebbtide::process::ExitCode;
 
@@ -30,9 +38,17 @@ ebbtide::main!(main);
 fn main() -> ExitCode {
     harness::run(&[
         threads::TESTS,
+        scopes::TESTS,
+        locals::TESTS,
         schedule::TESTS,
         parking::TESTS,
+        waiting::TESTS,
         locks::TESTS,
+        rwlocks::TESTS,
+        gates::TESTS,
+        channels::TESTS,
+        timeouts::TESTS,
+        timed::TESTS,
         time::TESTS,
         memory::TESTS,
         stacks::TESTS,
