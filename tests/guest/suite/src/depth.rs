@@ -80,7 +80,7 @@ fn a_preemption_fits() -> Outcome {
             core::hint::spin_loop();
         }
     });
-    let end = stack::counters().cache.switches + 200;
+    let end = stack::counters().cache.switches + 50;
     let used = look("no refill", move |counters| counters.cache.switches >= end);
     stop.store(true, Ordering::Release);
     equal.join().unwrap();
