@@ -51,7 +51,8 @@ pub unsafe trait Cpu {
     /// Stops this CPU for good.
     fn halt() -> !;
 
-    /// The per-CPU data of this CPU. Stable only while the thread cannot be moved to another CPU.
+    /// The per-CPU data of this CPU. Stable only while the thread cannot be moved to another CPU. Works from
+    /// [`Cpu::set_per_cpu`] on, before there is a thread.
     fn per_cpu() -> &'static PerCpu;
 
     /// The running thread. One instruction, so it needs no protection from migration.
@@ -64,11 +65,15 @@ pub unsafe trait Cpu {
     /// Called once on each CPU before anything asks for it.
     unsafe fn set_per_cpu(cpu: &'static PerCpu);
 
-    /// Raises this CPU's preemption count, in one instruction.
+    /// Raises the preemption count. Whatever interrupts this, the running thread's count is right after it: it is changed
+    /// in one instruction, or is the thread's own.
     fn preempt_disable();
 
-    /// Lowers this CPU's preemption count, in one instruction; the caller looks at `need_resched`.
+    /// Lowers the preemption count, likewise; the caller looks at `need_resched`.
     fn preempt_enable();
+
+    /// The preemption count: above 0, the running thread is not preempted. See [`Head`](crate::thread::Head).
+    fn preempt_count() -> u32;
 
     /// Reads the cycle counter. Under QEMU's `-icount shift=0` it counts instructions.
     fn counter() -> u64;
@@ -126,7 +131,8 @@ pub trait Provoke {
     /// Raises a breakpoint exception, which the run survives.
     fn breakpoint();
 
-    /// Sends this CPU an interrupt that nobody can mask, which the run survives.
+    /// Sends this CPU an interrupt that nobody can mask, which the run survives. Where there is none, an exception while
+    /// everything is masked that can be.
     fn unmaskable_interrupt<S: System>();
 
     /// Raises an exception that nobody handles: an instruction that does not exist.
@@ -250,7 +256,7 @@ pub unsafe trait Paging {
     /// Decodes a leaf entry of the stack range.
     fn decode_stack(entry: u64) -> StackEntry;
 
-    /// Makes populated entries visible to this CPU's page walker before the stack pointer moves there.
+    /// Makes entries that were absent visible to this CPU's page walker before what they map is touched.
     ///
     /// x86_64: nothing, an absent entry is never cached (Intel SDM volume 3, 4.10.2.3). aarch64: `dsb ishst; isb`.
     fn publish();

@@ -1,30 +1,27 @@
 //! Per-CPU data, and the two ways to keep a CPU: interrupts off, or preemption off.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use crate::arch::Cpu;
 use crate::audit;
 use crate::stack::{CacheCounters, StackCache};
 use crate::system::System;
-use crate::thread::{self, RunQueue, Thread, ThreadCell};
+use crate::thread::{self, Head, RunQueue, Thread, ThreadCell};
 
 /// Most CPUs that a machine may have.
 pub const MAX_CPUS: usize = 16;
 
 /// What belongs to one CPU.
 ///
-/// The first fields are reached by single instructions through the per-CPU base: architectures take their offsets
-/// with `offset_of!`. `current` is never null once the CPU runs threads.
+/// Architectures take the offsets of the first fields with `offset_of!`. `current` is never null once the CPU runs threads.
 #[repr(C)]
 #[derive(Debug)]
 pub struct PerCpu {
-    /// This structure's own address.
-    pub this: AtomicPtr<PerCpu>,
+    /// This structure's own address, and what counts until the first thread runs; see [`Head`].
+    pub head: Head,
     /// The running thread.
     pub current: AtomicPtr<Thread>,
-    /// Above 0, the running thread is not preempted.
-    pub preempt_count: AtomicU32,
     /// A thread that should run instead of the current one has become runnable.
     pub need_resched: AtomicBool,
     /// The thread that runs when there is no other.
@@ -100,9 +97,8 @@ impl PerCpu {
     /// Creates the data of CPU `number`.
     pub const fn new(number: u32) -> Self {
         Self {
-            this: AtomicPtr::new(core::ptr::null_mut()),
+            head: Head::new(0),
             current: AtomicPtr::new(core::ptr::null_mut()),
-            preempt_count: AtomicU32::new(0),
             need_resched: AtomicBool::new(false),
             idle: ThreadCell::new(),
             ended: ThreadCell::new(),
@@ -212,7 +208,7 @@ pub(crate) fn preempt_if_needed<S: System>() {
 #[cold]
 #[inline(never)]
 fn preempt_if_possible<S: System>() {
-    if S::Arch::per_cpu().preempt_count.load(Ordering::Relaxed) == 0 && S::Arch::interrupts_enabled() {
+    if S::Arch::preempt_count() == 0 && S::Arch::interrupts_enabled() {
         mask_interrupts::<S>();
         thread::preempt::<S>();
         unmask_interrupts::<S>();

@@ -17,10 +17,10 @@ use crate::stack::{self, Slot};
 use crate::system::System;
 use crate::thread;
 
-/// An interrupt came in on `vector`. Returns whether the interrupted thread should be preempted.
+/// An interrupt came in on `vector`; 0 where only the machine's interrupt controller knows which one it is. Returns whether the interrupted thread should be preempted.
 ///
 /// If so, the architecture moves to that thread's stack and calls [`preempt`] there.
-pub fn interrupt<S: System>(vector: u8) -> bool {
+pub fn interrupt<S: System>(vector: u32) -> bool {
     let cpu = S::Arch::per_cpu();
     audit::interrupts_off::<S>();
     match S::Platform::interrupt(vector) {
@@ -28,12 +28,12 @@ pub fn interrupt<S: System>(vector: u8) -> bool {
         Interrupt::Spurious => {
             cpu.spurious_interrupts.fetch_add(1, Ordering::Relaxed);
         }
-        Interrupt::Unexpected => {
+        Interrupt::Unexpected(number) => {
             cpu.unexpected_interrupts.fetch_add(1, Ordering::Relaxed);
-            note::<S>(format_args!("unexpected interrupt on vector {vector:#04x}"));
+            note::<S>(format_args!("unexpected interrupt {number:#04x}"));
         }
     }
-    let preempt = cpu.need_resched.load(Ordering::Relaxed) && cpu.preempt_count.load(Ordering::Relaxed) == 0;
+    let preempt = cpu.need_resched.load(Ordering::Relaxed) && S::Arch::preempt_count() == 0;
     if !preempt {
         audit::interrupts_on::<S>();
     }

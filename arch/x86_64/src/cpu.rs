@@ -63,9 +63,9 @@ unsafe impl arch::Cpu for X86_64 {
     #[inline]
     fn per_cpu() -> &'static PerCpu {
         let this: *const PerCpu;
-        // SAFETY: `init_boot_cpu` set the base before anything asks, and the first field points to the structure.
+        // SAFETY: `init_boot_cpu` set the base before anything asks, and that field points to the structure.
         unsafe {
-            asm!("mov {}, gs:[{}]", out(reg) this, const offset_of!(PerCpu, this),
+            asm!("mov {}, gs:[{}]", out(reg) this, const offset_of!(PerCpu, head.cpu),
                 options(readonly, nostack, preserves_flags));
         }
         // SAFETY: per-CPU data lives as long as the kernel.
@@ -86,7 +86,7 @@ unsafe impl arch::Cpu for X86_64 {
     }
 
     unsafe fn set_per_cpu(cpu: &'static PerCpu) {
-        cpu.this.store(from_ref(cpu).cast_mut(), core::sync::atomic::Ordering::Relaxed);
+        cpu.head.cpu.store(from_ref(cpu).cast_mut(), core::sync::atomic::Ordering::Relaxed);
         let base = x86_64::VirtAddr::from_ptr(cpu);
         GsBase::write(base);
         KernelGsBase::write(base);
@@ -95,13 +95,19 @@ unsafe impl arch::Cpu for X86_64 {
     #[inline]
     fn preempt_disable() {
         // SAFETY: one instruction on this CPU's own count. It is a barrier for the compiler, as a lock must be.
-        unsafe { asm!("inc dword ptr gs:[{}]", const offset_of!(PerCpu, preempt_count), options(nostack)) };
+        unsafe { asm!("inc dword ptr gs:[{}]", const offset_of!(PerCpu, head.preempt_count), options(nostack)) };
     }
 
     #[inline]
     fn preempt_enable() {
         // SAFETY: as above.
-        unsafe { asm!("dec dword ptr gs:[{}]", const offset_of!(PerCpu, preempt_count), options(nostack)) };
+        unsafe { asm!("dec dword ptr gs:[{}]", const offset_of!(PerCpu, head.preempt_count), options(nostack)) };
+    }
+
+    #[inline]
+    fn preempt_count() -> u32 {
+        // If it is 0 the thread may be another CPU's by now, and its count is 0 there as well; if not, it keeps this CPU.
+        Self::per_cpu().head.preempt_count.load(core::sync::atomic::Ordering::Relaxed)
     }
 
     #[inline]

@@ -18,6 +18,7 @@ use crate::memory::FrameAllocator;
 use crate::memory::layout::DEVICES;
 use crate::memory::table::{OutOfFrames, Tables, span};
 use crate::memory::window::Window;
+use crate::platform::Platform;
 use crate::system::System;
 
 /// Most segments that an image may have.
@@ -35,8 +36,9 @@ pub struct Segment {
 /// The image's parts, as its program headers name them.
 pub type Segments = Vec<Segment, MAX_SEGMENTS>;
 
-/// The first tables: root, two levels for the image (which may cross a border), two for the window.
-const BOOT_TABLES: usize = 7;
+/// The first tables: root, two levels for the image (which may cross a border), two for the window, three for the
+/// console's registers.
+const BOOT_TABLES: usize = 10;
 
 #[repr(C, align(4096))]
 struct BootTables([[u64; 512]; BOOT_TABLES]);
@@ -77,6 +79,7 @@ pub(crate) unsafe fn init<S: System>(boot: &BootInfo, segments: &Segments) -> Re
             // SAFETY: as above.
             unsafe { map_ram(tables, region, segments, image, &mut new_table) }?;
         }
+        map_console::<S>(tables, &mut new_table)?;
         // SAFETY: image, RAM and so the stack in use are mapped where they were.
         unsafe { S::Arch::activate(root) };
         kernel.accounts.tables.add(1);
@@ -151,7 +154,7 @@ unsafe fn activate_boot_tables<S: System>(
     pool: PhysAddr,
 ) -> Result<(), OutOfFrames> {
     let mut used = 1;
-    let mut new_table = || {
+    let new_table = &mut || {
         let table = (used < BOOT_TABLES as u64).then(|| PhysAddr::new(pool.as_u64() + used * PAGE_BYTES));
         used += 1;
         table
@@ -162,13 +165,38 @@ unsafe fn activate_boot_tables<S: System>(
     let bytes = (boot.image.end - start).next_multiple_of(span(1));
     let here = VirtAddr::new(start.as_u64());
     // SAFETY: the tables are not active yet.
-    unsafe { tables.map(here, start, bytes, Access::Boot, 1, &mut new_table) }?;
-    let window = Window::DIRECT.address(near.start);
-    // SAFETY: as above.
-    unsafe { tables.map(window, near.start, near.end - near.start, Access::ReadWrite, 1, &mut new_table) }?;
+    unsafe { tables.map(here, start, bytes, Access::Boot, 1, new_table) }?;
+    for region in boot.memory.iter().map(|region| clipped(region, near)).filter(|region| region.start < region.end) {
+        // In large pages, but no more than that of what is no memory: a CPU may read ahead in it.
+        let start = region.start.align_down(span(1));
+        let bytes = region.end.align_up(span(1)) - start;
+        // SAFETY: as above; two regions in one large page make the same entry.
+        unsafe { tables.map(Window::DIRECT.address(start), start, bytes, Access::ReadWrite, 1, new_table) }?;
+    }
+    map_console::<S>(tables, new_table)?;
     // SAFETY: the image, and with it code and boot stack, is mapped where it was.
     unsafe { S::Arch::activate(pool) };
+    if let Some(page) = S::Platform::console_registers() {
+        S::Platform::console_mapped(VirtAddr::new(DEVICES + page.as_u64()));
+    }
     Ok(())
+}
+
+/// Maps the console's registers, if they lie in memory, where [`map_device`] would.
+fn map_console<S: System>(
+    tables: Tables<S::Arch>,
+    new_table: &mut dyn FnMut() -> Option<PhysAddr>,
+) -> Result<(), OutOfFrames> {
+    let Some(page) = S::Platform::console_registers() else { return Ok(()) };
+    let page = page.align_down(PAGE_BYTES);
+    let here = VirtAddr::new(DEVICES + page.as_u64());
+    // SAFETY: a device's registers, by the machine's word; the tables are not active yet.
+    unsafe { tables.map(here, page, PAGE_BYTES, Access::Device, 0, new_table) }
+}
+
+/// What of a region lies in `near`; it ends before it begins if nothing does.
+fn clipped(region: &MemoryRegion, near: MemoryRegion) -> MemoryRegion {
+    MemoryRegion { start: region.start.max(near.start), end: region.end.min(near.end) }
 }
 
 /// Maps the image where it lies, each segment with its own access.
@@ -240,7 +268,7 @@ fn is_written(page: PhysAddr, segments: &Segments, image: MemoryRegion) -> bool 
 /// The direct map of `near` is active, and nothing in the RAM is in use but the image.
 unsafe fn add_clipped(frames: &mut FrameAllocator, boot: &BootInfo, image: MemoryRegion, near: MemoryRegion) {
     for region in &boot.memory {
-        let clipped = MemoryRegion { start: region.start.max(near.start), end: region.end.min(near.end) };
+        let clipped = clipped(region, near);
         if clipped.start < clipped.end {
             // SAFETY: RAM without the image, by the caller's word.
             let noted = unsafe { frames.add(clipped, &[image]) };

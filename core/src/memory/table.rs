@@ -141,6 +141,7 @@ impl<P: Paging> Tables<P> {
             }
             done += run * span(level);
         }
+        P::publish();
         Ok(())
     }
 

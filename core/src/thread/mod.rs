@@ -20,7 +20,7 @@ pub use schedule::{SLICE_NS, preempt, timer_interrupt, yield_now};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Request, Work, spawn};
 pub use state::StateWord;
-pub use thread::{Kind, Priority, Thread, ThreadId};
+pub use thread::{Head, Kind, Priority, Thread, ThreadId};
 pub use timers::Timers;
 
 pub use crate::stack::Leaving;

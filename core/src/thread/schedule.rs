@@ -30,7 +30,7 @@ pub const SLICE_NS: u64 = 10_000_000;
 pub fn yield_now<S: System>() {
     // A thread that keeps the CPU does not give way. One that does not may see the count of a CPU that it is just being
     // taken from: then it has given way already.
-    if cpu::this::<S>().preempt_count.load(Ordering::Relaxed) > 0 {
+    if S::Arch::preempt_count() > 0 {
         return;
     }
     cpu::mask_interrupts::<S>();
@@ -44,7 +44,7 @@ pub fn yield_now<S: System>() {
 /// Called with interrupts off, where a thread can be switched out: on its own stack.
 pub fn preempt<S: System>() {
     let cpu = cpu::this::<S>();
-    if core::ptr::eq(cpu::current::<S>(), cpu.idle()) || cpu.preempt_count.load(Ordering::Relaxed) > 0 {
+    if core::ptr::eq(cpu::current::<S>(), cpu.idle()) || S::Arch::preempt_count() > 0 {
         // The idle thread looks into the run queue itself; one that keeps the CPU does not give way.
         cpu.need_resched.store(false, Ordering::Relaxed);
         return;
@@ -63,7 +63,7 @@ pub(crate) fn block<S: System>() {
     let prev = cpu::current::<S>();
     cpu::without_interrupts::<S, _>(|| {
         let cpu = cpu::this::<S>();
-        if cpu.preempt_count.load(Ordering::Relaxed) > 0 {
+        if S::Arch::preempt_count() > 0 {
             keeps_the_cpu();
         }
         if prev.state.begin_block() {
@@ -236,7 +236,7 @@ fn take_next(cpu: &PerCpu) -> &'static Thread {
 #[inline(always)]
 fn switch_to<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thread, leaving: Leaving) {
     debug_assert!(!S::Arch::interrupts_enabled(), "a switch needs interrupts off");
-    debug_assert_eq!(cpu.preempt_count.load(Ordering::Relaxed), 0, "a switch with preemption off");
+    debug_assert_eq!(S::Arch::preempt_count(), 0, "a switch with preemption off");
     first_half::<S>(cpu, next);
     // SAFETY: interrupts are off, `prev` runs here, `next` is ours and populated; it is not `prev`, which is in no
     // queue while it runs.

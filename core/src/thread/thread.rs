@@ -5,11 +5,12 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use intrusive_collections::{LinkedListAtomicLink, RBTreeAtomicLink};
 use memory_addresses::VirtAddr;
 
+use crate::cpu::PerCpu;
 use crate::stack::Stack;
 use crate::thread::local::Local;
 use crate::thread::state::StateWord;
@@ -62,12 +63,38 @@ pub enum Kind {
     System,
 }
 
+/// What an architecture's own code reaches by offsets: the beginning of a thread, and of a CPU's data, which stands for
+/// the thread that there is not until the CPU runs its first.
+///
+/// A CPU that can change memory relative to its own base in one instruction needs `cpu` and `preempt_count` in its data
+/// alone; one that finds its data through the running thread, since there a load and what follows can be split by a
+/// migration, keeps them in each thread.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Head {
+    /// Where the stack pointer stands while the thread does not run.
+    pub saved_stack_pointer: AtomicU64,
+    /// The CPU that the thread runs on.
+    pub cpu: AtomicPtr<PerCpu>,
+    /// Above 0, the running thread is not preempted. 0 at each switch.
+    pub preempt_count: AtomicU32,
+}
+
+impl Head {
+    pub(crate) const fn new(stack_pointer: u64) -> Self {
+        Self {
+            saved_stack_pointer: AtomicU64::new(stack_pointer),
+            cpu: AtomicPtr::new(core::ptr::null_mut()),
+            preempt_count: AtomicU32::new(0),
+        }
+    }
+}
+
 /// A thread. While it is alive it keeps itself alive: queues hold `&'static Thread`.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Thread {
-    /// Where the stack pointer stands while the thread does not run. Architectures take its offset.
-    saved_stack_pointer: AtomicU64,
+    head: Head,
     pub(crate) state: StateWord,
     priority: Priority,
     kind: Kind,
@@ -95,7 +122,7 @@ unsafe impl Sync for Thread {}
 impl Thread {
     pub(crate) fn new(id: ThreadId, name: Option<Box<str>>, kind: Kind, priority: Priority, stack: Stack) -> Self {
         Self {
-            saved_stack_pointer: AtomicU64::new(stack.top().as_u64()),
+            head: Head::new(stack.top().as_u64()),
             state: StateWord::new(),
             priority,
             kind,
@@ -112,7 +139,12 @@ impl Thread {
     }
 
     /// Offset of the saved stack pointer, in bytes.
-    pub const SAVED_STACK_POINTER_OFFSET: usize = core::mem::offset_of!(Thread, saved_stack_pointer);
+    pub const SAVED_STACK_POINTER_OFFSET: usize = core::mem::offset_of!(Thread, head.saved_stack_pointer);
+
+    /// What architectures take offsets in. It lies at the thread's own address.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
 
     /// The thread's number.
     pub fn id(&self) -> ThreadId {
@@ -136,11 +168,11 @@ impl Thread {
 
     /// The stack pointer that the thread saved when it left its CPU.
     pub fn saved_stack_pointer(&self) -> VirtAddr {
-        VirtAddr::new_truncate(self.saved_stack_pointer.load(Ordering::Relaxed))
+        VirtAddr::new_truncate(self.head.saved_stack_pointer.load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_saved_stack_pointer(&self, stack_pointer: VirtAddr) {
-        self.saved_stack_pointer.store(stack_pointer.as_u64(), Ordering::Relaxed);
+        self.head.saved_stack_pointer.store(stack_pointer.as_u64(), Ordering::Relaxed);
     }
 
     /// The thread's stack.

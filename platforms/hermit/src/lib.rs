@@ -10,22 +10,27 @@
 mod error;
 mod raw;
 mod read;
+mod stack;
 mod tree;
 
 #[cfg(target_arch = "x86_64")]
 #[path = "x86_64.rs"]
 mod arch;
 
-#[doc(hidden)]
-pub use arch::{BOOT_STACK as __BOOT_STACK, BOOT_STACK_TOP as __BOOT_STACK_TOP};
-pub use arch::{boot_stack, boot_stack_guard, boot_stack_guard_is_untouched};
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64.rs"]
+mod arch;
+
 #[doc(hidden)]
 pub use hermit_entry;
 pub use hermit_entry::Entry;
 pub use hermit_entry::boot_info::RawBootInfo;
 
 pub use error::BootError;
-pub use read::boot_info;
+pub use read::{boot_info, device_tree, serial_port};
+#[doc(hidden)]
+pub use stack::{BOOT_STACK as __BOOT_STACK, BOOT_STACK_TOP as __BOOT_STACK_TOP};
+pub use stack::{boot_stack, boot_stack_guard, boot_stack_guard_is_untouched};
 pub use tree::TreeError;
 
 /// Defines the version note and the entry point `_start`, which calls `$start` on the kernel's own boot stack.

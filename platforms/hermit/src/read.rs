@@ -38,6 +38,22 @@ pub fn boot_info(raw: &RawBootInfo, cpu: u32) -> Result<BootInfo, BootError> {
     Ok(boot_info)
 }
 
+/// The device tree, if there is one and it is well-formed. What [`boot_info`] would refuse is no tree.
+#[must_use]
+pub fn device_tree(raw: &RawBootInfo) -> Option<&'static [u8]> {
+    let address = raw::read(raw).ok()?.hardware_info.device_tree?.get();
+    // SAFETY: hermit-entry promises a device tree there, mapped at its own address.
+    let bytes = unsafe { tree_at(address) }.ok()?;
+    tree::check(bytes).ok()?;
+    Some(bytes)
+}
+
+/// The serial port that the loader names: an I/O port on x86_64, else the address at which the loader has its registers.
+#[must_use]
+pub fn serial_port(raw: &RawBootInfo) -> Option<u64> {
+    raw::read(raw).ok()?.hardware_info.serial_port_base.map(|port| port.get().into())
+}
+
 /// Returns the device tree at `address`.
 ///
 /// # Safety

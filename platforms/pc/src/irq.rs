@@ -155,7 +155,7 @@ pub fn end(vector: u8) -> Interrupt {
             // The write makes the register show what happened, and lets the next error be reported.
             Register::ERROR_STATUS.write(0);
             Register::END_OF_INTERRUPT.write(0);
-            Interrupt::Unexpected
+            Interrupt::Unexpected(vector.into())
         }
         _ => {
             // Neither an `int` instruction nor the 8259s put anything in service: an end of interrupt for them would
@@ -163,7 +163,7 @@ pub fn end(vector: u8) -> Interrupt {
             if in_service(vector) {
                 Register::END_OF_INTERRUPT.write(0);
             }
-            Interrupt::Unexpected
+            Interrupt::Unexpected(vector.into())
         }
     }
 }

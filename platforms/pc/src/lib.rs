@@ -60,8 +60,8 @@ mod platform {
             time::arm_timer(deadline);
         }
 
-        fn interrupt(vector: u8) -> Interrupt {
-            irq::end(vector)
+        fn interrupt(vector: u32) -> Interrupt {
+            irq::end(vector as u8)
         }
 
         fn exit(code: u8) -> ! {

@@ -18,7 +18,7 @@ unsafe extern "Rust" {
 
 /// The first Rust function, on the boot stack, with interrupts off and the loader's page tables.
 fn boot(raw: &'static RawBootInfo, cpu: u32) -> ! {
-    note_start();
+    note_start(raw);
     Platform::init_console();
     // SAFETY: the first thing on the boot CPU; the loader left the image writable.
     if let Err(lack) = unsafe { init_boot_cpu::<Ebbtide>(&BOOT_CPU) } {

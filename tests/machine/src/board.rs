@@ -8,7 +8,7 @@ use crate::machine::current;
 use crate::outcome::End;
 
 /// The vector of the timer's interrupt.
-pub(crate) const TIMER_VECTOR: u8 = 0x20;
+pub(crate) const TIMER_VECTOR: u32 = 0x20;
 
 /// The platform.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ unsafe impl Platform for Board {
         current().cpu().deadline.set(deadline);
     }
 
-    fn interrupt(vector: u8) -> Interrupt {
-        if vector == TIMER_VECTOR { Interrupt::Timer } else { Interrupt::Unexpected }
+    fn interrupt(vector: u32) -> Interrupt {
+        if vector == TIMER_VECTOR { Interrupt::Timer } else { Interrupt::Unexpected(vector) }
     }
 
     fn exit(code: u8) -> ! {

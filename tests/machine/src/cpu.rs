@@ -133,13 +133,18 @@ unsafe impl<const GENERATION_BITS: u32> Cpu for Simulated<GENERATION_BITS> {
 
     fn preempt_disable() {
         step();
-        current().cpu().per_cpu.preempt_count.fetch_add(1, Ordering::Relaxed);
+        current().cpu().per_cpu.head.preempt_count.fetch_add(1, Ordering::Relaxed);
     }
 
     fn preempt_enable() {
-        let count = current().cpu().per_cpu.preempt_count.fetch_sub(1, Ordering::Relaxed);
+        let count = current().cpu().per_cpu.head.preempt_count.fetch_sub(1, Ordering::Relaxed);
         current().require(count > 0, || "preemption was allowed more often than forbidden".into());
         step();
+    }
+
+    fn preempt_count() -> u32 {
+        step();
+        current().cpu().per_cpu.head.preempt_count.load(Ordering::Relaxed)
     }
 
     fn counter() -> u64 {

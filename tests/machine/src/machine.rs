@@ -136,7 +136,8 @@ impl Machine {
     fn boot<S: System>(&self) {
         for cpu in &self.cpus {
             cpu.per_cpu
-                .this
+                .head
+                .cpu
                 .store(std::ptr::from_ref(cpu.per_cpu.get()).cast_mut(), std::sync::atomic::Ordering::Relaxed);
             let code: fn() = if cpu.number == 0 { boot_first::<S> } else { boot_other::<S> };
             cpu.started.set(cpu.number == 0);

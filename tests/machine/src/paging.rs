@@ -66,7 +66,7 @@ unsafe impl<const BITS: u32> Paging for Simulated<BITS> {
         let cpu = machine.cpu();
         for page in pages {
             machine.require(cpu.interrupts.get(), || "a broadcast with interrupts off".into());
-            let keeps_the_cpu = cpu.per_cpu.preempt_count.load(Ordering::Relaxed) > 0;
+            let keeps_the_cpu = cpu.per_cpu.head.preempt_count.load(Ordering::Relaxed) > 0;
             machine.require(keeps_the_cpu, || "a broadcast by a thread that may be moved meanwhile".into());
             let first = machine.dice.pick(machine.cpus.len());
             for other in 0..machine.cpus.len() {

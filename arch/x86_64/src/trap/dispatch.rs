@@ -60,7 +60,7 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
     let trap = unsafe { &mut *frame };
     match trap.vector {
         vector::FIRST_INTERRUPT.. => {
-            let preempt = trap::interrupt::<S>(trap.vector as u8);
+            let preempt = trap::interrupt::<S>(trap.vector as u32);
             if preempt && RFlags::from_bits_truncate(trap.rflags).contains(RFlags::INTERRUPT_FLAG) {
                 return move_to_thread::<S>(trap);
             }
