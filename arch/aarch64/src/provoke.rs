@@ -1,0 +1,168 @@
+//! Ways to break the machine on purpose, and to look at what no program can see, for the images that test what happens
+//! then.
+#![expect(unsafe_code, reason = "breaks the machine on purpose")]
+
+mod look;
+
+use core::arch::{asm, naked_asm};
+use core::sync::atomic::AtomicBool;
+
+use aarch64_cpu::asm::barrier;
+use ebbtide_core::arch::{Cpu, Provoke};
+use ebbtide_core::{System, VirtAddr};
+
+use crate::Aarch64;
+use crate::trap::{EMERGENCY_NUMBER, TRAP_STACKS, TRAPS, TrapFrame, set_trap_stack_top, trap_stack_top};
+
+/// An address that no table maps.
+const NOWHERE: u64 = 0xffff_ff00_dead_0000;
+
+/// DBGWCR0_EL1: enabled; EL1; stores; all eight bytes of the word (D24.3.12).
+const WATCH_STORES: u64 = 1 << 0 | 0b01 << 1 | 0b10 << 3 | 0xff << 5;
+
+/// MDSCR_EL1: KDE and MDE, watchpoints count, also at EL1 (D24.3.20).
+const WATCH_EL1: u64 = 1 << 13 | 1 << 15;
+
+impl Provoke for Aarch64 {
+    const TRAP_STACKS: usize = TRAP_STACKS.len();
+
+    fn breakpoint() {
+        // SAFETY: the handler goes on behind it.
+        unsafe { asm!("brk #0") };
+    }
+
+    fn unmaskable_interrupt<S: System>() {
+        // There is none. What no mask stops is an exception.
+        let enabled = Self::disable_interrupts();
+        Self::breakpoint();
+        if enabled {
+            Self::enable_interrupts();
+        }
+    }
+
+    fn undefined_instruction() -> ! {
+        // SAFETY: raises an exception, which ends the run.
+        unsafe { asm!("udf #0", options(noreturn)) }
+    }
+
+    fn double_fault() -> ! {
+        Self::mask_interrupts();
+        // The next exception has nowhere to save its frame.
+        set_trap_stack_top(TRAPS, NOWHERE);
+        Self::undefined_instruction()
+    }
+
+    fn overflow_trap_stack(number: usize) -> ! {
+        let stack_pointer = stand_on(number);
+        // SAFETY: the run ends on that stack.
+        unsafe { call_on(stack_pointer, recurse, is_nested(number)) }
+    }
+
+    fn nested_fault() -> ! {
+        let stack_pointer = stand_on(TRAPS);
+        // SAFETY: the run ends on that stack.
+        unsafe { call_on(stack_pointer, fault, false) }
+    }
+
+    fn overflow_stack(top: VirtAddr) -> ! {
+        Self::mask_interrupts();
+        // SAFETY: the run ends on that stack.
+        unsafe { recurse_on(top.as_u64()) }
+    }
+
+    fn on_trap_stack(number: usize, f: extern "C" fn() -> !) -> ! {
+        let stack_pointer = stand_on(number);
+        // SAFETY: the run ends on that stack.
+        unsafe { call_on(stack_pointer, f, is_nested(number)) }
+    }
+
+    fn shorten_trap_stacks(bytes: u64) {
+        assert!(bytes.is_multiple_of(16), "a trap stack stays aligned");
+        let enabled = Self::disable_interrupts();
+        for (number, (_, whole)) in TRAP_STACKS.into_iter().enumerate() {
+            set_trap_stack_top(number, trap_stack_top(number) - whole.saturating_sub(bytes));
+        }
+        if enabled {
+            Self::enable_interrupts();
+        }
+    }
+
+    fn watch(address: VirtAddr) {
+        // SAFETY: unlocks the registers below.
+        unsafe { asm!("msr oslar_el1, xzr", options(nomem, nostack, preserves_flags)) };
+        // SAFETY: the address that is watched.
+        unsafe { asm!("msr dbgwvr0_el1, {}", in(reg) address.as_u64(), options(nomem, nostack, preserves_flags)) };
+        // SAFETY: for what.
+        unsafe { asm!("msr dbgwcr0_el1, {}", in(reg) WATCH_STORES, options(nomem, nostack, preserves_flags)) };
+        // SAFETY: a store there is an exception from now on, since PSTATE.D is clear in every thread.
+        unsafe { asm!("msr mdscr_el1, {}", in(reg) WATCH_EL1, options(nomem, nostack, preserves_flags)) };
+        barrier::isb(barrier::SY);
+    }
+
+    fn stack_used_until(stop: &AtomicBool, bytes: usize) -> usize {
+        look::stack_used_until(stop, bytes)
+    }
+
+    fn registers_changed_meanwhile(pattern: u64, turns: u64) -> u64 {
+        look::registers_changed_meanwhile(pattern, turns)
+    }
+
+    fn registers_changed_by(pattern: u64, call: extern "C" fn()) -> u64 {
+        look::registers_changed_by(pattern, call)
+    }
+}
+
+/// Masks everything, as in a handler, and returns where the stack pointer is when a trap stands on a trap stack.
+fn stand_on(number: usize) -> u64 {
+    // SAFETY: the run ends soon.
+    unsafe { asm!("msr daifset, #15", options(nostack, preserves_flags)) };
+    let top = trap_stack_top(number);
+    if is_nested(number) { top } else { top - size_of::<TrapFrame>() as u64 }
+}
+
+/// Says whether what stands on a trap stack is a trap in a handler.
+fn is_nested(number: usize) -> bool {
+    number == EMERGENCY_NUMBER
+}
+
+/// Faults.
+extern "C" fn fault() -> ! {
+    // SAFETY: it ends the run.
+    unsafe { asm!("ldr {0}, [{0}]", "udf #0", in(reg) NOWHERE, options(noreturn)) }
+}
+
+/// Calls until the stack is full.
+#[unsafe(naked)]
+extern "C" fn recurse() -> ! {
+    naked_asm!("2:", "stp x29, x30, [sp, #-16]!", "mov x29, sp", "bl 2b")
+}
+
+/// Moves to a thread's stack and calls until it is full.
+///
+/// # Safety
+///
+/// Nothing comes back from it: it ends the run. The stack pointer is a multiple of 16.
+#[unsafe(naked)]
+unsafe extern "C" fn recurse_on(stack_pointer: u64) -> ! {
+    // The first frame has no caller.
+    naked_asm!("mov sp, x0", "mov x29, #0", "mov x30, #0", "b {recurse}", recurse = sym recurse)
+}
+
+/// Moves to a trap stack and calls a function there, as a handler; `nested` is noted as the entry code does.
+///
+/// # Safety
+///
+/// Nothing comes back from it: it ends the run. The stack pointer is a multiple of 16.
+#[unsafe(naked)]
+unsafe extern "C" fn call_on(stack_pointer: u64, f: extern "C" fn() -> !, nested: bool) -> ! {
+    naked_asm!(
+        "msr spsel, #1",
+        "tbz w2, #0, 2f",
+        "msr sp_el0, xzr",
+        "2:",
+        "mov sp, x0",
+        "mov x29, #0",
+        "mov x30, #0",
+        "br x1",
+    )
+}

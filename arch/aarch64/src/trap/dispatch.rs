@@ -1,0 +1,133 @@
+//! What an entry of the vector table means.
+#![expect(unsafe_code, reason = "reads and moves trap frames")]
+
+use aarch64_cpu::registers::ESR_EL1::EC::Value as Class;
+use aarch64_cpu::registers::{ELR_EL1, ESR_EL1, FAR_EL1, Readable, SPSR_EL1};
+use ebbtide_core::arch::Switch;
+use ebbtide_core::report::Place;
+use ebbtide_core::{System, VirtAddr, report, trap};
+
+use super::entry::{TABLE_BYTES, TrapFrame, table};
+use crate::Aarch64;
+use crate::syndrome::Syndrome;
+
+/// Entries of the vector table while SP_EL0 is in use.
+mod vector {
+    pub const SYNCHRONOUS: u64 = 0;
+    pub const IRQ: u64 = 1;
+    pub const FIQ: u64 = 2;
+    pub const SERROR: u64 = 3;
+}
+
+/// Bytes of an instruction.
+const INSTRUCTION_BYTES: u64 = 4;
+
+/// Handles a trap, on the trap stack with everything masked. Returns the frame to resume from: the one given, or one
+/// that was moved to the interrupted thread's stack because it is to be preempted.
+///
+/// # Safety
+///
+/// Called by the entry code alone, with the frame that it has built.
+pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *mut TrapFrame {
+    // SAFETY: the entry code built it right here, and nobody else looks at it.
+    let trap = unsafe { &mut *frame };
+    match trap.vector {
+        vector::SYNCHRONOUS => synchronous::<S>(trap),
+        vector::IRQ | vector::FIQ => {
+            let preempt = trap::interrupt::<S>(u32::from(trap.vector == vector::FIQ));
+            if preempt && !SPSR_EL1::I.is_set(trap.state) {
+                return move_to_thread::<S>(trap);
+            }
+        }
+        vector::SERROR => report::exception::<S>(Syndrome(trap.syndrome), &place(trap)),
+        _ => report::exception::<S>(format_args!("trap of a lower exception level"), &place(trap)),
+    }
+    frame
+}
+
+fn synchronous<S: System>(trap: &mut TrapFrame) {
+    let syndrome = Syndrome(trap.syndrome);
+    if syndrome.is(Class::Brk64) {
+        trap::note::<S>(format_args!("breakpoint at {:#x}", trap.instruction));
+        // The CPU names the instruction itself, not the next one.
+        trap.instruction += INSTRUCTION_BYTES;
+    } else if let Some(tried) = syndrome.tried() {
+        trap::page_fault::<S>(tried, tried.absent, &place(trap));
+    } else {
+        report::exception::<S>(syndrome, &place(trap));
+    }
+}
+
+/// Preempts the thread on whose stack the frame now lies.
+pub(crate) extern "C" fn preempt<S: System>() {
+    trap::preempt::<S>();
+}
+
+/// A trap came while a handler ran, or an entry could not save its frame: reports it, from the emergency stack. The
+/// arguments are the stack pointer and frame pointer of what was interrupted, and the entry of the vector table.
+///
+/// # Safety
+///
+/// Called by the entry code alone: what the CPU noted of the trap is still in its registers.
+pub(crate) unsafe extern "C" fn nested<S: System>(stack_pointer: u64, frame_pointer: u64, vector: u64) -> ! {
+    let syndrome = Syndrome(ESR_EL1.get());
+    let place = place_in_handler(stack_pointer, frame_pointer);
+    let address = place.address;
+    if vector != u64::from(IN_HANDLER) + vector::SYNCHRONOUS {
+        report::exception::<S>(format_args!("interrupt in a handler, where all are masked (entry {vector})"), &place);
+    }
+    let Some(_) = syndrome.tried() else {
+        report::exception::<S>(format_args!("{syndrome} in the handler of another one"), &place)
+    };
+    trap::count_stack_fault::<S>(address);
+    trap::report_overflow::<S>(address, &place);
+    let entries = table::<S>()..table::<S>() + TABLE_BYTES as u64;
+    if entries.contains(&place.instruction.as_u64()) {
+        report::exception::<S>("double fault", &place);
+    }
+    report::exception::<S>(format_args!("page fault in the handler of another one (touched {address:#x})"), &place)
+}
+
+/// First entry of the vector table while SP_EL1 is in use.
+const IN_HANDLER: u8 = 4;
+
+/// The report of a nested trap has trapped itself: ends the run, from the last stack. An overflow of the stack on which the
+/// report was made can still be told.
+///
+/// # Safety
+///
+/// As [`nested`].
+pub(crate) unsafe extern "C" fn hopeless<S: System>(stack_pointer: u64) -> ! {
+    let place = place_in_handler(stack_pointer, 0);
+    trap::report_overflow::<S>(place.address, &place);
+    report::end::<S>(report::End::Exception)
+}
+
+/// Copies the frame to the stack of the interrupted thread, once it is sure that everything fits there.
+fn move_to_thread<S: System>(frame: &TrapFrame) -> *mut TrapFrame {
+    let place = Place { address: VirtAddr::new_truncate(frame.stack_pointer), ..place(frame) };
+    trap::check_room_to_preempt::<S>(Aarch64::PREEMPT_STACK_BYTES, &place);
+    // No red zone: the target has none, so what lies below the stack pointer is free.
+    let to = ((frame.stack_pointer & !0xf) - size_of::<TrapFrame>() as u64) as *mut TrapFrame;
+    // SAFETY: the thread's stack is populated there, and the thread stands still.
+    unsafe { to.write(frame.clone()) };
+    to
+}
+
+fn place(frame: &TrapFrame) -> Place {
+    Place {
+        address: VirtAddr::new_truncate(frame.address),
+        instruction: VirtAddr::new_truncate(frame.instruction),
+        stack_pointer: VirtAddr::new_truncate(frame.stack_pointer),
+        frame_pointer: VirtAddr::new_truncate(frame.x[29]),
+    }
+}
+
+fn place_in_handler(stack_pointer: u64, frame_pointer: u64) -> Place {
+    Place {
+        address: VirtAddr::new_truncate(FAR_EL1.get()),
+        instruction: VirtAddr::new_truncate(ELR_EL1.get()),
+        stack_pointer: VirtAddr::new_truncate(stack_pointer),
+        frame_pointer: VirtAddr::new_truncate(frame_pointer),
+    }
+}
