@@ -13,17 +13,19 @@ use core::ops::Range;
 use core::panic::PanicInfo;
 use core::{ptr, slice};
 
+use fdt::node::FdtNode;
 use hermit_entry::elf::{KernelObject, LoadedKernel};
 
 use crate::arch::{self, console::Console};
 use crate::check::check;
 use crate::embed::{HEADER_BYTES, ImageHeader};
+use crate::graft::graft;
 use crate::memory::{place, usable};
 use crate::refusal::Refusal;
 use crate::tree::Tree;
 
 /// The exit code of a boot that was refused; it stands in the last line as well.
-const EXIT_BOOT_REFUSED: u32 = 106;
+pub(crate) const EXIT_BOOT_REFUSED: u32 = 106;
 
 /// The longest command line that is handed on, in bytes.
 pub const MAX_COMMAND_LINE_BYTES: usize = 4096;
@@ -39,10 +41,27 @@ pub struct Firmware {
     pub memory: Vec<Range<u64>>,
     /// The command line, as it was given.
     pub command_line: String,
-    /// Physical address of the ACPI tables' root pointer.
-    pub rsdp: Option<u64>,
+    /// What the kernel's device tree is made from.
+    pub origin: Origin,
     /// The CPU's cycle counter at the loader's first instruction.
     pub counter_at_start: u64,
+}
+
+/// Where the firmware describes the machine.
+#[derive(Debug)]
+pub enum Origin {
+    /// In ACPI tables, if at all: the kernel's device tree is written anew.
+    Acpi {
+        /// Physical address of the tables' root pointer.
+        rsdp: Option<u64>,
+    },
+    /// In a device tree, which is copied. The kernel may come to lie where it is.
+    Tree {
+        /// All of it.
+        bytes: &'static [u8],
+        /// Its node for the command line.
+        chosen: FdtNode<'static, 'static>,
+    },
 }
 
 /// A kernel in its place, and what to tell it.
@@ -97,7 +116,7 @@ fn say(line: fmt::Arguments<'_>) {
 }
 
 fn prepare<H: Handover>(firmware: Firmware) -> Result<(H, Kernel), Refusal> {
-    let Firmware { memory, command_line, rsdp, counter_at_start } = firmware;
+    let Firmware { memory, command_line, origin, counter_at_start } = firmware;
     let (handover, command_line) = H::choose(command_line.leak())?;
 
     let image = packed_image(&memory)?;
@@ -106,8 +125,11 @@ fn prepare<H: Handover>(firmware: Firmware) -> Result<(H, Kernel), Refusal> {
     let occupied_end = image.as_ptr_range().end.addr() as u64;
     let range = place(&memory, occupied_end, checked.memory_bytes, checked.fixed_start)?;
 
-    let tree = Tree { memory: &memory, command_line, counter_at_start, rsdp };
-    let device_tree = tree.write()?.leak();
+    let device_tree = match origin {
+        Origin::Acpi { rsdp } => Tree { memory: &memory, command_line, counter_at_start, rsdp }.write()?,
+        Origin::Tree { bytes, chosen } => graft(bytes, &chosen, command_line, counter_at_start)?,
+    };
+    let device_tree = device_tree.leak();
 
     let start = ptr::with_exposed_provenance_mut::<MaybeUninit<u8>>(range.start as usize);
     // SAFETY: `place` gave a range of RAM that the loader's tables map, above all that the loader uses.

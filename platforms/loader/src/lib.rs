@@ -1,9 +1,10 @@
 //! Turns a Hermit image into one file that `qemu -kernel` boots, through hermit-entry.
 //!
 //! ```text
-//! packed file:  loader's code | data | zeroed memory | image header, image     (one ELF file, linked at 1 MiB)
-//! boot:         first instruction notes the counter ─► 64-bit mode ─► first line on the serial port
-//!               ─► memory map and command line ─► check the image ─► load it above ─► device tree ─► its entry point
+//! packed file:  loader's code | data | zeroed memory | image header, image
+//!               (x86_64: one ELF file, linked at 1 MiB; aarch64: one flat arm64 Image, linked at 1 GiB + 512 KiB)
+//! boot:         first instructions note the counter ─► 64-bit mode or EL1, caches ─► first line on the serial port
+//!               ─► memory map and command line ─► check the image ─► device tree ─► load it above ─► its entry point
 //! ```
 //!
 //! What does not need the bare machine is plain code that is built and tested on the host as well; the packer
@@ -16,6 +17,7 @@ extern crate alloc;
 
 pub mod check;
 pub mod embed;
+pub mod graft;
 pub mod memory;
 pub mod refusal;
 pub mod seal;
@@ -29,6 +31,11 @@ pub use machine::{Machine, Relocation};
 pub mod boot;
 #[cfg(target_os = "none")]
 mod heap;
+
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
+pub mod aarch64;
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
+use aarch64 as arch;
 
 #[cfg(all(target_os = "none", target_arch = "x86_64"))]
 pub mod x86_64;

@@ -1,8 +1,12 @@
-//! The loader as a program: PVH in, hermit-entry out.
+//! The loader as a program: PVH or arm64 Image in, hermit-entry out.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
+#[path = "handover/aarch64.rs"]
+mod handover;
+#[cfg(all(target_os = "none", target_arch = "x86_64"))]
+#[path = "handover/x86_64.rs"]
 mod handover;
 
 #[cfg(not(target_os = "none"))]

@@ -25,6 +25,13 @@ pub enum NoPlace {
         /// All usable memory of the guest, in bytes.
         total: u64,
     },
+    /// A kernel that must lie at its own address cannot: the memory ends before.
+    Beyond {
+        /// Where the kernel must lie, in physical addresses.
+        range: Range<u64>,
+        /// All usable memory of the guest, in bytes.
+        total: u64,
+    },
     /// A kernel that must lie at its own address cannot: something else is there, or nothing.
     Taken {
         /// Where the kernel must lie, in physical addresses.
@@ -39,6 +46,13 @@ impl fmt::Display for NoPlace {
                 f,
                 "too little memory: the kernel needs {} KiB in one piece below 4 GiB, and the guest has {} KiB in all",
                 needed.div_ceil(1024),
+                total / 1024
+            ),
+            Self::Beyond { range, total } => write!(
+                f,
+                "too little memory: the kernel must lie at {:#x} to {:#x}, and the guest's {} KiB end before",
+                range.start,
+                range.end,
                 total / 1024
             ),
             Self::Taken { range } => write!(
@@ -73,6 +87,9 @@ pub fn place(
     let lowest = occupied_end.max(LOWEST);
     if let Some(start) = fixed_start {
         let range = start..start.saturating_add(needed);
+        if memory.iter().all(|region| region.end < range.end) {
+            return Err(NoPlace::Beyond { range, total: total(memory) });
+        }
         let free = range.start >= lowest && usable(memory, &range);
         return if free { Ok(range) } else { Err(NoPlace::Taken { range }) };
     }
@@ -83,10 +100,12 @@ pub fn place(
             (range.end <= region.end.min(REACHABLE_END)).then_some(range)
         })
     };
-    ALIGNMENTS
-        .into_iter()
-        .find_map(fitting)
-        .ok_or(NoPlace::TooLittle { needed, total: memory.iter().map(|region| region.end - region.start).sum() })
+    ALIGNMENTS.into_iter().find_map(fitting).ok_or(NoPlace::TooLittle { needed, total: total(memory) })
+}
+
+/// All usable memory, in bytes.
+fn total(memory: &[Range<u64>]) -> u64 {
+    memory.iter().map(|region| region.end - region.start).sum()
 }
 
 /// Tells whether all of `range` is memory that can be used and reached.
@@ -123,8 +142,11 @@ mod tests {
     fn a_fixed_kernel_lies_at_its_address_or_nowhere() {
         let memory = &[0..MIB / 2, MIB..8 * MIB];
         assert_eq!(place(memory, MIB + 5, MIB, Some(4 * MIB)), Ok(4 * MIB..5 * MIB));
-        for start in [MIB, 7 * MIB + 4096, 9 * MIB, u64::MAX - 4095] {
-            assert!(place(memory, MIB + 5, MIB, Some(start)).is_err(), "{start:#x}");
+        let range = MIB..2 * MIB;
+        assert_eq!(place(memory, MIB + 5, MIB, Some(MIB)), Err(NoPlace::Taken { range }));
+        for start in [7 * MIB + 4096, 9 * MIB, u64::MAX - 4095] {
+            let refused = place(memory, MIB + 5, MIB, Some(start));
+            assert!(matches!(refused, Err(NoPlace::Beyond { total, .. }) if total == 7 * MIB + MIB / 2), "{start:#x}");
         }
     }
 

@@ -6,6 +6,7 @@ use hermit_entry::elf::ParseKernelError;
 
 use crate::check::ImageError;
 use crate::embed::EmbedError;
+use crate::graft::GraftError;
 use crate::memory::NoPlace;
 
 /// Why the loader does not start the kernel.
@@ -25,6 +26,8 @@ pub enum Refusal {
     Memory(NoPlace),
     /// The device tree could not be written.
     Tree(vm_fdt::Error),
+    /// The machine's own device tree could not be copied.
+    Graft(GraftError),
 }
 
 impl fmt::Display for Refusal {
@@ -37,6 +40,7 @@ impl fmt::Display for Refusal {
             Self::Parser(error) => write!(f, "image: {error}"),
             Self::Memory(error) => write!(f, "{error}"),
             Self::Tree(error) => write!(f, "device tree: {error}"),
+            Self::Graft(error) => write!(f, "device tree: {error}"),
         }
     }
 }
@@ -51,4 +55,11 @@ macro_rules! from {
     )*};
 }
 
-from!(Packed(EmbedError), Image(ImageError), Parser(ParseKernelError), Memory(NoPlace), Tree(vm_fdt::Error));
+from!(
+    Packed(EmbedError),
+    Image(ImageError),
+    Parser(ParseKernelError),
+    Memory(NoPlace),
+    Tree(vm_fdt::Error),
+    Graft(GraftError)
+);

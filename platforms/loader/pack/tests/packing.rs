@@ -76,6 +76,63 @@ fn a_packed_image_is_found_again() {
     }
 }
 
+/// An aarch64 loader's file: code of 100 bytes at 0x10000, 0x200 bytes at 0x12000 of which 0x10 are in the file, and the
+/// segment for the image at 0x13000.
+fn arm64_loader() -> Vec<u8> {
+    let mut image = Image::good();
+    let mut header = image.header;
+    header.e_machine = u16(EM_AARCH64);
+    header.e_phnum = u16(3);
+    image.segments.truncate(3);
+    let places = [(0x1000, 0x10000, 100, 100), (0x2000, 0x12000, 0x10, 0x200), (0x3000, 0x13000, 32, 32)];
+    for (segment, (offset, address, file_bytes, bytes)) in image.segments.iter_mut().zip(places) {
+        segment.p_type = u32(PT_LOAD);
+        segment.p_offset = u64(offset);
+        segment.p_vaddr = u64(address);
+        segment.p_paddr = u64(address);
+        segment.p_filesz = u64(file_bytes);
+        segment.p_memsz = u64(bytes);
+    }
+    let mut file = pod::bytes_of(&header).to_vec();
+    file.extend(pod::bytes_of_slice(&image.segments));
+    file.resize(0x3000, 0xcc);
+    file[0x1000 + 56..][..4].copy_from_slice(b"ARM\x64");
+    file.extend(ImageHeader::EMPTY.to_bytes());
+    file.extend([0xdb; 3000]);
+    file
+}
+
+#[test]
+fn an_arm64_loader_becomes_flat() {
+    let (loader, image) = (arm64_loader(), [0x5a; 777]);
+    let packed = pack::pack(&loader, &image).unwrap();
+    assert_eq!(packed.len(), 0x3000 + HEADER_BYTES + image.len());
+    assert_eq!(packed[16..24], 0x4000_u64.to_le_bytes(), "the length, in whole pages");
+    assert_eq!(packed[..16], [0xcc; 16]);
+    assert_eq!(packed[24..100], loader[0x1000 + 24..0x1000 + 100]);
+    assert!(packed[100..0x2000].iter().all(|byte| *byte == 0));
+    assert_eq!(packed[0x2000..0x2010], [0xcc; 0x10]);
+    assert!(packed[0x2010..0x3000].iter().all(|byte| *byte == 0), "zeroed memory lies in the file");
+    assert_eq!(packed[0x3000..0x3000 + HEADER_BYTES], ImageHeader::seal(&image).to_bytes());
+    assert_eq!(packed[0x3000 + HEADER_BYTES..], image);
+}
+
+#[test]
+fn an_arm64_loader_that_is_none_is_refused() {
+    let refused = |change: fn(&mut Vec<u8>)| {
+        let mut loader = arm64_loader();
+        change(&mut loader);
+        pack::pack(&loader, &[0x5a; 777]) == Err(pack::NoLoader)
+    };
+    assert!(!refused(|_| ()));
+    assert!(refused(|loader| loader[0x1000 + 56] = 0), "no arm64 Image");
+    // Program headers of 56 bytes behind a header of 64: file offset, physical address and file size of the first.
+    assert!(refused(|loader| loader[64 + 8 + 6] = 1));
+    assert!(refused(|loader| loader[64 + 24 + 3] = 2), "far from the others");
+    assert!(refused(|loader| loader[64 + 32..][..8].fill(0xff)));
+    assert!(refused(|loader| loader[64 + 32 + 1] = 0x40), "longer than up to the image");
+}
+
 fn run(folder: &Path, kernel: &[u8], more: &[&str]) -> Output {
     fs::write(folder.join("kernel"), kernel).unwrap();
     fs::write(folder.join("loader"), loader()).unwrap();

@@ -11,7 +11,7 @@ use core::ffi::CStr;
 use core::ops::Range;
 use core::{ptr, slice};
 
-use crate::boot::{Firmware, MAX_COMMAND_LINE_BYTES};
+use crate::boot::{Firmware, MAX_COMMAND_LINE_BYTES, Origin};
 use crate::memory::whole_pages;
 use crate::refusal::Refusal;
 
@@ -78,7 +78,7 @@ pub unsafe fn read(address: u32, counter_at_start: u64) -> Result<Firmware, Refu
         memory: unsafe { memory(&info)? },
         // SAFETY: likewise for the command line.
         command_line: unsafe { command_line(&info)? },
-        rsdp: Some(info.rsdp).filter(|address| *address != 0),
+        origin: Origin::Acpi { rsdp: Some(info.rsdp).filter(|address| *address != 0) },
         counter_at_start,
     })
 }
