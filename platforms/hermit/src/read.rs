@@ -33,7 +33,7 @@ pub fn boot_info(raw: &RawBootInfo, cpu: u32) -> Result<BootInfo, BootError> {
     let bytes = unsafe { tree_at(address) }?;
     let mut boot_info = from_tree(bytes, arch::command_line(&info.platform_info))?;
     boot_info.image = image(info.load_info.kernel_image_addr_range, &boot_info.memory)?;
-    boot_info.serial_port = info.hardware_info.serial_port_base.map(|port| port.get().into());
+    boot_info.serial_port = info.hardware_info.serial_port_base.map(|port| widen(port.get()));
     boot_info.cpu = cpu;
     Ok(boot_info)
 }
@@ -51,7 +51,12 @@ pub fn device_tree(raw: &RawBootInfo) -> Option<&'static [u8]> {
 /// The serial port that the loader names: an I/O port on x86_64, else the address at which the loader has its registers.
 #[must_use]
 pub fn serial_port(raw: &RawBootInfo) -> Option<u64> {
-    raw::read(raw).ok()?.hardware_info.serial_port_base.map(|port| port.get().into())
+    raw::read(raw).ok()?.hardware_info.serial_port_base.map(|port| widen(port.get()))
+}
+
+/// A serial port's number or address, which is as wide as the architecture has it.
+fn widen(port: impl Into<u64>) -> u64 {
+    port.into()
 }
 
 /// Returns the device tree at `address`.

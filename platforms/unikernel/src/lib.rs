@@ -41,6 +41,10 @@ pub extern crate alloc;
 #[path = "x86_64.rs"]
 mod machine;
 
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64.rs"]
+mod machine;
+
 pub mod env;
 mod image;
 mod macros;

@@ -1,0 +1,13 @@
+//! The architecture and the machines of an aarch64 image.
+
+pub(crate) use ebbtide_arch_aarch64::{Aarch64 as Arch, init_boot_cpu};
+use ebbtide_hermit::RawBootInfo;
+pub(crate) use ebbtide_virt::Virt as Platform;
+
+#[doc(hidden)]
+pub use ebbtide_virt::rtc::seconds as rtc_seconds;
+
+/// Notes what the machine wants to know of the start. The first thing that is done.
+pub(crate) fn note_start(raw: &RawBootInfo) {
+    ebbtide_virt::note_start(ebbtide_hermit::device_tree(raw), ebbtide_hermit::serial_port(raw));
+}
