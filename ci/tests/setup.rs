@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 /// What the script takes from any Unix.
 const UNIX: &[&str] = &["sh", "sed", "ls", "dirname", "touch", "cat", "chmod", "mkdir"];
 
-const QEMU: &str = "qemu-system-x86_64";
-const TARGET: &str = "x86_64-unknown-none";
+const EMULATORS: [&str; 2] = ["qemu-system-x86_64", "qemu-system-aarch64"];
+const TARGETS: [&str; 2] = ["x86_64-unknown-none", "aarch64-unknown-none-softfloat"];
 
 /// A machine.
 struct Machine {
@@ -32,8 +32,8 @@ impl Machine {
     /// One that lacks nothing.
     fn complete() -> Self {
         let machine = Self::bare();
-        machine.program(QEMU, "");
-        machine.library();
+        machine.emulators();
+        TARGETS.iter().for_each(|target| machine.library(target));
         machine
     }
 
@@ -72,14 +72,22 @@ impl Machine {
         self.stand_in("bin/id", &format!("echo {id}"));
     }
 
-    /// The target's `core`, as rustup lays it down.
-    fn library(&self) {
-        fs::create_dir_all(self.libraries()).unwrap();
-        fs::write(self.libraries().join("libcore-1.rlib"), "").unwrap();
+    fn emulators(&self) {
+        EMULATORS.iter().for_each(|name| self.program(name, ""));
     }
 
-    fn libraries(&self) -> PathBuf {
-        self.path("rust/lib/rustlib").join(TARGET).join("lib")
+    fn remove(&self, program: &str) {
+        fs::remove_file(self.path("bin").join(program)).unwrap();
+    }
+
+    /// A target's `core`, as rustup lays it down.
+    fn library(&self, target: &str) {
+        fs::create_dir_all(self.libraries(target)).unwrap();
+        fs::write(self.libraries(target).join("libcore-1.rlib"), "").unwrap();
+    }
+
+    fn libraries(&self, target: &str) -> PathBuf {
+        self.path("rust/lib/rustlib").join(target).join("lib")
     }
 
     /// A program whose calls are noted.
@@ -90,16 +98,20 @@ impl Machine {
 
     /// A package manager that brings QEMU when it is told to install.
     fn installer(&self, name: &str) {
-        let qemu = self.path("bin").join(QEMU);
-        let qemu = qemu.display();
-        self.program(name, &format!("case \"$*\" in *install*) touch '{qemu}' && chmod +x '{qemu}' ;; esac"));
+        let make = EMULATORS.map(|emulator| {
+            let path = self.path("bin").join(emulator);
+            format!("touch '{0}' && chmod +x '{0}'", path.display())
+        });
+        self.program(name, &format!("case \"$*\" in *install*) {} ;; esac", make.join(" && ")));
     }
 
-    /// A rustup that brings the target.
+    /// A rustup that brings the targets.
     fn rustup(&self) {
-        let lib = self.libraries();
-        let lib = lib.display();
-        self.program("rustup", &format!("mkdir -p '{lib}' && touch '{lib}/libcore-1.rlib'"));
+        let make = TARGETS.map(|target| {
+            let lib = self.libraries(target);
+            format!("mkdir -p '{0}' && touch '{0}/libcore-1.rlib'", lib.display())
+        });
+        self.program("rustup", &make.join(" && "));
     }
 
     fn stand_in(&self, name: &str, does: &str) {
@@ -123,7 +135,8 @@ impl Machine {
     }
 }
 
-const APT: &str = "apt-get install -y --no-install-recommends qemu-system-x86";
+const APT: &str = "apt-get install -y --no-install-recommends qemu-system-x86 qemu-system-arm";
+const RUSTUP: &str = "rustup target add x86_64-unknown-none aarch64-unknown-none-softfloat";
 
 #[test]
 fn where_nothing_is_missing_nothing_is_said_or_called() {
@@ -142,7 +155,7 @@ fn to_check_prints_the_commands_and_changes_nothing() {
     machine.installer("apt-get");
     machine.rustup();
     let ran = machine.setup(&["--check"]);
-    let wanted = format!("sudo apt-get update && sudo {APT}\nrustup target add {TARGET}\n");
+    let wanted = format!("sudo apt-get update && sudo {APT}\n{RUSTUP}\n");
     assert_eq!((ran.code, &*ran.output, &ran.calls[..]), (Some(122), &*wanted, &[][..]));
 }
 
@@ -153,7 +166,7 @@ fn without_a_terminal_another_user_than_root_is_told_what_to_do() {
     machine.rustup();
     let ran = machine.setup(&[]);
     assert_eq!((ran.code, &ran.calls[..]), (Some(122), &[][..]));
-    for part in [&*format!("sudo {APT}"), &*format!("rustup target add {TARGET}"), "nothing was changed"] {
+    for part in [&*format!("sudo {APT}"), RUSTUP, "nothing was changed"] {
         assert!(ran.said.contains(part), "{ran:?}");
     }
 }
@@ -165,7 +178,7 @@ fn root_acts_at_once() {
     machine.installer("apt-get");
     machine.rustup();
     let ran = machine.setup(&[]);
-    let wanted = ["apt-get update", APT, &*format!("rustup target add {TARGET}")];
+    let wanted = ["apt-get update", APT, RUSTUP];
     assert_eq!((ran.code, &*ran.output), (Some(0), ""), "{ran:?}");
     assert_eq!(ran.calls, wanted);
     assert_eq!(machine.setup(&[]).calls, wanted, "the second time nothing is missing");
@@ -174,18 +187,40 @@ fn root_acts_at_once() {
 #[test]
 fn with_yes_another_user_acts_through_sudo() {
     let machine = Machine::complete();
-    fs::remove_file(machine.path("bin").join(QEMU)).unwrap();
+    EMULATORS.iter().for_each(|name| machine.remove(name));
     machine.installer("dnf");
     machine.program("sudo", "\"$@\"");
     let ran = machine.setup(&["--yes"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert_eq!(ran.calls, ["sudo dnf install -y qemu-system-x86-core", "dnf install -y qemu-system-x86-core"]);
+    let wanted = "dnf install -y qemu-system-x86-core qemu-system-aarch64-core";
+    assert_eq!(ran.calls, [&*format!("sudo {wanted}"), wanted]);
+}
+
+#[test]
+fn only_what_is_missing_is_brought() {
+    for (name, package) in EMULATORS.into_iter().zip(["qemu-system-x86", "qemu-system-arm"]) {
+        let machine = Machine::complete();
+        machine.remove(name);
+        machine.user(0);
+        machine.installer("apt-get");
+        let ran = machine.setup(&[]);
+        let wanted = ["apt-get update".to_owned(), format!("apt-get install -y --no-install-recommends {package}")];
+        assert_eq!((ran.code, &ran.calls[..]), (Some(0), &wanted[..]), "{ran:?}");
+    }
+    for target in TARGETS {
+        let machine = Machine::complete();
+        fs::remove_dir_all(machine.libraries(target)).unwrap();
+        machine.rustup();
+        machine.user(0);
+        let ran = machine.setup(&[]);
+        assert_eq!((ran.code, &ran.calls[..]), (Some(0), &[RUSTUP.to_owned()][..]), "{ran:?}");
+    }
 }
 
 #[test]
 fn what_fails_or_brings_nothing_is_no_success() {
     let machine = Machine::complete();
-    fs::remove_file(machine.path("bin").join(QEMU)).unwrap();
+    machine.remove(EMULATORS[0]);
     machine.user(0);
     let ran = machine.setup(&[]);
     assert!(ran.code == Some(122) && ran.said.contains("neither apt, dnf nor Homebrew"), "{ran:?}");
@@ -200,7 +235,7 @@ fn what_fails_or_brings_nothing_is_no_success() {
 #[test]
 fn a_rust_that_is_too_old_is_named_and_not_added_to() {
     let machine = Machine::with_rust("1.70.0");
-    machine.program(QEMU, "");
+    machine.emulators();
     machine.user(0);
     machine.rustup();
     let ran = machine.setup(&[]);

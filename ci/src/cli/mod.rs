@@ -106,7 +106,7 @@ pub struct MachineArgs {
     /// Number of CPUs, 1 to 16
     #[arg(long, value_name = "N", default_value = "1", value_parser = machine::cpus)]
     pub smp: u8,
-    /// QEMU's machine type, options after `:` [default: q35 on x86_64]
+    /// QEMU's machine type, options after `:` [default: q35, virt]
     #[arg(long, value_name = "TYPE")]
     pub machine: Option<Selected>,
     /// QEMU's CPU model, options after `:`

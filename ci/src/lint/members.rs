@@ -44,7 +44,7 @@ impl Member {
 }
 
 /// Default members, which build and are tested on the host, that images are made of all the same.
-const BOTH: &[&str] = &["core", "policies/*", "platforms/loader"];
+const BOTH: &[&str] = &["arch/*", "core", "policies/*", "platforms/loader"];
 
 /// Lists the members for bare metal: what images are made of, and all that does not build on the host.
 ///

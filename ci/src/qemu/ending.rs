@@ -2,11 +2,12 @@
 //!
 //! Neither alone is believed. QEMU ends with 0 when a triple fault stops a machine that may not reboot, and with 1 when
 //! it fails itself; a guest may print its last line and hang in the exit. The guest therefore hands `code + 16` to the
-//! exit device, which makes `2 * (code + 16) + 1` of it: nothing below 33 can be a guest's.
+//! exit device: no status below 16 can be a guest's ([`Arch::code_of`]).
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use crate::arch::Arch;
 use crate::exit::Code;
 use crate::process::Waited;
 
@@ -33,11 +34,11 @@ pub enum Ending {
 
 impl Ending {
     /// Judges a run from what the wait saw and what stands in the log.
-    pub fn judge(waited: &Waited, log: &str) -> Self {
+    pub fn judge(arch: Arch, waited: &Waited, log: &str) -> Self {
         match waited {
             Waited::TimedOut => Self::TimedOut,
             Waited::Interrupted => Self::Interrupted,
-            Waited::Ended(status) => agree(last_line(log), *status),
+            Waited::Ended(status) => agree(arch, last_line(log), *status),
         }
     }
 
@@ -68,16 +69,14 @@ fn last_line(log: &str) -> Option<LastLine> {
 }
 
 /// The guest's code that a status stands for.
-fn code_of(status: ExitStatus) -> Option<u8> {
+fn code_of(arch: Arch, status: ExitStatus) -> Option<u8> {
     let status = u8::try_from(status.code()?).ok()?;
-    let odd = status % 2 == 1;
-    let code = (status / 2).checked_sub(16)?;
-    (odd && code <= LAST_CODE).then_some(code)
+    arch.code_of(status).filter(|code| *code <= LAST_CODE)
 }
 
-fn agree(line: Option<LastLine>, status: ExitStatus) -> Ending {
+fn agree(arch: Arch, line: Option<LastLine>, status: ExitStatus) -> Ending {
     let how = described(status);
-    match (line, code_of(status)) {
+    match (line, code_of(arch, status)) {
         (Some((code, reason)), Some(same)) if code == same => Ending::Guest { code, reason },
         (Some((code, _)), Some(other)) => {
             Ending::Crashed(format!("the guest's last line says code {code}, but the status says {other} ({how})"))
@@ -111,7 +110,11 @@ mod tests {
     }
 
     fn judged(waited: &Waited, log: &str) -> Ending {
-        let ending = Ending::judge(waited, log);
+        judged_on(Arch::X86_64, waited, log)
+    }
+
+    fn judged_on(arch: Arch, waited: &Waited, log: &str) -> Ending {
+        let ending = Ending::judge(arch, waited, log);
         if !matches!(ending, Ending::Guest { .. }) {
             assert_ne!(ending.exit_code(), Code::OK);
         }
@@ -133,8 +136,13 @@ mod tests {
         for code in 0..=LAST_CODE {
             let log = format!("ebbtide: end code={code} reason=exit\n");
             for status in 0..=255 {
-                let counts = matches!(judged(&exited(status), &log), Ending::Guest { code: c, .. } if c == code);
-                assert_eq!(counts, status == 2 * (i32::from(code) + 16) + 1);
+                for (arch, own) in
+                    [(Arch::X86_64, 2 * (i32::from(code) + 16) + 1), (Arch::Aarch64, i32::from(code) + 16)]
+                {
+                    let ending = judged_on(arch, &exited(status), &log);
+                    let counts = matches!(ending, Ending::Guest { code: c, .. } if c == code);
+                    assert_eq!(counts, status == own, "{arch}");
+                }
             }
         }
     }
@@ -188,5 +196,6 @@ mod tests {
     fn codes_out_of_range_never_pass() {
         let log = "ebbtide: end code=108 reason=exit\n";
         assert_eq!(judged(&exited(2 * (108 + 16) + 1), log).exit_code(), Code::CRASHED);
+        assert_eq!(judged_on(Arch::Aarch64, &exited(108 + 16), log).exit_code(), Code::CRASHED);
     }
 }

@@ -77,9 +77,11 @@ impl Guest {
     /// QEMU's arguments.
     pub fn arguments(&self, serial: Serial<'_>) -> Vec<String> {
         let mut line = Line::default();
-        line.pair("-machine", self.machine().for_qemu())
+        let machine = self.machine();
+        let counted_cpu = if self.counted { self.arch.counted_cpu() } else { "" };
+        line.pair("-machine", machine.for_qemu() + self.arch.machine_options(machine.name()))
             .pair("-accel", if self.kvm { "kvm" } else { "tcg" })
-            .pair("-cpu", self.cpu.for_qemu())
+            .pair("-cpu", self.cpu.for_qemu() + counted_cpu)
             .pair("-smp", self.smp.to_string())
             .pair("-m", self.memory.clone())
             // Only what is named here: no network card, no display adapter, no configuration of the user's.
@@ -89,11 +91,7 @@ impl Guest {
             .pair("-monitor", "none")
             // A triple fault ends the run and does not start it over.
             .word("-no-reboot");
-        if self.arch == Arch::X86_64 {
-            line.pair("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04");
-        } else {
-            line.word("-semihosting");
-        }
+        self.arch.exit_device().iter().for_each(|word| _ = line.word(word));
         if self.counted {
             line.pair("-icount", "shift=0,sleep=off");
             line.pair("-rtc", "base=2026-01-01,clock=vm");
@@ -158,6 +156,21 @@ mod tests {
     }
 
     #[test]
+    fn the_default_guest_of_the_other_architecture() {
+        let guest = Guest { counted: true, ..Guest::new(Arch::Aarch64, "/images/hello") };
+        assert_eq!(
+            line(&guest, Serial::Stdio),
+            "-machine virt,dtb-randomness=off -accel tcg -cpu max,cntfrq=1000000000 -smp 1 -m 256M -nodefaults \
+             -no-user-config -display none -monitor none -no-reboot -semihosting -icount shift=0,sleep=off \
+             -rtc base=2026-01-01,clock=vm -serial stdio -kernel /images/hello"
+        );
+        let machine = Some(Selected::new("virt:gic-version=3:virtualization=on"));
+        let guest = Guest { machine, ..Guest::new(Arch::Aarch64, "x") };
+        let line = line(&guest, Serial::Stdio);
+        assert!(line.starts_with("-machine virt,gic-version=3,virtualization=on,dtb-randomness=off -"), "{line}");
+    }
+
+    #[test]
     fn options_reach_qemu_with_commas() {
         let guest = Guest {
             machine: Some(Selected::new("microvm:pit=off:rtc=on")),
@@ -188,10 +201,12 @@ mod tests {
 
     #[test]
     fn always_no_reboot_and_an_exit_device() {
-        for kvm in [false, true] {
-            let guest = Guest { kvm, ..Guest::new(Arch::X86_64, "x") };
-            let line = line(&guest, Serial::Stdio);
-            assert!(line.contains("-no-reboot") && line.contains("isa-debug-exit"), "{line}");
+        for (arch, device) in [(Arch::X86_64, "-device isa-debug-exit,"), (Arch::Aarch64, "-semihosting ")] {
+            for kvm in [false, true] {
+                let guest = Guest { kvm, ..Guest::new(arch, "x") };
+                let line = line(&guest, Serial::Stdio);
+                assert!(line.contains("-no-reboot") && line.contains(device), "{line}");
+            }
         }
     }
 }

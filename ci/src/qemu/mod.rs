@@ -142,7 +142,7 @@ impl Run<'_> {
         }
         let output = log::read(&log)?;
         Ok(Report {
-            ending: Ending::judge(&waited, &output),
+            ending: Ending::judge(self.guest.arch, &waited, &output),
             output,
             stderr: stderr.and_then(|thread| thread.join().ok()).unwrap_or_default(),
             duration,
