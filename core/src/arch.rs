@@ -128,6 +128,13 @@ pub trait Provoke {
     /// The number of trap stacks.
     const TRAP_STACKS: usize;
 
+    /// In an entry of a page table, of any level: the bits that let user mode in. The kernel keeps out then, where the CPU
+    /// can see to that (x86_64: SMAP; aarch64: PAN).
+    const USER: u64;
+
+    /// In a leaf entry: the bit that says that the page was accessed.
+    const ACCESSED: u64;
+
     /// Raises a breakpoint exception, which the run survives.
     fn breakpoint();
 
@@ -137,6 +144,9 @@ pub trait Provoke {
 
     /// Raises an exception that nobody handles: an instruction that does not exist.
     fn undefined_instruction() -> !;
+
+    /// Writes to a floating-point register, which no thread has: an exception that nobody handles.
+    fn touch_float_register();
 
     /// Makes the delivery of an exception fail.
     fn double_fault() -> !;

@@ -3,11 +3,14 @@
 
 use core::ops::Range;
 
+use align_address::Align;
 use memory_addresses::VirtAddr;
 
-use crate::arch::Switch;
+use crate::arch::{PAGE_BYTES, Paging, Provoke, Switch};
 use crate::console;
 use crate::cpu;
+use crate::memory::table::LEVELS;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
 use crate::thread::{self, Leaving, Thread};
 
@@ -42,6 +45,50 @@ extern "C-unwind" fn begin(_left: Option<&'static Thread>, _leaving: Leaving, f:
     // SAFETY: `in_switch_to_idle` made it from such a function.
     let f: fn() -> ! = unsafe { core::mem::transmute(f) };
     f()
+}
+
+/// Lets user mode into the page that holds `address`.
+pub fn give_to_user<S: System>(address: VirtAddr)
+where
+    S::Arch: Provoke,
+{
+    let tables = S::kernel().tables::<S>();
+    for level in 0..LEVELS {
+        if let Some(entry) = tables.find(address, level) {
+            // SAFETY: tables are never freed.
+            unsafe { entry.as_ref() }.fetch_or(S::Arch::USER, Ordering::Relaxed);
+        }
+    }
+    S::Arch::invalidate_local(address.align_down(PAGE_BYTES));
+}
+
+/// Makes the page that holds `address` one that was never accessed.
+///
+/// # Panics
+///
+/// The page is not mapped.
+pub fn forget_access<S: System>(address: VirtAddr)
+where
+    S::Arch: Provoke,
+{
+    leaf::<S>(address).fetch_and(!S::Arch::ACCESSED, Ordering::Relaxed);
+    S::Arch::invalidate_local(address.align_down(PAGE_BYTES));
+}
+
+/// Says whether the page that holds `address` was accessed.
+///
+/// # Panics
+///
+/// The page is not mapped.
+pub fn is_accessed<S: System>(address: VirtAddr) -> bool
+where
+    S::Arch: Provoke,
+{
+    leaf::<S>(address).load(Ordering::Relaxed) & S::Arch::ACCESSED != 0
+}
+
+fn leaf<S: System>(address: VirtAddr) -> &'static AtomicU64 {
+    S::kernel().tables::<S>().leaf(address).expect("the page is mapped").0
 }
 
 /// Runs `f` with interrupts off.

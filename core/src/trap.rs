@@ -17,7 +17,8 @@ use crate::stack::{self, Slot};
 use crate::system::System;
 use crate::thread;
 
-/// An interrupt came in on `vector`; 0 where only the machine's interrupt controller knows which one it is. Returns whether the interrupted thread should be preempted.
+/// An interrupt came in on `vector`; 0 where only the machine's interrupt controller knows which one it is. Returns
+/// whether the interrupted thread should be preempted.
 ///
 /// If so, the architecture moves to that thread's stack and calls [`preempt`] there.
 pub fn interrupt<S: System>(vector: u32) -> bool {
@@ -62,6 +63,15 @@ pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) 
     count_stack_fault::<S>(at.address);
     report_overflow::<S>(at.address, at);
     report::exception::<S>(format_args!("page fault ({what}) at address {:#x}", at.address), at)
+}
+
+/// Sets the `accessed` bit in the entry of the page that holds `address`, for a CPU that leaves that to a handler. Returns
+/// whether the page is mapped: then the access can be tried again. Takes no lock.
+pub fn note_access<S: System>(address: VirtAddr, accessed: u64) -> bool {
+    let Some((entry, _)) = S::kernel().tables::<S>().leaf(address) else { return false };
+    entry.fetch_or(accessed, Ordering::Relaxed);
+    S::Arch::publish();
+    true
 }
 
 /// Counts a fault, if it is one on an address of the stack range.

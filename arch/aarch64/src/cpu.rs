@@ -17,8 +17,8 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::asm::wfi;
 use aarch64_cpu::registers::{
-    CPACR_EL1, CurrentEL, DAIF, ID_AA64DFR0_EL1, ID_AA64MMFR0_EL1, ID_AA64MMFR1_EL1, ReadWriteable, Readable, TPIDR_EL1,
-    Writeable,
+    CPACR_EL1, CurrentEL, DAIF, ID_AA64DFR0_EL1, ID_AA64MMFR0_EL1, ID_AA64MMFR1_EL1, ReadWriteable, Readable,
+    TPIDR_EL1, Writeable,
 };
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::thread::{Head, Thread};

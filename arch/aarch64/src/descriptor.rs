@@ -9,7 +9,7 @@
 //! what makes x86_64 invert it, a load that goes on with the address of an entry that is not present, no Arm CPU does
 //! (Arm's statement on the "L1 Terminal Fault").
 //!
-//! AF is set in every leaf, and neither TCR_EL1.HA nor DBM is, so no walker writes one. nG is clear: there is one address
+//! AF is set in every leaf from the beginning and DBM in none, so no walker writes one. nG is clear: there is one address
 //! space, so translations are global, and are invalidated for all ASIDs. No leaf has the contiguous hint.
 
 use ebbtide_core::PhysAddr;
@@ -30,10 +30,13 @@ const VALID: u64 = 1 << 0;
 const TABLE_OR_PAGE: u64 = 1 << 1;
 /// AttrIndx: which of [`MEMORY_ATTRIBUTES`] the memory has.
 const DEVICE: u64 = 1 << 2;
-/// AP[2]: EL1 may not write. AP[1], which would let EL0 in, is clear everywhere (D8.4.1).
+/// `AP[1]`: EL0 may read, and write if EL1 may. No page of the kernel's says so (D8.4.1).
+pub const USER: u64 = 1 << 6;
+/// `AP[2]`: EL1 may not write.
 const READ_ONLY: u64 = 1 << 7;
 const INNER_SHAREABLE: u64 = 0b11 << 8;
-const ACCESS_FLAG: u64 = 1 << 10;
+/// AF: the page was accessed, or nobody asks (D8.5.1).
+pub const ACCESS_FLAG: u64 = 1 << 10;
 const EL1_EXECUTE_NEVER: u64 = 1 << 53;
 const EL0_EXECUTE_NEVER: u64 = 1 << 54;
 const NEVER_EXECUTE: u64 = EL1_EXECUTE_NEVER | EL0_EXECUTE_NEVER;
@@ -144,7 +147,7 @@ mod tests {
                 prop_assert_eq!(decode(entry, level), TableEntry::Leaf(address));
                 let writable = entry & READ_ONLY == 0;
                 prop_assert!(!writable || entry & EL1_EXECUTE_NEVER != 0, "W^X");
-                prop_assert!(entry & EL0_EXECUTE_NEVER != 0 && entry & 1 << 6 == 0, "nothing is EL0's");
+                prop_assert!(entry & EL0_EXECUTE_NEVER != 0 && entry & USER == 0, "nothing is EL0's");
                 prop_assert!(entry & 1 << 51 == 0 && entry & 1 << 52 == 0, "neither DBM nor contiguous");
                 prop_assert_eq!(entry & 1 << 11, 0, "global");
                 prop_assert!(entry & ACCESS_FLAG != 0, "no access flag fault");

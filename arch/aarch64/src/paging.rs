@@ -104,8 +104,10 @@ const fn operand(page: VirtAddr) -> u64 {
     page.as_usize() as u64 >> 12 & ((1 << 44) - 1)
 }
 
-/// TCR_EL1. HA and HD are clear: no walker writes a descriptor, and none needs it to.
+/// TCR_EL1. HA, the CPU sets access flags itself, where it can (FEAT_HAFDBS); elsewhere a clear one is a fault, whose
+/// handler sets it. HD is clear: no walker notes what was written.
 fn translation() -> u64 {
+    let sets_access_flags = ID_AA64MMFR1_EL1.read(ID_AA64MMFR1_EL1::HAFDBS) != 0;
     // At most 48 bits: a descriptor holds no more in this format.
     let physical_bits = ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange).min(0b101);
     (TCR_EL1::T0SZ.val(UNTRANSLATED)
@@ -118,7 +120,8 @@ fn translation() -> u64 {
         + TCR_EL1::SH1::Inner
         + TCR_EL1::ORGN1::WriteBack_ReadAlloc_WriteAlloc_Cacheable
         + TCR_EL1::IRGN1::WriteBack_ReadAlloc_WriteAlloc_Cacheable
-        + TCR_EL1::IPS.val(physical_bits))
+        + TCR_EL1::IPS.val(physical_bits)
+        + TCR_EL1::HA.val(sets_access_flags.into()))
     .value
 }
 

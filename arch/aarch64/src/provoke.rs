@@ -11,8 +11,8 @@ use aarch64_cpu::asm::barrier;
 use ebbtide_core::arch::{Cpu, Provoke};
 use ebbtide_core::{System, VirtAddr};
 
-use crate::Aarch64;
 use crate::trap::{EMERGENCY_NUMBER, TRAP_STACKS, TRAPS, TrapFrame, set_trap_stack_top, trap_stack_top};
+use crate::{Aarch64, descriptor};
 
 /// An address that no table maps.
 const NOWHERE: u64 = 0xffff_ff00_dead_0000;
@@ -25,6 +25,11 @@ const WATCH_EL1: u64 = 1 << 13 | 1 << 15;
 
 impl Provoke for Aarch64 {
     const TRAP_STACKS: usize = TRAP_STACKS.len();
+
+    // A pointer to a table forbids nothing, and has no such bit: hardware ignores it there (D8.3.1).
+    const USER: u64 = descriptor::USER;
+
+    const ACCESSED: u64 = descriptor::ACCESS_FLAG;
 
     fn breakpoint() {
         // SAFETY: the handler goes on behind it.
@@ -43,6 +48,11 @@ impl Provoke for Aarch64 {
     fn undefined_instruction() -> ! {
         // SAFETY: raises an exception, which ends the run.
         unsafe { asm!("udf #0", options(noreturn)) }
+    }
+
+    fn touch_float_register() {
+        // SAFETY: `fmov d0, x0`, which the assembler does not know for this target; it is trapped, which ends the run.
+        unsafe { asm!(".inst 0x9e670000", options(nomem, nostack, preserves_flags)) };
     }
 
     fn double_fault() -> ! {

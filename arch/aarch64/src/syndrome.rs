@@ -14,6 +14,10 @@ const WRITE: u64 = 1 << 6;
 const CACHE_MAINTENANCE: u64 = 1 << 8;
 /// DFSC or IFSC, the fault status; its lowest two bits are the level in the kinds below.
 const FAULT_STATUS: u64 = 0b11_1111;
+/// Kinds of faults: no mapping, a clear access flag, a mapping that forbids.
+const TRANSLATION: u64 = 0b0001;
+const ACCESS_FLAG: u64 = 0b0010;
+const PERMISSION: u64 = 0b0011;
 
 impl Syndrome {
     /// The exception class, EC.
@@ -38,10 +42,18 @@ impl Syndrome {
             "read"
         };
         match (self.0 & FAULT_STATUS) >> 2 {
-            0b0001 => Some(Tried { access, absent: true }),
-            0b0011 => Some(Tried { access, absent: false }),
+            TRANSLATION => Some(Tried { access, absent: true }),
+            PERMISSION => Some(Tried { access, absent: false }),
             _ => None,
         }
+    }
+
+    /// Says whether it was an access of this exception level to a page whose access flag is clear, on a CPU that does not
+    /// set it itself.
+    pub fn is_first_access(self) -> bool {
+        use ESR_EL1::EC::Value as Class;
+        let aborted = self.is(Class::InstrAbortCurrentEL) || self.is(Class::DataAbortCurrentEL);
+        aborted && (self.0 & FAULT_STATUS) >> 2 == ACCESS_FLAG
     }
 
     fn name(self) -> &'static str {
@@ -117,6 +129,15 @@ mod tests {
         // An external abort, and one of a lower exception level.
         assert_eq!(tried(0x9600_0010), None);
         assert_eq!(tried(0x9200_0007), None);
+    }
+
+    #[test]
+    fn a_clear_access_flag_is_told_from_other_aborts() {
+        assert!(Syndrome(0x9600_000b).is_first_access() && Syndrome(0x8600_000a).is_first_access());
+        for other in [0x9600_0007, 0x9600_000f, 0x9200_000b, 0xf200_000b] {
+            assert!(!Syndrome(other).is_first_access(), "{other:#x}");
+        }
+        assert_eq!(tried(0x9600_000b), None);
     }
 
     #[test]

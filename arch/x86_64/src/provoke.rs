@@ -13,6 +13,7 @@ use x86_64::instructions::interrupts;
 use x86_64::registers::debug::{
     BreakpointCondition, BreakpointSize, DebugAddressRegister, DebugAddressRegisterNumber, Dr0, Dr7, Dr7Flags, Dr7Value,
 };
+use x86_64::structures::paging::PageTableFlags;
 
 use crate::X86_64;
 use crate::trap::{Header, TRAP_STACKS, TrapFrame, provoke_with};
@@ -30,6 +31,10 @@ const DOUBLE_FAULT: usize = 6;
 impl Provoke for X86_64 {
     const TRAP_STACKS: usize = TRAP_STACKS.len();
 
+    const USER: u64 = PageTableFlags::USER_ACCESSIBLE.bits();
+
+    const ACCESSED: u64 = PageTableFlags::ACCESSED.bits();
+
     fn breakpoint() {
         interrupts::int3();
     }
@@ -42,6 +47,11 @@ impl Provoke for X86_64 {
     fn undefined_instruction() -> ! {
         // SAFETY: raises #UD, which ends the run.
         unsafe { asm!("ud2", options(noreturn)) }
+    }
+
+    fn touch_float_register() {
+        // SAFETY: `movd xmm0, eax`; SSE is off, so it raises #UD, which ends the run.
+        unsafe { asm!(".byte 0x66, 0x0f, 0x6e, 0xc0", options(nomem, nostack, preserves_flags)) };
     }
 
     fn double_fault() -> ! {

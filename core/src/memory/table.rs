@@ -21,6 +21,9 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// The level of the root table.
 const ROOT_LEVEL: u32 = 3;
 
+/// The number of levels.
+pub(crate) const LEVELS: u32 = ROOT_LEVEL + 1;
+
 /// Bytes that one entry of `level` maps.
 pub const fn span(level: u32) -> u64 {
     PAGE_BYTES << (9 * level)
@@ -147,13 +150,20 @@ impl<P: Paging> Tables<P> {
 
     /// What `address` is mapped to, with the level of its leaf.
     pub fn translate(self, address: VirtAddr) -> Option<(PhysAddr, u32)> {
+        let (entry, level) = self.leaf(address)?;
+        match P::decode(entry.load(Ordering::Relaxed), level) {
+            TableEntry::Leaf(frame) => Some((frame, level)),
+            _ => None,
+        }
+    }
+
+    /// The entry that maps `address` to memory, with its level.
+    pub fn leaf(self, address: VirtAddr) -> Option<(&'static AtomicU64, u32)> {
         (0..ROOT_LEVEL).rev().find_map(|level| {
             // SAFETY: `find` returns an entry of a table, which is never freed.
-            let entry = unsafe { self.find(address, level)?.as_ref() }.load(Ordering::Relaxed);
-            match P::decode(entry, level) {
-                TableEntry::Leaf(frame) => Some((frame, level)),
-                _ => None,
-            }
+            let entry = unsafe { self.find(address, level)?.as_ref() };
+            let is_leaf = matches!(P::decode(entry.load(Ordering::Relaxed), level), TableEntry::Leaf(_));
+            is_leaf.then_some((entry, level))
         })
     }
 

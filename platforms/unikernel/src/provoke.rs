@@ -32,6 +32,11 @@ pub fn undefined_instruction() -> ! {
     Arch::undefined_instruction()
 }
 
+/// Writes to a floating-point register.
+pub fn touch_float_register() {
+    Arch::touch_float_register();
+}
+
 /// Makes the delivery of an exception fail.
 pub fn double_fault() -> ! {
     Arch::double_fault()
@@ -97,6 +102,29 @@ pub fn registers_changed_meanwhile(pattern: u64, turns: u64) -> u64 {
 /// Fills the registers that a call preserves, calls, and returns a bit for each that has changed.
 pub fn registers_changed_by(pattern: u64, call: extern "C" fn()) -> u64 {
     Arch::registers_changed_by(pattern, call)
+}
+
+/// Lets user mode into the page that holds `address`.
+pub fn give_to_user(address: usize) {
+    provoke::give_to_user::<Ebbtide>(VirtAddr::new(address as u64));
+}
+
+/// Makes the page that holds `address` one that was never accessed.
+///
+/// # Panics
+///
+/// The page is not mapped.
+pub fn forget_access(address: usize) {
+    provoke::forget_access::<Ebbtide>(VirtAddr::new(address as u64));
+}
+
+/// Says whether the page that holds `address` was accessed.
+///
+/// # Panics
+///
+/// The page is not mapped.
+pub fn is_accessed(address: usize) -> bool {
+    provoke::is_accessed::<Ebbtide>(VirtAddr::new(address as u64))
 }
 
 /// Runs `f` with the console's lock held.

@@ -9,6 +9,7 @@ use ebbtide_core::{System, VirtAddr, report, trap};
 
 use super::entry::{TABLE_BYTES, TrapFrame, table};
 use crate::Aarch64;
+use crate::descriptor::ACCESS_FLAG;
 use crate::syndrome::Syndrome;
 
 /// Entries of the vector table while SP_EL0 is in use.
@@ -51,8 +52,15 @@ fn synchronous<S: System>(trap: &mut TrapFrame) {
         trap::note::<S>(format_args!("breakpoint at {:#x}", trap.instruction));
         // The CPU names the instruction itself, not the next one.
         trap.instruction += INSTRUCTION_BYTES;
+    } else if syndrome.is_first_access() && trap::note_access::<S>(place(trap).address, ACCESS_FLAG) {
+        // The access is tried again. No TLB has an entry whose flag is clear (D8.5.1), so nothing is invalidated.
     } else if let Some(tried) = syndrome.tried() {
-        trap::page_fault::<S>(tried, tried.absent, &place(trap));
+        let place = place(trap);
+        if place.address.as_u64() != trap.address {
+            // Between the two halves nothing is ever mapped, and core has no such addresses.
+            report::exception::<S>(format_args!("page fault ({tried}) at address {:#x}", trap.address), &place);
+        }
+        trap::page_fault::<S>(tried, tried.absent, &place);
     } else {
         report::exception::<S>(syndrome, &place(trap));
     }
@@ -99,6 +107,7 @@ const IN_HANDLER: u8 = 4;
 /// As [`nested`].
 pub(crate) unsafe extern "C" fn hopeless<S: System>(stack_pointer: u64) -> ! {
     let place = place_in_handler(stack_pointer, 0);
+    trap::count_stack_fault::<S>(place.address);
     trap::report_overflow::<S>(place.address, &place);
     report::end::<S>(report::End::Exception)
 }

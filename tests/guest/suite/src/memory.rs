@@ -7,7 +7,7 @@ use core::hint::black_box;
 
 use ebbtide::stack::Frames;
 use ebbtide::thread::{self, Builder, StackError};
-use ebbtide::{stack, time};
+use ebbtide::{provoke, stack, time};
 
 use crate::harness::{Outcome, conserved, failed, settle};
 
@@ -19,6 +19,7 @@ tests![
     threads_share_the_heap,
     an_allocation_that_cannot_be_is_an_error,
     a_spawn_without_memory_is_an_error,
+    an_access_is_noted_in_the_page_table,
 ];
 
 /// Bytes that a test may use: a part of what is free, so that it runs in small machines too.
@@ -186,6 +187,25 @@ fn goes_on_without_memory(before: &Frames, error: &StackError) -> Outcome {
     for n in 0..50 {
         let small = Builder::new().spawn(move || n).map_err(failed("spawn of a small stack after that"))?;
         check_eq!(small.join().unwrap(), n, "a small thread after that");
+    }
+    Ok(())
+}
+
+/// By the CPU itself, or by a fault whose handler does it.
+fn an_access_is_noted_in_the_page_table() -> Outcome {
+    #[repr(align(4096))]
+    struct Page([u8; 4096]);
+
+    let mut page = Box::new(Page([1; 4096]));
+    let here = page.0.as_ptr().addr();
+    for value in 2..5 {
+        provoke::forget_access(here);
+        check!(!provoke::is_accessed(here), "accessed before anybody did");
+        check_eq!(black_box(&page.0)[17], value - 1, "what is read");
+        check!(provoke::is_accessed(here), "the read was not noted");
+        provoke::forget_access(here);
+        black_box(&mut page.0)[17] = value;
+        check!(provoke::is_accessed(here), "the write was not noted");
     }
     Ok(())
 }

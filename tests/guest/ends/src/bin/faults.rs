@@ -9,8 +9,9 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::hint::black_box;
 use core::ptr;
+use core::sync::atomic::AtomicU64;
 
-use ebbtide::thread;
+use ebbtide::{provoke, thread};
 use ebbtide_ends::word;
 
 ebbtide::main!(main);
@@ -21,8 +22,11 @@ const NOWHERE: usize = 0xffff_c000_0000_0000;
 /// Where the first byte of memory lies in the direct map.
 const DIRECT_MAP: usize = 0xffff_8000_0000_0000;
 
-/// `ret`.
-const CODE: [u8; 16] = [0xc3; 16];
+/// What nobody gets to execute.
+const CODE: [u8; 16] = [0; 16];
+
+/// In `.data`, which the direct map has as well.
+static DATA: AtomicU64 = AtomicU64::new(1);
 
 /// In `.rodata`.
 static CONSTANT: [u64; 4] = [1, 2, 3, 4];
@@ -31,6 +35,9 @@ static CONSTANT: [u64; 4] = [1, 2, 3, 4];
 static RELOCATED: [fn(); 2] = [nothing, nothing];
 
 fn nothing() {}
+
+#[repr(align(4096))]
+struct Page([u8; 4096]);
 
 fn main() -> Result<(), String> {
     match &*word(1) {
@@ -47,8 +54,14 @@ fn main() -> Result<(), String> {
         "relocated-write" => write((&raw const RELOCATED).addr()),
         "heap-execute" => execute(Box::leak(Box::new(black_box(CODE))).as_ptr().addr()),
         "stack-execute" => execute(black_box(&CODE.map(black_box)).as_ptr().addr()),
-        // Somewhere in the first MiBs, where there is RAM.
-        "direct-map-execute" => execute(DIRECT_MAP + (1 << 20)),
+        "direct-map-execute" => execute(DIRECT_MAP + (&raw const DATA).addr()),
+        // One page of the heap, for itself: the kernel keeps out of what is the user's, where the CPU can see to that.
+        "user-page-read" => {
+            let page = Box::leak(Box::new(Page([1; 4096]))).0.as_ptr().addr();
+            read(page);
+            provoke::give_to_user(page);
+            read(page);
+        }
         "thread" => {
             thread::Builder::new().name("reckless".into()).spawn(|| read(16)).expect("there is memory").join().unwrap()
         }

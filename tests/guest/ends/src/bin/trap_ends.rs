@@ -1,4 +1,5 @@
-//! Traps that end the run: `trap-stack N`, `nested-fault`, `double-fault`, `undefined-instruction`, `panic N`, `overflow`.
+//! Traps that end the run: `trap-stack N`, `nested-fault`, `double-fault`, `undefined-instruction`, `float-register`,
+//! `panic N`, `overflow`.
 //!
 //! With `left BYTES` in front each trap stack has only so many bytes left: what the report needs must fit into them.
 
@@ -30,6 +31,10 @@ fn main() -> Result<(), String> {
         "nested-fault" => provoke::nested_fault(),
         "double-fault" => provoke::double_fault(),
         "undefined-instruction" => provoke::undefined_instruction(),
+        "float-register" => {
+            provoke::touch_float_register();
+            Ok(())
+        }
         "panic" => provoke::on_trap_stack(trap_stack(at + 1)?, panic_twice),
         "overflow" => {
             recurse(0);
