@@ -8,7 +8,7 @@ fn main() {
         return;
     }
     let script = format!(
-        "{}/../../platforms/loader/src/{}/link.ld",
+        "{}/../../../platforms/loader/src/{}/link.ld",
         variable("CARGO_MANIFEST_DIR"),
         variable("CARGO_CFG_TARGET_ARCH")
     );

@@ -24,10 +24,11 @@ pub struct Member {
 impl Member {
     /// Whether it holds code for this architecture: a folder that is named after another one's does not.
     pub fn is_for(&self, arch: Arch) -> bool {
-        let place = match self.folder.strip_prefix("arch/") {
-            Some(name) => return name == arch.name(),
-            None => self.folder.as_str(),
-        };
+        let place = self.folder.as_str();
+        let last = place.rsplit('/').next();
+        if let Some(named) = Arch::EXISTING.iter().find(|arch| Some(arch.name()) == last) {
+            return *named == arch;
+        }
         let bound = PLATFORM_ARCH.iter().find(|(platform, _)| *platform == place);
         bound.is_none_or(|(_, folder)| folder.strip_prefix("arch/") == Some(arch.name()))
     }

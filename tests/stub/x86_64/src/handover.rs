@@ -1,9 +1,8 @@
 //! Enters the kernel as another loader would.
 
-#![expect(unsafe_code, reason = "sets control registers, spoils unused bytes, and enters the kernel")]
+#![expect(unsafe_code, reason = "sets control registers, and enters the kernel")]
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use core::num::NonZeroU64;
 use core::ops::Range;
 
@@ -12,6 +11,7 @@ use ebbtide_loader::refusal::Refusal;
 use ebbtide_loader::x86_64::console::COM1;
 use ebbtide_loader::x86_64::enter::enter;
 use ebbtide_loader::x86_64::pvh::PvhNote;
+use ebbtide_stub::{choose, spoil};
 use hermit_entry::boot_info::{BootInfo, DeviceTreeAddress, HardwareInfo, PlatformInfo, RawBootInfo, SerialPortBase};
 use time::OffsetDateTime;
 use x86_64::VirtAddr;
@@ -26,15 +26,8 @@ use crate::{stack, tables};
 #[unsafe(link_section = ".note.Xen")]
 static NOTE: PvhNote = PvhNote::new::<Stub>();
 
-/// The word of the command line that is the stub's.
-const WORD: &str = "stub=";
-
-/// Bytes of the boot information that mean nothing: behind the serial port's number, behind the platform's. Loaders
-/// leave there what was on their stack.
+/// Bytes of the boot information that mean nothing: behind the serial port's number, behind the platform's.
 const UNUSED: [Range<usize>; 2] = [18..24, 84..88];
-const GARBAGE: u8 = 0xa5;
-
-const _: () = assert!(size_of::<RawBootInfo>() == 128, "the layout is that of hermit-entry 0.10");
 
 struct Stub(Loader);
 
@@ -42,19 +35,9 @@ impl Handover for Stub {
     const NAME: &'static str = "stub";
 
     fn choose(command_line: &'static str) -> Result<(Self, &'static str), Refusal> {
-        let mut rest = String::new();
-        let mut loader = None;
-        for word in command_line.split(' ') {
-            if let Some(name) = word.strip_prefix(WORD) {
-                loader = Loader::by_name(name);
-            } else {
-                if !rest.is_empty() {
-                    rest.push(' ');
-                }
-                rest.push_str(word);
-            }
-        }
-        let loader = loader.ok_or(Refusal::CommandLine("say stub=hermit-loader or stub=uhyve"))?;
+        let (name, rest) = choose(command_line);
+        let loader =
+            name.and_then(Loader::by_name).ok_or(Refusal::CommandLine("say stub=hermit-loader or stub=uhyve"))?;
         Ok((Self(loader), rest.leak()))
     }
 
@@ -68,7 +51,7 @@ impl Handover for Stub {
             refuse(format_args!("the stub's tables end at 20 GiB; give the guest less memory"));
         }
         let entry = kernel.loaded.entry_point;
-        let boot_info = spoil(RawBootInfo::from(self.boot_info(kernel, ram_end)));
+        let boot_info = spoil(RawBootInfo::from(self.boot_info(kernel, ram_end)), UNUSED.into_iter().flatten());
         let Registers { cr0, cr4, efer } = self.0.registers();
         let no_table = DescriptorTablePointer { limit: 0, base: VirtAddr::zero() };
 
@@ -119,17 +102,4 @@ impl Stub {
             platform_info,
         }
     }
-}
-
-/// Puts garbage where boot information has no meaning.
-fn spoil(boot_info: RawBootInfo) -> &'static RawBootInfo {
-    let boot_info = Box::into_raw(Box::new(boot_info));
-    for at in UNUSED.into_iter().flatten() {
-        // SAFETY: it lies within the structure, in bytes that belong to no value.
-        let byte = unsafe { boot_info.cast::<u8>().add(at) };
-        // SAFETY: as above.
-        unsafe { byte.write(GARBAGE) };
-    }
-    // SAFETY: it was made by a `Box` just now, and is never freed.
-    unsafe { &*boot_info }
 }
