@@ -61,8 +61,11 @@ const KERNEL: &[Damage] = &[
     Damage { name: "segment-too-long", spoil: |file| in_segment(file, elf::LOAD, elf::FILE_BYTES, &[0xff; 6]) },
     Damage { name: "segment-too-large", spoil: |file| in_segment(file, elf::LOAD, elf::MEMORY_BYTES, &[0xff; 6]) },
     Damage { name: "segment-elsewhere", spoil: |file| in_segment(file, elf::LOAD, elf::ADDRESS, &[0xff; 8]) },
-    Damage { name: "no-dynamic-section", spoil: |file| in_segment(file, elf::DYNAMIC, elf::OFFSET, &[0xff; 7]) },
 ];
+
+/// What is done besides to a kernel that is relocated.
+const RELOCATED: &[Damage] =
+    &[Damage { name: "no-dynamic-section", spoil: |file| in_segment(file, elf::DYNAMIC, elf::OFFSET, &[0xff; 7]) }];
 
 /// What is done to the file that boots.
 const PACKED: &[Damage] = &[
@@ -71,9 +74,9 @@ const PACKED: &[Damage] = &[
     Damage { name: "packed-zeroed-page", spoil: |file| zero_page(file) },
 ];
 
-/// How many damages there are.
+/// How many damages there are at most.
 pub fn count() -> u32 {
-    (KERNEL.len() + PACKED.len()) as u32
+    (KERNEL.len() + RELOCATED.len() + PACKED.len()) as u32
 }
 
 /// Boots the image with each damage. `boot` runs one and judges it.
@@ -94,7 +97,8 @@ pub fn boots(
         outcomes.extend(made.into_iter().map(|outcome| Outcome { name: name.to_owned(), ..outcome }));
         Ok(())
     };
-    for damage in KERNEL {
+    let relocated = segment(&kernel, elf::DYNAMIC).map_or(&[][..], |_| RELOCATED);
+    for damage in KERNEL.iter().chain(relocated) {
         let damaged = images.unchecked(image, damage.name, &spoilt(damage, &kernel))?;
         judged(damage.name, &damaged)?;
     }
@@ -147,7 +151,8 @@ fn zero_page(file: &mut [u8]) {
 /// Where the first program header of a type is.
 fn segment(file: &[u8], kind: u32) -> Option<usize> {
     let first = word(file, elf::SEGMENTS)? as usize;
-    (0..)
+    let count = u16::from_le_bytes(file.get(elf::SEGMENT_COUNT..elf::SEGMENT_COUNT + 2)?.try_into().ok()?);
+    (0..count.into())
         .map(|number| first + number * elf::SEGMENT_BYTES)
         .take_while(|at| at + elf::SEGMENT_BYTES <= file.len())
         .find(|at| file[*at..*at + 4] == kind.to_le_bytes())
@@ -173,7 +178,7 @@ fn other_version(file: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{KERNEL, elf, segment, spoilt};
+    use super::{KERNEL, RELOCATED, elf, segment, spoilt};
 
     /// A header, three program headers, a note.
     fn image() -> Vec<u8> {
@@ -198,12 +203,18 @@ mod tests {
         assert_eq!(segment(&file, elf::LOAD), Some(64));
         assert_eq!(segment(&file, elf::NOTE), Some(64 + 2 * elf::SEGMENT_BYTES));
         assert_eq!(segment(&file, 7), None);
+        // What follows the headers is none, whatever stands there.
+        let mut longer = file.clone();
+        longer.resize(file.len() + 2 * elf::SEGMENT_BYTES, 7);
+        longer[64 + 3 * elf::SEGMENT_BYTES..].fill(0);
+        longer[64 + 3 * elf::SEGMENT_BYTES] = 7;
+        assert_eq!(segment(&longer, 7), None);
     }
 
     #[test]
     fn every_damage_changes_the_image_and_has_its_own_name() {
         let mut names = std::collections::BTreeSet::new();
-        for damage in KERNEL {
+        for damage in KERNEL.iter().chain(RELOCATED) {
             spoilt(damage, &image());
             assert!(names.insert(damage.name), "{} stands there twice", damage.name);
         }
