@@ -9,7 +9,7 @@
 //! ffff_b000_0000_0000  registers of devices
 //! ```
 //!
-//! The upper half starts at the same address on x86_64 (48-bit canonical) and aarch64 (TTBR1 with T1SZ = 16).
+//! The upper half starts at the same address on x86_64 (48-bit canonical) and aarch64 (TTBR1 with T1SZ = 17).
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
