@@ -8,7 +8,8 @@
 //!   #1 0x20aa80
 //! ```
 //!
-//! and this module adds function, file and line to each frame from the unstripped ELF file, which is linked at 0.
+//! and this module adds function, file and line to each frame from the unstripped ELF file, which may be linked at another
+//! address: at 0, if it is relocated.
 
 mod console;
 
@@ -16,13 +17,15 @@ use std::fmt::Write;
 use std::path::Path;
 
 use addr2line::{Loader, Location};
+use object::{Object, ObjectSegment};
 
 pub use console::Console;
 
 /// What turns an address of the image into names.
 pub trait Lookup {
-    /// The functions that an address lies in, the innermost first: several where calls were inlined.
-    fn places(&self, address: u64) -> Vec<Place>;
+    /// The functions that an address lies in, so many bytes behind the image's first, the innermost first: several where
+    /// calls were inlined.
+    fn places(&self, offset: u64) -> Vec<Place>;
 }
 
 /// A place in the source.
@@ -35,22 +38,30 @@ pub struct Place {
 }
 
 /// The symbols of one unstripped ELF file.
-pub struct Symbols(Loader);
+pub struct Symbols {
+    loader: Loader,
+    /// The address that the image's first byte is linked at.
+    start: u64,
+}
 
 impl Symbols {
     /// Loads the symbols of a file; nothing if it has none that can be read.
     pub fn load(elf: &Path) -> Option<Self> {
-        Loader::new(elf).ok().map(Self)
+        let file = std::fs::read(elf).ok()?;
+        let segments = object::File::parse(&*file).ok()?;
+        let start = segments.segments().map(|segment| segment.address()).min().unwrap_or(0);
+        Some(Self { loader: Loader::new(elf).ok()?, start })
     }
 }
 
 impl Lookup for Symbols {
-    fn places(&self, address: u64) -> Vec<Place> {
+    fn places(&self, offset: u64) -> Vec<Place> {
+        let Some(address) = self.start.checked_add(offset) else { return Vec::new() };
         let places = self.inlined(address);
         if !places.is_empty() {
             return places;
         }
-        let symbol = self.0.find_symbol(address);
+        let symbol = self.loader.find_symbol(address);
         symbol.map(|name| place(name, self.position(address))).into_iter().collect()
     }
 }
@@ -62,7 +73,7 @@ impl Symbols {
         if address == u64::MAX {
             return places;
         }
-        let Ok(mut frames) = self.0.find_frames(address) else {
+        let Ok(mut frames) = self.loader.find_frames(address) else {
             return places;
         };
         while let Ok(Some(frame)) = frames.next() {
@@ -80,7 +91,7 @@ impl Symbols {
     /// The line that an address belongs to, where no function's description says so: in tables of lines alone, which is
     /// what images have, only functions into which others were inlined are described.
     fn position(&self, address: u64) -> Option<String> {
-        self.0.find_location(address).ok().flatten().and_then(shown)
+        self.loader.find_location(address).ok().flatten().and_then(shown)
     }
 }
 
