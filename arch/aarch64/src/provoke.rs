@@ -65,7 +65,7 @@ impl Provoke for Aarch64 {
     fn overflow_trap_stack(number: usize) -> ! {
         let stack_pointer = stand_on(number);
         // SAFETY: the run ends on that stack.
-        unsafe { call_on(stack_pointer, recurse, is_nested(number)) }
+        unsafe { call_on(stack_pointer, recurse_on_and_on, is_nested(number)) }
     }
 
     fn nested_fault() -> ! {
@@ -143,7 +143,7 @@ extern "C" fn fault() -> ! {
 
 /// Calls until the stack is full.
 #[unsafe(naked)]
-extern "C" fn recurse() -> ! {
+extern "C" fn recurse_on_and_on() -> ! {
     naked_asm!("2:", "stp x29, x30, [sp, #-16]!", "mov x29, sp", "bl 2b")
 }
 
@@ -155,7 +155,7 @@ extern "C" fn recurse() -> ! {
 #[unsafe(naked)]
 unsafe extern "C" fn recurse_on(stack_pointer: u64) -> ! {
     // The first frame has no caller.
-    naked_asm!("mov sp, x0", "mov x29, #0", "mov x30, #0", "b {recurse}", recurse = sym recurse)
+    naked_asm!("mov sp, x0", "mov x29, #0", "mov x30, #0", "b {recurse}", recurse = sym recurse_on_and_on)
 }
 
 /// Moves to a trap stack and calls a function there, as a handler; `nested` is noted as the entry code does.
