@@ -50,7 +50,7 @@ impl fmt::Display for NoPlace {
             ),
             Self::Beyond { range, total } => write!(
                 f,
-                "too little memory: the kernel must lie at {:#x} to {:#x}, and the guest's {} KiB end before",
+                "too little memory: the kernel must lie at {:#x} to {:#x}, and the guest's {} KiB end before; give it 8 MiB or more",
                 range.start,
                 range.end,
                 total / 1024
