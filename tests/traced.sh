@@ -5,6 +5,9 @@
 # Sets: qemu and machine (words), ended (the status of a guest that ends with 0), range (addresses that are traced),
 # disassemble and addr2line (commands), counter (a pattern for the instruction that reads the counter), base (what is added to a
 # kernel file's addresses: where the loader puts it).
+#
+# Its caller sets the one, and uses the others:
+# shellcheck disable=SC2034,SC2154
 
 case $arch in
 x86_64)
