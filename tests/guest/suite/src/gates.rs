@@ -7,7 +7,7 @@ use ebbtide::sync::{Barrier, LazyLock, Once, OnceLock, Semaphore};
 use ebbtide::thread::{self, Builder, Priority};
 use ebbtide::time::{Duration, Instant};
 
-use crate::harness::{Dice, Outcome, failed, settle, wait_until};
+use crate::harness::{Dice, Outcome, failed, wait_until};
 use crate::schedule::Log;
 
 tests![
@@ -54,16 +54,16 @@ fn permits_are_taken_in_order() -> Outcome {
     thread::scope(|scope| {
         for n in 0..8 {
             let (permits, log, waiting) = (&permits, &log, &waiting);
-            scope.spawn(move || {
+            // Above this thread: each runs from its note into the queue, without a time slice that ends in between.
+            let above = Builder::new().priority(Priority::MAX);
+            let waiter = above.spawn_scoped(scope, move || {
                 waiting.note(n);
                 permits.acquire();
                 log.note(n);
             });
+            waiter.map_err(failed("spawn"))?;
         }
-        // Each of them runs from its note into the queue, unless its time slice ends in between; that is rare, but all have
-        // to be there.
-        wait_until("not all of them came", || waiting.len() == 8)?;
-        settle();
+        check_eq!(waiting.len(), 8, "threads that came");
         for gone in 1..=8 {
             permits.release();
             wait_until("nobody took the permit", || log.len() == gone)?;

@@ -107,10 +107,21 @@ pub fn conserved() -> Result<(Frames, Sample), String> {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
     let start = Instant::now();
     while !condition() {
-        check!(start.elapsed() < Duration::from_secs(60), "after a minute: {what}");
+        check!(within_a_minute(start), "after a minute: {what}");
         thread::yield_now();
     }
     Ok(())
+}
+
+/// Whether the clock counts instructions, so that no other load disturbs it. Elsewhere a host that takes the guest's CPU
+/// away lets the guest's time jump, between any two instructions: slices end and times are up.
+pub fn is_counted() -> bool {
+    word("icount").is_some()
+}
+
+/// Whether a test that began at `start` may go on; after a minute it should have found what it looks for.
+pub fn within_a_minute(start: Instant) -> bool {
+    start.elapsed() < Duration::from_secs(60)
 }
 
 /// Names what could not be done.

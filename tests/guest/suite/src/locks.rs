@@ -11,7 +11,7 @@ use ebbtide::sync::{Arc, Condvar, Mutex};
 use ebbtide::thread::{self, Builder, Priority};
 use ebbtide::time::{Duration, Instant};
 
-use crate::harness::{Outcome, wait_until};
+use crate::harness::{Outcome, wait_until, within_a_minute};
 
 tests![
     a_mutex_excludes_preempted_threads,
@@ -26,14 +26,20 @@ tests![
 
 fn a_mutex_excludes_preempted_threads() -> Outcome {
     let shared = Arc::new(Mutex::new((0_u64, 0_u64)));
-    let switches = stack::counters().cache.switches;
+    const SWITCHES: u64 = 16;
+    let switches = || stack::counters().cache.switches;
+    let (start, before) = (Instant::now(), switches());
+    // For a while, and until enough time slices have ended.
+    let go_on = move || {
+        let enough = switches() - before >= SWITCHES;
+        start.elapsed() < Duration::from_millis(150) || !enough && within_a_minute(start)
+    };
     let threads: Vec<_> = (0..8)
         .map(|_| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
-                let start = Instant::now();
                 let mut rounds = 0;
-                while start.elapsed() < Duration::from_millis(150) {
+                while go_on() {
                     let mut pair = shared.lock();
                     let seen = *pair;
                     // Most of the time is spent in here, so time slices end in here.
@@ -59,8 +65,8 @@ fn a_mutex_excludes_preempted_threads() -> Outcome {
         }
     }
     check_eq!(*shared.lock(), (total, total), "rounds counted under the lock");
-    let switches = stack::counters().cache.switches - switches;
-    check!(switches >= 16, "only {switches} switches: nobody was preempted");
+    let switches = switches() - before;
+    check!(switches >= SWITCHES, "only {switches} switches: nobody was preempted");
     Ok(())
 }
 
@@ -237,14 +243,20 @@ fn notify_one_wakes_the_longest_waiting() -> Outcome {
 fn a_waiter_holds_the_lock_again() -> Outcome {
     let shared = Arc::new((Mutex::new(false), Condvar::new()));
     let theirs = Arc::clone(&shared);
+    let looked = Arc::new(AtomicBool::new(false));
+    let their_looked = Arc::clone(&looked);
     let waiter = thread::spawn(move || {
-        let guard = theirs.1.wait_while(theirs.0.lock(), |go| !*go);
+        let guard = theirs.1.wait_while(theirs.0.lock(), |go| {
+            their_looked.store(true, Ordering::Release);
+            !*go
+        });
         let excluded = theirs.0.try_lock().is_none();
         drop(guard);
         excluded
     });
-    thread::sleep(Duration::from_millis(1));
-    check!(shared.0.try_lock().is_some(), "a thread that waits still holds the lock");
+    wait_until("a thread that waits still holds the lock", || {
+        looked.load(Ordering::Acquire) && shared.0.try_lock().is_some()
+    })?;
     *shared.0.lock() = true;
     shared.1.notify_all();
     check!(waiter.join().unwrap(), "it went on without the lock");

@@ -9,7 +9,7 @@ use ebbtide::stack;
 use ebbtide::thread::{self, Builder};
 use ebbtide::time::{Duration, Instant};
 
-use crate::harness::{Outcome, failed};
+use crate::harness::{Outcome, failed, within_a_minute};
 
 tests![
     scoped_threads_borrow_their_spawners_stack,
@@ -24,7 +24,9 @@ tests![
 ];
 
 fn scoped_threads_borrow_their_spawners_stack() -> Outcome {
-    let switches = stack::counters().cache.switches;
+    const SWITCHES: u64 = 16;
+    let switches = || stack::counters().cache.switches;
+    let (start, before) = (Instant::now(), switches());
     // On this thread's stack: the others write it while this one sleeps.
     let mut sums = [0_u64; 8];
     let factor = 3_u64;
@@ -32,10 +34,10 @@ fn scoped_threads_borrow_their_spawners_stack() -> Outcome {
         for (n, sum) in (1..).zip(&mut sums) {
             let factor = &factor;
             scope.spawn(move || {
-                let start = Instant::now();
                 // Beyond two time slices, with a sleep now and then.
                 for round in 0.. {
-                    if start.elapsed() > Duration::from_millis(25) {
+                    let enough = switches() - before >= SWITCHES || !within_a_minute(start);
+                    if start.elapsed() > Duration::from_millis(25) && enough {
                         break;
                     }
                     *sum = n * factor + round;
@@ -53,7 +55,7 @@ fn scoped_threads_borrow_their_spawners_stack() -> Outcome {
     });
     let expected: Vec<u64> = (1..=8).map(|n| n * factor).collect();
     check_eq!(sums.as_slice(), expected.as_slice(), "what the threads left");
-    check!(stack::counters().cache.switches - switches >= 16, "nobody was switched out meanwhile");
+    check!(switches() - before >= SWITCHES, "nobody was switched out meanwhile");
     Ok(())
 }
 

@@ -3,10 +3,10 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ebbtide::sync::{Barrier, OnceLock};
-use ebbtide::thread;
+use ebbtide::thread::{self, Builder, Priority};
 use ebbtide::time::{Duration, Instant};
 
-use crate::harness::{Dice, Outcome};
+use crate::harness::{Dice, Outcome, failed};
 
 tests![
     a_join_may_give_up,
@@ -38,8 +38,13 @@ fn a_join_may_give_up() -> Outcome {
         check_eq!(handle.join_timeout(NEVER).ok(), Some(7), "the result in time");
         Ok(())
     })?;
-    let handle = thread::spawn(|| thread::sleep(2 * SOON));
+    // A thread outside of a scope. It ends while the other waits for it.
+    let handle = thread::spawn(|| {
+        thread::park();
+        thread::sleep(SOON);
+    });
     let handle = handle.join_timeout(SOON / 2).err().ok_or("it was joined before it had ended")?;
+    handle.thread().unpark();
     check!(handle.join_timeout(NEVER).is_ok(), "it did not end in time");
     Ok(())
 }
@@ -49,16 +54,17 @@ fn a_barrier_is_left_by_who_gives_up() -> Outcome {
     let start = Instant::now();
     check!(barrier.wait_timeout(SOON).is_none(), "it opened for one");
     check!(start.elapsed() >= SOON, "it gave up after {:?}", start.elapsed());
-    // Had it counted still, the first of these would pass alone.
+    // Had it counted still, the first of these would pass alone. It has a higher priority, so it is there first.
     let leaders = thread::scope(|scope| {
-        let first = scope.spawn(|| barrier.wait_timeout(NEVER));
-        thread::sleep(SOON / 2);
+        let above = Builder::new().priority(Priority::MAX);
+        let first = above.spawn_scoped(scope, || barrier.wait_timeout(NEVER)).map_err(failed("spawn"))?;
         let early = first.is_finished();
         let second = barrier.wait_timeout(NEVER);
         let first = first.join().unwrap();
-        (early, first.map(|result| result.is_leader()), second.map(|result| result.is_leader()))
-    });
-    check_eq!(leaders, (false, Some(false), Some(true)), "whether one passed alone, and who led");
+        let leaders = [first, second].map(|result| result.map(|result| result.is_leader()));
+        Ok::<_, alloc::string::String>((early, leaders))
+    })?;
+    check_eq!(leaders, (false, [Some(false), Some(true)]), "whether one passed alone, and who led");
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use ebbtide::sync::{Arc, Condvar, Mutex, MutexGuard};
 use ebbtide::thread::{self, Builder, Priority};
 use ebbtide::time::{Duration, Instant};
 
-use crate::harness::{Dice, Outcome, failed, wait_until};
+use crate::harness::{Dice, Outcome, failed, wait_until, within_a_minute};
 
 tests![
     try_lock_for_waits_and_gives_up,
@@ -106,27 +106,42 @@ fn a_wait_for_a_notification_times_out() -> Outcome {
     })
 }
 
-/// The notifier has a higher priority and keeps the CPU beyond the deadline, so the waiter is still there.
+/// The notifier has a higher priority and keeps the CPU beyond the deadline, so the waiter is still there. If the time is
+/// up before the notifier has the CPU, it says nothing: then once more, with twice the time.
 fn a_notification_after_the_deadline_still_counts() -> Outcome {
-    let shared = Arc::new((Mutex::new(false), Condvar::new()));
-    let theirs = Arc::clone(&shared);
-    let waiter = thread::spawn(move || {
-        let mut guard = theirs.0.lock();
-        *guard = true;
-        theirs.1.wait_timeout(guard, SOON).1.timed_out()
-    });
-    wait_until("nobody waits", || shared.0.try_lock().is_some_and(|waits| *waits))?;
-    let theirs = Arc::clone(&shared);
-    let notifier = Builder::new().priority(Priority::MAX).spawn(move || {
-        let start = Instant::now();
-        while start.elapsed() < 2 * SOON {
-            spin_loop();
+    let (start, mut timeout) = (Instant::now(), SOON);
+    while within_a_minute(start) {
+        // When the waiter came: its deadline is not before `timeout` after that.
+        let shared = Arc::new((Mutex::new(None), Condvar::new()));
+        let theirs = Arc::clone(&shared);
+        let waiter = thread::spawn(move || {
+            let mut guard = theirs.0.lock();
+            *guard = Some(Instant::now());
+            theirs.1.wait_timeout(guard, timeout).1.timed_out()
+        });
+        let mut came = None;
+        wait_until("nobody waits", || {
+            came = shared.0.try_lock().and_then(|waits| *waits);
+            came.is_some()
+        })?;
+        let deadline = came.ok_or("nobody came")? + timeout;
+        let theirs = Arc::clone(&shared);
+        let notifier = Builder::new().priority(Priority::MAX).spawn(move || {
+            let in_time = Instant::now() < deadline;
+            while Instant::now() < deadline + SOON {
+                spin_loop();
+            }
+            theirs.1.notify_one();
+            in_time
+        });
+        let (in_time, timed_out) = (notifier.map_err(failed("spawn"))?.join().unwrap(), waiter.join().unwrap());
+        if in_time {
+            check!(!timed_out, "the notification was spent on a thread that timed out");
+            return Ok(());
         }
-        theirs.1.notify_one();
-    });
-    notifier.map_err(failed("spawn"))?.join().unwrap();
-    check!(!waiter.join().unwrap(), "the notification was spent on a thread that timed out");
-    Ok(())
+        timeout *= 2;
+    }
+    Err("after a minute: the notifier never came in time".into())
 }
 
 fn wait_timeout_while_looks_a_last_time() -> Outcome {

@@ -10,7 +10,7 @@ use ebbtide::sync::{Arc, Mutex, RwLock, Semaphore, WaitQueue};
 use ebbtide::thread::{self, Builder, JoinHandle, Priority};
 use ebbtide::time::{Duration, Instant};
 
-use crate::harness::{Outcome, failed, wait_until};
+use crate::harness::{Outcome, failed, wait_until, within_a_minute};
 use crate::schedule::Log;
 
 tests![
@@ -43,8 +43,11 @@ impl Queue {
     }
 
     fn pass_in(&self, timeout: Duration) -> bool {
-        let deadline = nanoseconds(timeout);
-        self.queue.wait_while_until::<Ebbtide>(deadline, || !self.look())
+        self.pass_until(Instant::now() + timeout)
+    }
+
+    fn pass_until(&self, deadline: Instant) -> bool {
+        self.queue.wait_while_until::<Ebbtide>(deadline.nanoseconds(), || !self.look())
     }
 
     fn look(&self) -> bool {
@@ -62,11 +65,6 @@ impl Queue {
     }
 }
 
-/// The point that comes `timeout` from now, as a queue takes it.
-fn nanoseconds(timeout: Duration) -> u64 {
-    (Instant::now() + timeout).nanoseconds()
-}
-
 fn a_wait_that_times_out_leaves_the_queue() -> Outcome {
     let queue = Queue::default();
     let start = Instant::now();
@@ -78,13 +76,14 @@ fn a_wait_that_times_out_leaves_the_queue() -> Outcome {
     Ok(())
 }
 
-/// Three threads wait in order; the second one's time is up.
+/// Three threads wait in order; the second one's time is up. They have a higher priority than this one: each is in the
+/// queue when this one goes on, though time may have jumped.
 fn a_time_out_in_the_middle_keeps_the_order() -> Outcome {
     let queue = Arc::new(Queue::default());
     let log = Log::new(3);
     let spawn = |n: u8, timeout: Option<Duration>| {
         let (queue, log) = (Arc::clone(&queue), log.clone());
-        thread::spawn(move || {
+        spawn_above(move || {
             let passed = timeout.map_or_else(
                 || {
                     queue.pass();
@@ -97,7 +96,7 @@ fn a_time_out_in_the_middle_keeps_the_order() -> Outcome {
     };
     let mut threads = Vec::new();
     for (n, timeout) in [(1, None), (2, Some(SOON)), (3, None)] {
-        threads.push(spawn(n, timeout));
+        threads.push(spawn(n, timeout)?);
         queue.looked(2 * usize::from(n))?;
     }
     wait_until("the second one did not time out", || log.len() == 1)?;
@@ -118,24 +117,34 @@ fn spawn_above<T: Send + 'static>(
 }
 
 /// The waker has a higher priority and keeps the CPU beyond the deadline: so the waiter is ready because its time is up,
-/// but has not run when the wake-up comes.
+/// but has not run when the wake-up comes. If the time is up before the waker has the CPU, it says nothing: then once more,
+/// with twice the time.
 fn a_wake_up_after_the_deadline_still_counts() -> Outcome {
-    let queue = Arc::new(Queue::default());
-    let theirs = Arc::clone(&queue);
-    let waiter = thread::spawn(move || theirs.pass_in(SOON));
-    queue.looked(2)?;
-    let theirs = Arc::clone(&queue);
-    let waker = spawn_above(move || {
-        let start = Instant::now();
-        while start.elapsed() < 2 * SOON {
-            core::hint::spin_loop();
+    let (start, mut timeout) = (Instant::now(), SOON);
+    while within_a_minute(start) {
+        let queue = Arc::new(Queue::default());
+        let theirs = Arc::clone(&queue);
+        let deadline = Instant::now() + timeout;
+        let waiter = thread::spawn(move || theirs.pass_until(deadline));
+        queue.looked(2)?;
+        let theirs = Arc::clone(&queue);
+        let waker = spawn_above(move || {
+            let in_time = Instant::now() < deadline;
+            while Instant::now() < deadline {
+                core::hint::spin_loop();
+            }
+            theirs.open();
+            (in_time, theirs.queue.wake_one::<Ebbtide>())
+        })?;
+        let ((in_time, woken), passed) = (waker.join().unwrap(), waiter.join().unwrap());
+        if in_time {
+            check!(woken, "it left the queue though it could not run");
+            check!(passed, "the wake-up was spent on a thread that went without");
+            return Ok(());
         }
-        theirs.open();
-        theirs.queue.wake_one::<Ebbtide>()
-    })?;
-    check!(waker.join().unwrap(), "it left the queue though it could not run");
-    check!(waiter.join().unwrap(), "the wake-up was spent on a thread that went without");
-    Ok(())
+        timeout *= 2;
+    }
+    Err("after a minute: the waker never came in time".into())
 }
 
 /// The first of two is woken, finds nothing, and waits again: it is still the first.

@@ -7,7 +7,7 @@ extern crate alloc;
 
 use alloc::string::String;
 
-use ebbtide::sync::{Arc, Condvar, Mutex};
+use ebbtide::sync::{Arc, Barrier, Condvar, Mutex};
 use ebbtide::thread;
 use ebbtide_ends::word;
 
@@ -32,17 +32,17 @@ fn main() -> Result<(), String> {
     Ok(())
 }
 
-/// Two threads, each with a lock that the other one wants.
+/// Two threads, each with a lock that the other one wants: they meet when each has its own.
 fn embrace() {
-    let locks = Arc::new((Mutex::new(()), Mutex::new(())));
+    let locks = Arc::new((Mutex::new(()), Mutex::new(()), Barrier::new(2)));
     let theirs = Arc::clone(&locks);
     let other = thread::spawn(move || {
         let _second = theirs.1.lock();
-        thread::yield_now();
+        theirs.2.wait();
         let _first = theirs.0.lock();
     });
     let _first = locks.0.lock();
-    thread::yield_now();
+    locks.2.wait();
     let _second = locks.1.lock();
     other.join().unwrap();
 }
