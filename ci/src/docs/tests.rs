@@ -12,7 +12,7 @@ fn page(text: &str) -> Page {
 
 fn failures(text: &str) -> Vec<String> {
     let project = Project::find().expect("the repository");
-    carry_out(&project, &page(text), Duration::from_secs(20)).expect("no interruption")
+    carry_out(&project, &page(text), Duration::from_secs(120)).expect("no interruption")
 }
 
 #[test]

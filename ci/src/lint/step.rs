@@ -106,21 +106,24 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    fn shell(script: &str) -> super::Checked {
-        captured(Command::new("sh").args(["-c", script]), Some(Duration::from_millis(300))).expect("sh is there")
+    /// More than any of these takes that end, on however busy a machine.
+    const LONG: Duration = Duration::from_secs(120);
+
+    fn shell(script: &str, timeout: Duration) -> super::Checked {
+        captured(Command::new("sh").args(["-c", script]), Some(timeout)).expect("sh is there")
     }
 
     #[test]
     fn output_and_verdict_are_kept() {
-        let good = shell("echo one; echo two >&2");
+        let good = shell("echo one; echo two >&2", LONG);
         assert!(good.ok && good.output == "one\ntwo\n", "{good:?}");
-        let bad = shell("echo one; exit 3");
+        let bad = shell("echo one; exit 3", LONG);
         assert!(!bad.ok && !bad.timed_out && bad.output.contains("one") && bad.output.contains('3'), "{bad:?}");
     }
 
     #[test]
     fn a_hang_is_a_failure() {
-        let hung = shell("sleep 20");
+        let hung = shell("sleep 600", Duration::from_millis(300));
         assert!(!hung.ok && hung.timed_out && hung.output.contains("no end within"), "{hung:?}");
     }
 }
