@@ -24,6 +24,8 @@ pub struct PerCpu {
     pub current: AtomicPtr<Thread>,
     /// A thread that should run instead of the current one has become runnable.
     pub need_resched: AtomicBool,
+    /// Frames have come free while threads wait for some: the idle thread hands them on.
+    pub(crate) frames_came: AtomicBool,
     /// The thread that runs when there is no other.
     idle: ThreadCell,
     /// Threads that have ended here and wait to be reaped.
@@ -100,6 +102,7 @@ impl PerCpu {
             head: Head::new(0),
             current: AtomicPtr::new(core::ptr::null_mut()),
             need_resched: AtomicBool::new(false),
+            frames_came: AtomicBool::new(false),
             idle: ThreadCell::new(),
             ended: ThreadCell::new(),
             number,

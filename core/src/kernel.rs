@@ -14,7 +14,7 @@ use crate::settings::Settings;
 use crate::stack::{Stack, StackRange};
 use crate::sync::SpinLock;
 use crate::system::System;
-use crate::thread::Timers;
+use crate::thread::{StackWait, Timers};
 
 /// Frames by use, beside the free ones: invariant 4 (frames are conserved) is checked against these.
 #[derive(Debug, Default)]
@@ -56,6 +56,8 @@ pub struct Kernel {
     pub stacks: StackRange,
     /// Threads that wait for a point in time.
     pub timers: SpinLock<Timers>,
+    /// Threads that wait for frames for their stacks.
+    pub stack_wait: StackWait,
     /// What the command line chose.
     pub settings: Settings,
     /// Where physical memory can be touched.
@@ -84,6 +86,7 @@ impl Kernel {
             accounts: Accounts { tables: Count::new(), heap: Count::new() },
             stacks: StackRange::new(),
             timers: SpinLock::new(Timers::new()),
+            stack_wait: StackWait::new(),
             settings: Settings::new(),
             window,
             audit: audit::State::new(),

@@ -132,7 +132,7 @@ fn is_out_of_memory(info: &PanicInfo<'_>) -> bool {
     write!(prefix, "{}", info.message()).is_ok() && prefix.0.is_empty()
 }
 
-/// There are no frames to switch to a thread.
+/// There are no frames to switch to the first thread.
 pub(crate) fn out_of_stack_memory<S: System>(next: &Thread, need: usize) -> ! {
     let free = S::kernel().frame_counts_now::<S>();
     let cache = cpu::this::<S>().with_stack_cache(|cache| cache.len());

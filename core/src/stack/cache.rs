@@ -13,6 +13,7 @@ use crate::settings::Settings;
 use crate::stack::policy::StackPolicy;
 use crate::stack::ring::{RING_NOTES, RestNote, RestingPage, Ring};
 use crate::system::System;
+use crate::thread::stack_wait;
 
 /// What happened to a stack cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub struct CacheCounters {
     pub refills_failed: u64,
     /// Frames that went from one CPU's reserve to another's. There is one CPU so far.
     pub frames_pumped: u64,
-    /// Threads that had to wait for frames before they could be switched to. So far the run ends instead (104).
+    /// How often a thread was parked: it had to wait for frames before it could be switched to.
     pub parked: u64,
     /// Pages that were rested.
     pub pages_rested: u64,
@@ -137,12 +138,7 @@ pub(crate) fn refill<S: System>(cpu: &PerCpu, need: usize) -> bool {
     cpu.with_stack_cache(|cache| {
         cache.counters.refills += 1;
         cache.counters.misses += u64::from(cache.len() < need);
-        if !cache.ring.has_room() {
-            cache.ring.compact::<S::Arch>();
-            if cache.ring.len() > RING_NOTES / 2 {
-                free_notes::<S>(cache, RING_NOTES / 2, bound);
-            }
-        }
+        make_room_in::<S>(cache, bound);
         take_from_allocator::<S>(cache, target);
         if cache.len() < need {
             free_notes::<S>(cache, usize::MAX, bound);
@@ -153,21 +149,41 @@ pub(crate) fn refill<S: System>(cpu: &PerCpu, need: usize) -> bool {
     })
 }
 
+/// Makes room in this CPU's ring, if there is none. Interrupts on, preemption off.
+pub(crate) fn make_room<S: System>(cpu: &PerCpu) {
+    let bound = S::kernel().settings.cache();
+    cpu.with_stack_cache(|cache| make_room_in::<S>(cache, bound));
+}
+
+fn make_room_in<S: System>(cache: &mut StackCache, bound: usize) {
+    if !cache.ring.has_room() {
+        cache.ring.compact::<S::Arch>();
+        if cache.ring.len() > RING_NOTES / 2 {
+            free_notes::<S>(cache, RING_NOTES / 2, bound);
+        }
+    }
+}
+
 /// Frees everything that this CPU let rest. Interrupts on, preemption off.
 pub(crate) fn free_resting<S: System>(cpu: &PerCpu) {
     let bound = S::kernel().settings.cache();
     cpu.with_stack_cache(|cache| free_notes::<S>(cache, usize::MAX, bound));
 }
 
-/// Gives back what the cache holds beyond `reserve` frames.
-pub(crate) fn trim<S: System>(cpu: &PerCpu, reserve: usize) {
-    cpu.with_stack_cache(|cache| {
+/// Gives back what the cache of this CPU holds beyond `reserve` frames. Interrupts on, preemption off.
+pub fn trim<S: System>(cpu: &PerCpu, reserve: usize) {
+    let came = cpu.with_stack_cache(|cache| {
+        let before = cache.len();
         while cache.len() > reserve
             && let Some(frame) = cache.take()
         {
             release::<S>(frame);
         }
+        before > cache.len()
     });
+    if came {
+        stack_wait::frames_came::<S>();
+    }
 }
 
 fn take_from_allocator<S: System>(cache: &mut StackCache, target: usize) {

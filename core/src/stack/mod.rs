@@ -10,12 +10,12 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{CacheCounters, StackCache};
+pub use cache::{CacheCounters, StackCache, trim};
 pub use page::{NoFrame, OutsideStack, Stack};
 pub use policy::{Incoming, Leaving, NewStack, Outgoing, StackPolicy};
 pub use range::{StackError, StackRange};
 pub use sample::{Sample, sample};
 pub use slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
 
-pub(crate) use cache::{free_resting, refill, trim};
+pub(crate) use cache::{free_resting, make_room, refill};
 pub(crate) use range::{allocate, entries, is_populated, owner, populated, recycle, release, set_owner};

@@ -121,6 +121,11 @@ impl Stack {
         self.pinned
     }
 
+    /// Leaves the stack to the policy, or does not from now on; all of it is populated then. Returns whether it was pinned.
+    pub(crate) fn pin(&mut self, pinned: bool) -> bool {
+        core::mem::replace(&mut self.pinned, pinned)
+    }
+
     /// The generation of the last rest.
     pub(crate) fn generation(&self) -> u32 {
         self.generation
@@ -148,7 +153,8 @@ impl Stack {
         if used > self.bytes() {
             return Err(OutsideStack { stack_pointer, limit: self.limit(), top: self.top });
         }
-        Ok((used.div_ceil(PAGE_BYTES) as usize).max(1))
+        // The page of the last byte that is in use; of the top byte if none is.
+        Ok((used.saturating_sub(1) / PAGE_BYTES) as usize + 1)
     }
 
     /// Populates the pages from the top down until `pages` are. Resting ones are taken back; the others take what
@@ -164,11 +170,11 @@ impl Stack {
         mut new_frame: impl FnMut() -> Option<PhysAddr>,
     ) -> Result<usize, NoFrame> {
         let wanted = pages.min(self.pages());
-        let before = self.populated();
-        let mut result = Ok(wanted.saturating_sub(before));
+        let (before, top_entry) = (self.populated(), self.top_entry);
+        let mut result = Ok(());
         let mut page = before;
         while page < wanted {
-            let entry = self.entry(page);
+            let entry = page_entry(top_entry, page);
             if !take_back::<P>(entry) {
                 let Some(frame) = new_frame() else {
                     result = Err(NoFrame);
@@ -180,7 +186,7 @@ impl Stack {
         }
         self.populated = page as u16;
         P::publish();
-        result
+        result.map(|()| page - before)
     }
 
     /// Takes back the resting pages right below the populated ones, and says how many frames the rest needs.
@@ -192,15 +198,15 @@ impl Stack {
         self.absent()
     }
 
-    /// Lets every page below the first `keep` rest, and notes it in `ring`. Returns how many did.
+    /// Lets every page below the first `keep` rest, and notes it in `ring`.
     ///
     /// The holder has seen to it that the ring has room, and that nothing can touch these pages: the stack pointer
     /// has left the stack.
     #[inline]
-    pub(crate) fn rest<P: Paging>(&mut self, keep: usize, ring: &mut Ring) -> usize {
+    pub(crate) fn rest<P: Paging>(&mut self, keep: usize, ring: &mut Ring) -> Rested {
         let populated = self.populated();
         if populated <= keep {
-            return 0;
+            return Rested { pages: 0, is_new: false };
         }
         let generation = (self.generation + 1) % (1 << P::GENERATION_BITS);
         for page in keep..populated {
@@ -212,13 +218,14 @@ impl Stack {
         }
         let (first, count) = (keep as u16, (populated - keep) as u16);
         let note = RestNote { top: self.top, top_entry: self.top_entry, first, count, generation };
-        if self.populated != self.pages || !ring.renew(self.note, note) {
+        let is_new = self.populated != self.pages || !ring.renew(self.note, note);
+        if is_new {
             self.note = ring.push(note);
         }
         self.generation = generation;
         self.populated = first;
         self.rested += u64::from(count);
-        count.into()
+        Rested { pages: count.into(), is_new }
     }
 
     #[cold]
@@ -236,6 +243,15 @@ impl Stack {
     pub(crate) fn note(&self) -> &'static AtomicU64 {
         note_entry(self.pages(), self.top_entry)
     }
+}
+
+/// What [`Stack::rest`] did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rested {
+    /// How many pages it let rest.
+    pub pages: usize,
+    /// Whether the ring has one note more: these pages were not noted already.
+    pub is_new: bool,
 }
 
 /// There is no frame for a stack page.

@@ -3,7 +3,7 @@
 //! | event | called by | context | a wrong answer can |
 //! |---|---|---|---|
 //! | [`on_spawn`](StackPolicy::on_spawn) | `spawn` | thread, may fail | make spawn fail |
-//! | [`frames_to_switch_in`](StackPolicy::frames_to_switch_in) | `schedule()` | interrupts off | end the run with a message |
+//! | [`frames_to_switch_in`](StackPolicy::frames_to_switch_in) | `schedule()` | interrupts off | keep the thread from running |
 //! | [`before_switch_in`](StackPolicy::before_switch_in) | first half of the switch | interrupts off, on prev's stack | end the run with a message |
 //! | [`after_switch_out`](StackPolicy::after_switch_out) | second half | interrupts off, on next's stack | keep too much |
 //!
@@ -16,6 +16,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 use crate::stack::page::{NoFrame, OutsideStack};
 use crate::stack::{Stack, StackCache};
 use crate::system::System;
+use crate::thread::stack_wait;
 
 /// How a thread leaves the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,10 @@ pub trait StackPolicy: 'static {
     /// Whether [`StackPolicy::after_switch_out`] may let pages rest. `schedule()` then sees to it that the ring has room
     /// for a note; a policy that rests without having said so does not compile.
     const RESTS_AT_SWITCH: bool = false;
+
+    /// Whether [`StackPolicy::frames_to_switch_in`] may ask for frames. A thread that lacks some is then
+    /// [parked](crate::thread::StackWait), so a policy that asks without having said so does not compile.
+    const ASKS_FOR_FRAMES: bool = false;
 
     /// Whether a thread's stack is wholly populated while it runs.
     const RUNS_POPULATED: bool = true;
@@ -120,6 +125,7 @@ impl<'a, S: System> Incoming<'a, S> {
     /// The cache has too few frames: the policy's `frames_to_switch_in` promised too little.
     #[inline]
     pub fn populate_all(&mut self) {
+        const { assert!(S::Policy::ASKS_FOR_FRAMES, "a policy that takes frames at a switch says so: ASKS_FOR_FRAMES") };
         let pages = self.stack.pages();
         if self.stack.populated() < pages {
             let cache = &mut *self.cache;
@@ -160,8 +166,11 @@ impl<'a, S: System> Outgoing<'a, S> {
         match self.stack.live_pages(self.saved_stack_pointer) {
             Ok(live) => {
                 let rested = self.stack.rest::<S::Arch>(live, &mut self.cache.ring);
-                self.cache.counters.pages_rested += rested as u64;
-                self.cache.counters.pte_writes += rested as u64;
+                self.cache.counters.pages_rested += rested.pages as u64;
+                self.cache.counters.pte_writes += rested.pages as u64;
+                if rested.is_new {
+                    stack_wait::pages_rest::<S>();
+                }
             }
             Err(outside) => outside_stack(outside),
         }

@@ -23,7 +23,7 @@ use crate::stack::{free_resting, page, refill};
 use crate::sync::SpinLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
-use crate::thread::{self, Thread, from_pointer};
+use crate::thread::{self, Thread, from_pointer, stack_wait};
 
 /// How many stacks without a thread each class keeps with their frames. Classes of stacks that are always populated
 /// keep none: they would tie up too much.
@@ -179,6 +179,7 @@ fn try_allocate<S: System>(class: SizeClass, pinned: bool) -> Result<Stack, Stac
             // Not kept: it has the last frames, and others may do with fewer.
             free::<S>(stack);
             cpu::without_preemption::<S, _>(|| free_resting::<S>(cpu::this::<S>()));
+            stack_wait::frames_came::<S>();
             Err(no_frame::<S>())
         }
     }
@@ -214,6 +215,7 @@ pub(crate) fn recycle<S: System>() {
         }
     }
     cpu::without_preemption::<S, _>(|| free_resting::<S>(cpu::this::<S>()));
+    stack_wait::frames_came::<S>();
 }
 
 /// Lets every page of a stack rest, in rests that a note can hold, and puts its slot on the free list.
@@ -227,7 +229,10 @@ fn free<S: System>(mut stack: Stack) {
             let keep = stack.populated().saturating_sub(MAX_NOTE_PAGES);
             cpu.with_stack_cache(|cache| {
                 let rested = stack.rest::<S::Arch>(keep, &mut cache.ring);
-                cache.counters.pages_rested += rested as u64;
+                cache.counters.pages_rested += rested.pages as u64;
+                if rested.is_new {
+                    stack_wait::pages_rest::<S>();
+                }
             });
         }
     });

@@ -126,7 +126,7 @@ fn what_rests_is_taken_back_with_its_own_frame() {
     let mut machine = Machine::new();
     machine.populate(4);
     let before = machine.entries();
-    assert_eq!(machine.stack.rest::<Plain>(1, &mut machine.ring), 3);
+    assert_eq!(machine.stack.rest::<Plain>(1, &mut machine.ring).pages, 3);
     assert!(matches!(machine.entries()[..], [StackEntry::Present { .. }, StackEntry::Resting { .. }, ..]));
     assert_eq!(machine.stack.take_back_resting::<Plain>(), 0);
     assert_eq!(machine.entries(), before);

@@ -8,9 +8,9 @@
 //! What loom cannot give is a `const fn` that makes an atomic, so nothing that is made of these is a static.
 
 #[cfg(not(loom))]
-pub use core::sync::atomic::{AtomicU32, AtomicU64};
+pub use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicU32, AtomicU64};
+pub use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 pub use core::sync::atomic::Ordering;
 

@@ -7,6 +7,7 @@ pub mod mpsc;
 mod mutex;
 mod once;
 mod once_lock;
+pub(crate) mod order;
 mod rwlock;
 mod semaphore;
 mod spin;
@@ -22,3 +23,5 @@ pub use rwlock::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::Semaphore;
 pub use spin::{RawSpinLock, SpinLock};
 pub use wait_queue::WaitQueue;
+
+pub(crate) use wait_queue::pass_on;

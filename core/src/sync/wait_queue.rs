@@ -17,6 +17,7 @@ use intrusive_collections::{LinkedList, intrusive_adapter};
 
 use crate::cpu;
 use crate::platform::Platform;
+use crate::stack::StackPolicy;
 use crate::sync::SpinLock;
 use crate::sync::wait_loop::{self, Waiter};
 use crate::system::System;
@@ -96,6 +97,9 @@ impl WaitQueue {
         let first = threads.pop_front();
         if let Some(thread) = first {
             self.woken.fetch_add(1, Ordering::Relaxed);
+            if S::Policy::ASKS_FOR_FRAMES {
+                thread.woken_from.store(core::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
+            }
             thread::wake::<S>(thread);
         }
         first.is_some()
@@ -103,6 +107,17 @@ impl WaitQueue {
 
     fn place<S: System>(&self, deadline: u64) -> Place<'_, S> {
         Place { queue: self, me: cpu::current::<S>(), deadline, system: PhantomData }
+    }
+}
+
+/// Passes on the wake-up of a thread that was woken and cannot go on: what it was woken for is there, and the next one
+/// may have it. The caller holds the thread, which has not gone on since.
+pub(crate) fn pass_on<S: System>(thread: &Thread) {
+    let queue = thread.woken_from.swap(core::ptr::null_mut(), Ordering::Relaxed);
+    // SAFETY: the thread stands in a call of one of the queue's methods until it has seen that it was woken, and it cannot
+    // while the caller holds it.
+    if let Some(queue) = unsafe { queue.as_ref() } {
+        queue.wake_one::<S>();
     }
 }
 
@@ -115,12 +130,15 @@ struct Place<'a, S> {
     system: PhantomData<fn() -> S>,
 }
 
-impl<S> Place<'_, S> {
+impl<S: System> Place<'_, S> {
     /// Says whether a waker has taken this thread out of the queue, which is locked. Then the thread goes on.
     fn goes_on(&self) -> bool {
         let was_woken = !self.me.waiting.is_linked();
         if was_woken {
             self.queue.woken.fetch_sub(1, Ordering::Relaxed);
+            if S::Policy::ASKS_FOR_FRAMES {
+                self.me.woken_from.store(core::ptr::null_mut(), Ordering::Relaxed);
+            }
         }
         was_woken
     }

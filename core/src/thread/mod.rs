@@ -7,6 +7,7 @@ mod run_queue;
 mod schedule;
 mod scope;
 mod spawn;
+pub(crate) mod stack_wait;
 mod state;
 #[expect(clippy::module_inception, reason = "the thread itself is a part of what this module is about")]
 mod thread;
@@ -19,6 +20,7 @@ pub use run_queue::{PRIORITIES, RunQueue};
 pub use schedule::{SLICE_NS, preempt, timer_interrupt, yield_now};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Request, Work, spawn};
+pub use stack_wait::StackWait;
 pub use state::StateWord;
 pub use thread::{Head, Kind, Priority, Thread, ThreadId};
 pub use timers::Timers;

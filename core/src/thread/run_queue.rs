@@ -60,6 +60,11 @@ impl RunQueue {
         self.pop_at_least(Priority::MIN)
     }
 
+    /// The first thread of the highest priority, which stays where it is.
+    pub fn first(&self) -> Option<&'static Thread> {
+        self.first.iter().rev().find_map(|first| *first)
+    }
+
     /// Takes the first thread of the highest priority, if that is at least `least`.
     #[inline]
     pub fn pop_at_least(&mut self, least: Priority) -> Option<&'static Thread> {
@@ -110,6 +115,7 @@ mod tests {
                         model[level as usize].push_back(thread);
                     }
                     2 => {
+                        prop_assert!(same(queue.first(), highest.and_then(|h| model[h].front().copied())));
                         let expected = highest.and_then(|h| model[h].pop_front());
                         prop_assert!(same(queue.pop(), expected));
                     }

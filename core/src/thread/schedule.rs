@@ -20,7 +20,7 @@ use crate::cpu::{self, PerCpu};
 use crate::platform::Platform;
 use crate::stack::{self, Incoming, Leaving, Outgoing, Stack, StackPolicy};
 use crate::system::System;
-use crate::thread::{Thread, timers};
+use crate::thread::{Priority, Thread, stack_wait, timers};
 use crate::{audit, deadlock, report};
 
 /// How long a thread runs while another of its priority is ready, in nanoseconds.
@@ -50,7 +50,11 @@ pub fn preempt<S: System>() {
         return;
     }
     loop {
-        give_way::<S>(Leaving::Preempted);
+        if cpu::this::<S>().frames_came.load(Ordering::Relaxed) {
+            step_aside::<S>();
+        } else {
+            give_way::<S>(Leaving::Preempted);
+        }
         // Asked for again while the switch back here let interrupts in.
         if !cpu::this::<S>().need_resched.load(Ordering::Relaxed) {
             return;
@@ -98,13 +102,14 @@ pub(crate) fn idle<S: System>() -> ! {
         super::reap::<S>();
         cpu::without_preemption::<S, _>(|| {
             stack::free_resting::<S>(cpu);
+            stack_wait::serve::<S>(cpu);
             stack::trim::<S>(cpu, S::kernel().stack_reserve());
             if cpu::without_interrupts::<S, _>(|| cpu.with_run_queue(|queue| queue.is_empty())) {
                 audit::quiescent::<S>();
             }
         });
         cpu::mask_interrupts::<S>();
-        if cpu.with_run_queue(|queue| queue.is_empty()) {
+        if cpu.with_run_queue(|queue| queue.is_empty()) && !cpu.frames_came.load(Ordering::Relaxed) {
             deadlock::check::<S>();
             cpu.idle_passes.fetch_add(1, Ordering::Relaxed);
             audit::interrupts_on::<S>();
@@ -112,7 +117,7 @@ pub(crate) fn idle<S: System>() -> ! {
             audit::interrupts_off::<S>();
         }
         if let Some(next) = cpu.with_run_queue(|queue| queue.pop()) {
-            if !cpu.with_run_queue(|queue| queue.is_empty()) {
+            if others_wait::<S>(cpu) {
                 begin_slice::<S>(cpu, S::Platform::now());
             }
             switch_to::<S>(cpu, cpu::current::<S>(), next, Leaving::Idle);
@@ -156,6 +161,12 @@ pub(crate) fn enqueue<S: System>(cpu: &PerCpu, thread: &'static Thread) {
 #[inline]
 fn queue<S: System>(cpu: &PerCpu, thread: &'static Thread) {
     cpu.with_run_queue(|queue| queue.push(thread));
+    begin_slice_if_none::<S>(cpu);
+}
+
+/// Another thread waits, in the run queue or for frames, so who runs has a time slice. Interrupts are off.
+#[inline]
+pub(crate) fn begin_slice_if_none<S: System>(cpu: &PerCpu) {
     // A slice that runs goes on: a voluntary switch does not arm the timer anew.
     if cpu.slice_end.load(Ordering::Relaxed) == 0 {
         first_slice::<S>(cpu);
@@ -177,6 +188,11 @@ fn begin_slice<S: System>(cpu: &PerCpu, now: u64) {
     arm_for::<S>(cpu, end);
 }
 
+/// Says whether another thread waits for the CPU, or for frames. Interrupts are off.
+fn others_wait<S: System>(cpu: &PerCpu) -> bool {
+    !cpu.with_run_queue(|queue| queue.is_empty()) || stack_wait::is_waited_for::<S>()
+}
+
 /// Makes the timer interrupt come at `deadline` at the latest. Interrupts are off.
 pub(crate) fn arm_for<S: System>(cpu: &PerCpu, deadline: u64) {
     let armed = cpu.timer_deadline.load(Ordering::Relaxed);
@@ -196,7 +212,7 @@ pub fn timer_interrupt<S: System>() {
     match cpu.slice_end.load(Ordering::Relaxed) {
         0 => {}
         end if now < end => arm_for::<S>(cpu, end),
-        _ if cpu.with_run_queue(|queue| queue.is_empty()) => cpu.slice_end.store(0, Ordering::Relaxed),
+        _ if !others_wait::<S>(cpu) => cpu.slice_end.store(0, Ordering::Relaxed),
         _ => {
             cpu.need_resched.store(true, Ordering::Relaxed);
             begin_slice::<S>(cpu, now);
@@ -209,7 +225,14 @@ pub fn timer_interrupt<S: System>() {
 
 /// Leaves the boot stack for good and runs `first`. Interrupts are off.
 pub(crate) fn first<S: System>(cpu: &PerCpu, first: &'static Thread) -> ! {
-    first_half::<S>(cpu, first);
+    // SAFETY: the thread is new, and nobody else knows it.
+    let stack = unsafe { first.stack_mut() };
+    if !is_ready::<S>(cpu, stack)
+        && let Err(need) = reserve::<S>(cpu, stack)
+    {
+        report::out_of_stack_memory::<S>(first, need);
+    }
+    first_half::<S>(cpu, stack);
     // SAFETY: the boot stack is in use, and the thread is new and populated.
     unsafe { S::Arch::switch_first(first) }
 }
@@ -222,7 +245,39 @@ fn give_way<S: System>(leaving: Leaving) {
     cpu.need_resched.store(false, Ordering::Relaxed);
     if let Some(next) = cpu.with_run_queue(|queue| queue.pop_at_least(prev.priority())) {
         switch_to::<S>(cpu, prev, next, leaving);
+    } else if stack_wait::is_waited_for::<S>() {
+        give_way_to_parked::<S>(leaving);
     }
+}
+
+/// Gives way to a thread that would be ready if this one gave up what it does not need. Interrupts are off.
+#[cold]
+#[inline(never)]
+fn give_way_to_parked<S: System>(leaving: Leaving) {
+    if stack_wait::is_waited_for_at_least::<S>(cpu::current::<S>().priority()) {
+        call_daemon::<S>(leaving);
+    }
+}
+
+/// Lets the idle thread hand frames to those who wait for some. Interrupts are off.
+#[cold]
+#[inline(never)]
+fn call_daemon<S: System>(leaving: Leaving) {
+    let cpu = cpu::this::<S>();
+    cpu.need_resched.store(false, Ordering::Relaxed);
+    switch_to::<S>(cpu, cpu::current::<S>(), cpu.idle(), leaving);
+}
+
+/// The same, without giving up anything: every page of the running thread's stack stays populated meanwhile.
+#[cold]
+#[inline(never)]
+fn step_aside<S: System>() {
+    let me = cpu::current::<S>();
+    // SAFETY: this thread runs, so it holds itself.
+    let was_pinned = unsafe { me.stack_mut() }.pin(true);
+    call_daemon::<S>(Leaving::Preempted);
+    // SAFETY: as above; it runs again.
+    unsafe { me.stack_mut() }.pin(was_pinned);
 }
 
 /// The next thread to run: the first one that is ready, else idle.
@@ -231,55 +286,117 @@ fn take_next(cpu: &PerCpu) -> &'static Thread {
     cpu.with_run_queue(|queue| queue.pop()).unwrap_or_else(|| cpu.idle())
 }
 
-/// Switches from `prev`, which runs, to `next`, which this CPU has taken. Interrupts are off, and off again when
-/// `prev` goes on: then another thread has been left for it, and is handed on.
+/// Switches from `prev`, which runs, to `next`, which this CPU has taken, or to another thread if there are no frames for
+/// that one. Interrupts are off, and off again when `prev` goes on: then another thread has been left for it, and is handed
+/// on, or none could be switched to.
 #[inline(always)]
 fn switch_to<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thread, leaving: Leaving) {
     debug_assert!(!S::Arch::interrupts_enabled(), "a switch needs interrupts off");
     debug_assert_eq!(S::Arch::preempt_count(), 0, "a switch with preemption off");
-    first_half::<S>(cpu, next);
+    // SAFETY: this CPU took `next` off its queue, or it is this CPU's idle thread: nobody else holds it.
+    let stack = unsafe { next.stack_mut() };
+    if is_ready::<S>(cpu, stack) {
+        switch_now::<S>(cpu, prev, next, stack, leaving);
+    } else {
+        switch_if_possible::<S>(cpu, prev, next, leaving);
+    }
+}
+
+/// The same where the reserve is short, or the ring is full.
+#[cold]
+#[inline(never)]
+fn switch_if_possible<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thread, leaving: Leaving) {
+    if let Some(next) = one_that_can::<S>(cpu, prev, next, leaving) {
+        // SAFETY: this CPU took it off its queue, or it is this CPU's idle thread: nobody else holds it.
+        let stack = unsafe { next.stack_mut() };
+        switch_now::<S>(cpu, prev, next, stack, leaving);
+    }
+}
+
+/// Switches from `prev` to `next`, for whose `stack` everything is in reserve.
+#[inline(always)]
+fn switch_now<S: System>(
+    cpu: &PerCpu,
+    prev: &'static Thread,
+    next: &'static Thread,
+    stack: &mut Stack,
+    leaving: Leaving,
+) {
+    first_half::<S>(cpu, stack);
     // SAFETY: interrupts are off, `prev` runs here, `next` is ours and populated; it is not `prev`, which is in no
     // queue while it runs.
     let (left, leaving) = unsafe { S::Arch::switch(prev, next, leaving) };
     second_half::<S>(left, leaving);
 }
 
-/// The first half of the switch: prepares the stack of `next`, which this CPU has taken. Interrupts are off.
+/// Says whether a thread that this CPU has taken can be switched to with what is in reserve: its stack is `next`.
 #[inline(always)]
-fn first_half<S: System>(cpu: &PerCpu, next: &'static Thread) {
-    // SAFETY: this CPU took `next` off its queue, or it is this CPU's idle thread, or new: nobody else holds it.
-    let stack = unsafe { next.stack_mut() };
-    let need = S::Policy::frames_to_switch_in(stack);
-    if !cpu.with_stack_cache(|cache| cache.is_ready::<S::Policy>(need)) {
-        reserve::<S>(cpu, need, next, stack);
-    }
+fn is_ready<S: System>(cpu: &PerCpu, next: &Stack) -> bool {
+    let need = S::Policy::frames_to_switch_in(next);
+    cpu.with_stack_cache(|cache| cache.is_ready::<S::Policy>(need))
+}
+
+/// The first half of the switch: prepares the stack of a thread that this CPU has taken. Interrupts are off.
+#[inline(always)]
+fn first_half<S: System>(cpu: &PerCpu, next: &mut Stack) {
     cpu.with_stack_cache(|cache| {
+        S::Policy::before_switch_in(&mut Incoming::<S>::new(next, cache));
         cache.counters.switches += 1;
-        S::Policy::before_switch_in(&mut Incoming::<S>::new(stack, cache));
     });
 }
 
-/// Refills the stack cache for a thread that lacks `need` frames. If that fails, what rests of its stack is taken
-/// back first, then the stacks without a thread give theirs; what is still missing ends the run: nobody can be
-/// switched to.
-#[cold]
-fn reserve<S: System>(cpu: &PerCpu, mut need: usize, next: &'static Thread, stack: &mut Stack) {
+/// Refills the reserve for `next`, or parks it and takes another thread, until there is one that can be switched to. There
+/// is none if `prev` need not leave: then it goes on.
+fn one_that_can<S: System>(
+    cpu: &PerCpu,
+    prev: &'static Thread,
+    mut next: &'static Thread,
+    leaving: Leaving,
+) -> Option<&'static Thread> {
+    loop {
+        // SAFETY: this CPU took `next` off its queue, or it is this CPU's idle thread: nobody else holds it.
+        if reserve::<S>(cpu, unsafe { next.stack_mut() }).is_ok() {
+            return Some(next);
+        }
+        stack_wait::park::<S>(cpu, next);
+        let least = match leaving {
+            Leaving::Yielded | Leaving::Preempted => prev.priority(),
+            Leaving::Blocked | Leaving::Exited | Leaving::Idle => Priority::MIN,
+        };
+        let other = cpu.with_run_queue(|queue| queue.pop_at_least(least));
+        let idle = || matches!(leaving, Leaving::Blocked | Leaving::Exited).then(|| cpu.idle());
+        next = other.or_else(idle)?;
+    }
+}
+
+/// Refills the stack cache with what a thread lacks to be switched to. If that fails, what rests of its stack is taken back
+/// first, then the stacks without a thread give theirs. While others wait for frames, a thread that lacks some gets none.
+///
+/// # Errors
+///
+/// There are none; the number is what it lacks.
+fn reserve<S: System>(cpu: &PerCpu, stack: &mut Stack) -> Result<(), usize> {
+    let mut need = S::Policy::frames_to_switch_in(stack);
     S::Arch::preempt_disable();
     cpu::unmask_interrupts::<S>();
-    let mut filled = stack::refill::<S>(cpu, need);
+    let refill = |need| (need == 0 || !stack_wait::is_waited_for::<S>()) && stack::refill::<S>(cpu, need);
+    let mut filled = refill(need);
     if !filled {
-        need = stack.take_back_resting::<S::Arch>();
-        filled = stack::refill::<S>(cpu, need);
-        if !filled {
+        stack.take_back_resting::<S::Arch>();
+        need = S::Policy::frames_to_switch_in(stack);
+        filled = refill(need);
+        if !filled && !stack_wait::is_waited_for::<S>() {
             stack::recycle::<S>();
-            filled = stack::refill::<S>(cpu, need);
+            filled = refill(need);
         }
     }
     cpu::mask_interrupts::<S>();
     S::Arch::preempt_enable();
-    if !filled {
-        report::out_of_stack_memory::<S>(next, need);
+    if need == 0 {
+        // The refill for room in the ring may have brought some.
+        stack_wait::frames_came::<S>();
     }
+    if filled { Ok(()) } else { Err(need) }
 }
 
 /// The second half of the switch, on next's stack, with interrupts off: takes what `left` does not need, and then
@@ -309,7 +426,11 @@ fn hand_on<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving) {
     match leaving {
         Leaving::Blocked if left.state.finish_block() => {}
         Leaving::Blocked | Leaving::Yielded | Leaving::Preempted => enqueue::<S>(cpu, left),
-        Leaving::Exited => cpu.push_ended(left),
+        Leaving::Exited => {
+            cpu.push_ended(left);
+            // Its stack's, when it is reaped.
+            stack_wait::frames_came::<S>();
+        }
         Leaving::Idle => {}
     }
 }

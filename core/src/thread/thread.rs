@@ -12,6 +12,7 @@ use memory_addresses::VirtAddr;
 
 use crate::cpu::PerCpu;
 use crate::stack::Stack;
+use crate::sync::WaitQueue;
 use crate::thread::local::Local;
 use crate::thread::state::StateWord;
 
@@ -108,6 +109,8 @@ pub struct Thread {
     pub(crate) deadline: AtomicU64,
     /// In a wait queue.
     pub(crate) waiting: LinkedListAtomicLink,
+    /// The wait queue that a wake-up took the thread out of, until the thread has seen that. Only its holder follows it.
+    pub(crate) woken_from: AtomicPtr<WaitQueue>,
     /// `unpark` came before `park`.
     pub(crate) unparked: AtomicBool,
     /// The first of its thread-local values. Touched by the thread itself alone.
@@ -131,6 +134,7 @@ impl Thread {
             timer: RBTreeAtomicLink::new(),
             deadline: AtomicU64::new(0),
             waiting: LinkedListAtomicLink::new(),
+            woken_from: AtomicPtr::new(core::ptr::null_mut()),
             unparked: AtomicBool::new(false),
             locals: AtomicPtr::new(core::ptr::null_mut()),
             id,

@@ -20,6 +20,8 @@ impl StackPolicy for ReclaimOnSleep {
 
     const RESTS_AT_SWITCH: bool = true;
 
+    const ASKS_FOR_FRAMES: bool = true;
+
     fn on_spawn(stack: &mut NewStack<'_>) -> Result<(), NoFrame> {
         stack.populate_top()
     }

@@ -7,7 +7,7 @@ use ebbtide_core::System;
 use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::cpu;
 use ebbtide_core::memory::frames::Refusal;
-use ebbtide_core::stack::CacheCounters;
+use ebbtide_core::stack::{CacheCounters, trim};
 use ebbtide_core::thread::sleep as sleep_for;
 
 use crate::baton::{pause, step};
@@ -130,6 +130,11 @@ pub fn refuse<S: System>(refusal: Refusal) -> u64 {
 /// What happened to the stack cache of the CPU that the caller runs on.
 pub fn cache_counters<S: System>() -> CacheCounters {
     cpu::without_interrupts::<S, _>(|| cpu::this::<S>().cache_counters())
+}
+
+/// Empties the stack cache of the CPU that the caller runs on.
+pub fn empty_cache<S: System>() {
+    cpu::without_preemption::<S, _>(|| trim::<S>(cpu::this::<S>(), 0));
 }
 
 /// The number of the CPU that the caller runs on right now.

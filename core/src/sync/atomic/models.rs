@@ -2,6 +2,7 @@
 //! every value that the memory model lets a load return. `cargo xtask test` runs them as `host::loom`.
 
 mod entry;
+mod parking;
 mod state;
 mod wait;
 

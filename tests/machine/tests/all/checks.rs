@@ -387,6 +387,7 @@ struct ClaimsTooFew;
 
 impl StackPolicy for ClaimsTooFew {
     const NAME: &'static str = "claims-too-few";
+    const ASKS_FOR_FRAMES: bool = true;
 
     fn on_spawn(stack: &mut NewStack<'_>) -> Result<(), NoFrame> {
         stack.populate_top()
@@ -413,6 +414,7 @@ struct KeepsAll;
 
 impl StackPolicy for KeepsAll {
     const NAME: &'static str = "keeps-all";
+    const ASKS_FOR_FRAMES: bool = true;
 
     fn on_spawn(stack: &mut NewStack<'_>) -> Result<(), NoFrame> {
         stack.populate_top()

@@ -13,7 +13,7 @@ use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
 use ebbtide_policy_static::Static;
 
 /// Takes all frames but `left`, so that the next allocation but `left` fails.
-fn hoard<S: System>(left: usize) -> Vec<PhysAddr> {
+pub(crate) fn hoard<S: System>(left: usize) -> Vec<PhysAddr> {
     S::kernel().frames.with::<S, _>(|frames| {
         let mut hoarded = Vec::new();
         while frames.counts().free > left {
@@ -24,7 +24,7 @@ fn hoard<S: System>(left: usize) -> Vec<PhysAddr> {
 }
 
 /// Gives them back.
-fn give_back<S: System>(hoarded: Vec<PhysAddr>) {
+pub(crate) fn give_back<S: System>(hoarded: Vec<PhysAddr>) {
     S::kernel().frames.with::<S, _>(|frames| {
         for frame in hoarded {
             free(frames, frame);
@@ -151,24 +151,4 @@ fn a_refill_that_fails_once_is_made_again() {
         settle::<S>();
     });
     run.unwrap();
-}
-
-#[test]
-fn a_thread_that_cannot_be_switched_to_ends_the_run_with_the_numbers() {
-    type S = Host<ReclaimOnSleep>;
-    let run = Plan::new(1).run::<S>(|| {
-        let spawn = || {
-            Builder::new().spawn::<S, _, _>(|| {
-                park::<S>();
-                deeper(3 * PAGE_BYTES, park::<S>);
-            })
-        };
-        let threads: Vec<_> = (0..30).map(|_| spawn().unwrap()).collect();
-        // What they left is freed while all sleep.
-        sleep::<S>(1_000_000);
-        let _hoarded = hoard::<S>(0);
-        threads.iter().for_each(|thread| thread.thread().unpark());
-        yield_now::<S>();
-    });
-    run.ended(104, "frames for its stack before it can run");
 }

@@ -3,5 +3,6 @@
 mod checks;
 mod exhaustion;
 mod one_cpu;
+mod parking;
 mod random;
 mod several_cpus;

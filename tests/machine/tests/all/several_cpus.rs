@@ -13,7 +13,7 @@ type Reclaiming = Host<ReclaimOnSleep>;
 #[test]
 fn a_thread_sleeps_here_and_wakes_there_and_its_records_survive() {
     let (told, tell) = std::sync::mpsc::channel();
-    let run = Plan::wild(3, 3).run::<Reclaiming>(move || {
+    let run = Plan::wild(12, 3).run::<Reclaiming>(move || {
         let sleeper = || {
             let mut cpus = BTreeSet::new();
             for depth in 1..20 {

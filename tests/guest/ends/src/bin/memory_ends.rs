@@ -9,9 +9,10 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::hint::black_box;
+use core::time::Duration;
 
-use ebbtide::stack;
 use ebbtide::thread::{self, Builder, Priority};
+use ebbtide::{println, stack};
 use ebbtide_ends::word;
 
 ebbtide::main!(main);
@@ -38,6 +39,7 @@ fn main() -> Result<(), String> {
             thread::yield_now();
         },
         "switch" => sleep_deep_without_end()?,
+        "through" => sleep_deep_and_come_through()?,
         other => return Err(other.into()),
     }
     Ok(())
@@ -57,7 +59,11 @@ fn spawn_until_it_fails() -> Result<(), String> {
 fn sleep_deep_without_end() -> Result<(), String> {
     let lower = Priority::new(8).expect("a level from 0 to 31");
     for number in 0..stack::frames().counts.free / 2 {
-        let thread = Builder::new().priority(lower).spawn(|| sleep_deep(None));
+        let thread = Builder::new().priority(lower).spawn(|| {
+            go_deep(None, &|| loop {
+                thread::park();
+            })
+        });
         thread.map_err(|error| format!("thread {number}: {error}"))?;
     }
     thread::park();
@@ -65,17 +71,35 @@ fn sleep_deep_without_end() -> Result<(), String> {
 }
 
 /// More than three of a stack's four pages.
-const DEEP_BYTES: usize = 13 << 10;
+const DEEP_BYTES: usize = (12 << 10) + 128;
 
-/// Goes deep, with small frames, and sleeps there for good.
-fn sleep_deep(start: Option<usize>) -> usize {
+/// Goes deep, with small frames, and does `f` there.
+fn go_deep(start: Option<usize>, f: &dyn Fn()) -> usize {
     let frame = black_box([7_usize; 32]);
     let here = frame.as_ptr().addr();
     let start = start.unwrap_or(here);
     if start - here < DEEP_BYTES {
-        return sleep_deep(Some(start)) + black_box(frame)[0];
+        return go_deep(Some(start), f) + black_box(frame)[0];
     }
-    loop {
-        thread::park();
+    f();
+    black_box(frame)[0]
+}
+
+/// The same threads, but each sleeps for a while only. Until there is no page free all run; the others, and this thread
+/// too, which has the largest stack of all, wait for frames, and in the end all have come through.
+fn sleep_deep_and_come_through() -> Result<(), String> {
+    let lower = Priority::new(8).expect("a level from 0 to 31");
+    let mut threads = Vec::new();
+    for number in 0..stack::frames().counts.free / 2 {
+        let sleep = || thread::sleep(Duration::from_millis(200));
+        let thread = Builder::new().priority(lower).spawn(move || go_deep(None, &sleep));
+        threads.push(thread.map_err(|error| format!("thread {number}: {error}"))?);
     }
+    let total = threads.len();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let parked = stack::counters().cache.parked;
+    println!("{total} threads came through, and some had waited for frames: {}", parked > 0);
+    Ok(())
 }

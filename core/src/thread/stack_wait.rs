@@ -1,0 +1,230 @@
+//! Exhaustion: threads that cannot run yet, because there are no frames for their stacks.
+//!
+//! "What happens if we get per-cpu stack cache exhausted because several threads sleep while having deep stacks? How can
+//! we schedule the next task?" (Pasha Tatashin, "Re: [RFC 00/14] Dynamic Kernel Stacks", Linux kernel mailing list, 17
+//! March 2024.) Such a thread is parked here, and another one is taken. One that slept deep lacks little or nothing, since
+//! its live pages are still there, so deep sleepers go on, and what they leave comes free.
+//!
+//! - **Order**: by priority, then first come. While anyone is parked, a thread that lacks frames queues behind, and one that
+//!   lacks none runs on.
+//! - **Frames set free** go to the first until it lacks none. It keeps what it gets: the pages are populated at once, so such
+//!   frames are counted where they are, in its slot. While anyone is parked, the CPU's reserve and its ring are therefore
+//!   empty, and a switch finds by itself that it must come here: the way that finds all it needs never asks.
+//! - **The stack daemon** is the idle thread, switched to out of turn: its stack is always populated, it allocates nothing,
+//!   and a switch to it depends on no priority. It takes what rests and what ended threads left, populates the stack
+//!   of the first and enqueues it. When frames have come free, who runs steps aside for it and keeps its pages: otherwise two
+//!   threads could take them from each other for ever, and never come to use them. When who runs yields, or its time
+//!   slice is over, what it does not need goes to the first, if that is of its priority or a higher one.
+//! - **Nobody is missed**: who parks looks at the pool again afterwards, and who frees looks at the queue afterwards
+//!   (`sync::atomic::models::parking`). The second half of a switch only sets a flag, which is looked at where interrupts
+//!   come on again.
+//! - **A wake-up is not swallowed**: a thread that was woken from a wait queue and is parked passes the wake-up on.
+//! - **At last**, when nothing else can run, all that the parked threads got goes back, and the first one for which all of it
+//!   suffices has it. When it suffices for none, that is a deadlock, unless a timer may still wake somebody.
+#![expect(unsafe_code, reason = "the queue holds its threads")]
+
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::cpu::{self, PerCpu};
+use crate::stack::{self, Stack, StackPolicy};
+use crate::sync::{SpinLock, order, pass_on};
+use crate::system::System;
+use crate::thread::{Priority, RunQueue, Thread, schedule};
+
+/// Threads that wait for frames. The queue's lock is what holds them.
+#[derive(Debug)]
+pub struct StackWait {
+    queue: SpinLock<RunQueue>,
+    /// How many there are; changed under the lock.
+    parked: AtomicUsize,
+    /// When it was last said that threads wait, in nanoseconds since boot; 0 before the first time.
+    pub(crate) told: AtomicU64,
+}
+
+impl StackWait {
+    pub(crate) const fn new() -> Self {
+        Self { queue: SpinLock::new(RunQueue::new()), parked: AtomicUsize::new(0), told: AtomicU64::new(0) }
+    }
+
+    /// Number of threads that are parked.
+    pub fn parked(&self) -> usize {
+        self.parked.load(Ordering::Relaxed)
+    }
+
+    /// The priority of the first one.
+    fn first_priority<S: System>(&self) -> Option<Priority> {
+        self.queue.with::<S, _>(|queue| queue.first().map(Thread::priority))
+    }
+
+    /// Runs `f` on the first one and its stack.
+    pub(crate) fn with_first<S: System, R>(&self, f: impl FnOnce(&'static Thread, &mut Stack) -> R) -> Option<R> {
+        self.queue.with::<S, _>(|queue| {
+            // SAFETY: the thread is in the queue, whose lock holds it.
+            queue.first().map(|thread| f(thread, unsafe { thread.stack_mut() }))
+        })
+    }
+
+    /// Takes all of them out, in their order; they count as parked all the same.
+    fn take_all<S: System>(&self) -> RunQueue {
+        self.queue.with::<S, _>(core::mem::take)
+    }
+
+    /// Puts one back that [`StackWait::take_all`] took.
+    fn put_back<S: System>(&self, thread: &'static Thread) {
+        self.queue.with::<S, _>(|queue| queue.push(thread));
+    }
+}
+
+/// Says whether a thread waits for frames. Costs nothing under a policy that asks for none.
+#[inline]
+pub(crate) fn is_waited_for<S: System>() -> bool {
+    S::Policy::ASKS_FOR_FRAMES && S::kernel().stack_wait.parked() > 0
+}
+
+/// Says whether a thread of this priority, or a higher one, waits for frames.
+pub(crate) fn is_waited_for_at_least<S: System>(priority: Priority) -> bool {
+    is_waited_for::<S>() && S::kernel().stack_wait.first_priority::<S>().is_some_and(|first| first >= priority)
+}
+
+/// Frames have come free here: if a thread waits for some, the idle thread is asked to hand them on, at the next point with
+/// interrupts on.
+#[inline(always)]
+pub(crate) fn frames_came<S: System>() {
+    if S::Policy::ASKS_FOR_FRAMES && order::is_waited_for_after_freeing(is_waited_for::<S>) {
+        ask(cpu::this::<S>());
+    }
+}
+
+/// The same, out of the way of a switch: called when one has made a note of what rests.
+#[cold]
+#[inline(never)]
+pub(crate) fn pages_rest<S: System>() {
+    frames_came::<S>();
+}
+
+#[cold]
+#[inline(never)]
+fn ask(cpu: &PerCpu) {
+    cpu.frames_came.store(true, Ordering::Relaxed);
+    cpu.need_resched.store(true, Ordering::Relaxed);
+}
+
+/// Parks a thread that this CPU has taken off its run queue, and that lacks frames. Interrupts are off.
+pub(crate) fn park<S: System>(cpu: &PerCpu, thread: &'static Thread) {
+    // First: later, whoever has frames may run the thread.
+    pass_on::<S>(thread);
+    let wait = &S::kernel().stack_wait;
+    cpu.with_stack_cache(|cache| cache.counters.parked += 1);
+    let enter = || {
+        wait.queue.locked::<S, _>(|queue| {
+            queue.push(thread);
+            wait.parked.fetch_add(1, Ordering::Relaxed);
+        });
+    };
+    let look = || {
+        if S::kernel().frames.locked::<S, _>(|frames| frames.counts().free) > 0 {
+            ask(cpu);
+        }
+    };
+    order::park(enter, look);
+    // What there was too little of.
+    give::<S>(cpu);
+    schedule::begin_slice_if_none::<S>(cpu);
+}
+
+/// Hands this CPU's reserve to the first thread that waits, and to the next if that one lacks none any more. Whoever lacks
+/// none is ready.
+fn give<S: System>(cpu: &PerCpu) {
+    let wait = &S::kernel().stack_wait;
+    cpu::without_interrupts::<S, _>(|| {
+        wait.queue.locked::<S, _>(|queue| {
+            while let Some(first) = queue.first() {
+                // SAFETY: the thread is in the queue, whose lock holds it.
+                if !populate::<S>(cpu, unsafe { first.stack_mut() }) {
+                    return;
+                }
+                queue.pop();
+                wait.parked.fetch_sub(1, Ordering::Relaxed);
+                schedule::enqueue::<S>(cpu, first);
+            }
+        });
+    });
+}
+
+/// Populates a stack from this CPU's reserve, as far as that goes. Returns whether it went all the way.
+fn populate<S: System>(cpu: &PerCpu, stack: &mut Stack) -> bool {
+    cpu.with_stack_cache(|cache| {
+        let (pages, before) = (stack.pages(), stack.populated());
+        let all = stack.populate::<S::Arch>(pages, || cache.take()).is_ok();
+        cache.counters.pte_writes += (stack.populated() - before) as u64;
+        all
+    })
+}
+
+/// Serves those who wait, as far as there are frames. Called by the idle thread, with interrupts on and preemption off.
+pub(crate) fn serve<S: System>(cpu: &PerCpu) {
+    if !is_waited_for::<S>() {
+        return;
+    }
+    stack::recycle::<S>();
+    // Whatever came until now is handed on now.
+    cpu.frames_came.store(false, Ordering::Relaxed);
+    refill_and_give::<S>(cpu);
+    let nothing_else = cpu::without_interrupts::<S, _>(|| cpu.with_run_queue(|queue| queue.is_empty()));
+    if nothing_else && is_waited_for::<S>() && !S::kernel().cpus().any(|cpu| cpu.is_busy()) {
+        give_all_to_one::<S>(cpu);
+        refill_and_give::<S>(cpu);
+    }
+}
+
+/// Refills the reserve with what the first one lacks, and gives it that, again and again while that brings anything.
+fn refill_and_give<S: System>(cpu: &PerCpu) {
+    let lacks = || S::kernel().stack_wait.with_first::<S, _>(|first, stack| (first.id(), stack.absent()));
+    while let Some((first, need)) = lacks() {
+        stack::refill::<S>(cpu, need);
+        give::<S>(cpu);
+        if lacks() == Some((first, need)) {
+            return;
+        }
+    }
+}
+
+/// The last resort: what the parked threads got goes back, and the first one for which all that there is then suffices
+/// has it. Nothing else can run.
+fn give_all_to_one<S: System>(cpu: &PerCpu) {
+    let wait = &S::kernel().stack_wait;
+    let mut parked = wait.take_all::<S>();
+    let mut stripped = RunQueue::new();
+    while let Some(thread) = parked.pop() {
+        strip::<S>(cpu, thread);
+        stripped.push(thread);
+    }
+    stack::free_resting::<S>(cpu);
+    let mut served = None;
+    while let Some(thread) = stripped.pop() {
+        // SAFETY: it was taken out of the queue under its lock, so this CPU holds it.
+        let stack = unsafe { thread.stack_mut() };
+        if served.is_none() && stack::refill::<S>(cpu, stack.absent()) && populate::<S>(cpu, stack) {
+            served = Some(thread);
+        } else {
+            wait.put_back::<S>(thread);
+        }
+    }
+    if let Some(thread) = served {
+        wait.parked.fetch_sub(1, Ordering::Relaxed);
+        cpu::without_interrupts::<S, _>(|| schedule::enqueue::<S>(cpu, thread));
+    }
+}
+
+/// Lets rest what a parked thread does not need while it does not run.
+fn strip<S: System>(cpu: &PerCpu, thread: &'static Thread) {
+    stack::make_room::<S>(cpu);
+    // SAFETY: it was taken out of the queue under its lock, so this CPU holds it.
+    let stack = unsafe { thread.stack_mut() };
+    let Ok(live) = stack.live_pages(thread.saved_stack_pointer()) else { return };
+    cpu.with_stack_cache(|cache| {
+        let rested = stack.rest::<S::Arch>(live, &mut cache.ring).pages as u64;
+        cache.counters.pages_rested += rested;
+        cache.counters.pte_writes += rested;
+    });
+}
