@@ -18,6 +18,8 @@ mod deadlock;
 pub mod kernel;
 mod logger;
 pub mod memory;
+#[doc(hidden)]
+pub mod model;
 pub mod platform;
 pub mod provoke;
 pub mod report;

@@ -142,6 +142,11 @@ impl Stack {
         self.rested = 0;
     }
 
+    /// Forgets how many pages were rested.
+    pub(crate) fn forget_rests(&mut self) {
+        self.rested = 0;
+    }
+
     /// Number of pages, from the top, that hold a byte at or above `stack_pointer`: at least the top page.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ mod spawn;
 pub(crate) mod stack_wait;
 mod state;
 #[expect(clippy::module_inception, reason = "the thread itself is a part of what this module is about")]
-mod thread;
+pub(crate) mod thread;
 mod timers;
 
 pub use join::{Builder, DEFAULT_STACK_BYTES, JoinHandle, Result};
@@ -28,6 +28,6 @@ pub use timers::Timers;
 pub use crate::stack::Leaving;
 
 pub(crate) use schedule::{block, first, idle, wake, wake_handle};
-pub(crate) use spawn::{create, create_without_work, reap, stack_top};
+pub(crate) use spawn::{begin, create, create_without_work, end, reap, stack_top};
 pub(crate) use thread::{ThreadCell, from_pointer, share};
 pub(crate) use timers::block_until;

@@ -65,6 +65,12 @@ impl RunQueue {
         self.first.iter().rev().find_map(|first| *first)
     }
 
+    /// The threads that are queued, the most urgent first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Thread> {
+        let levels = self.first.iter().rev().copied();
+        levels.flat_map(|first| core::iter::successors(first, |thread| thread.next.get()))
+    }
+
     /// Takes the first thread of the highest priority, if that is at least `least`.
     #[inline]
     pub fn pop_at_least(&mut self, least: Priority) -> Option<&'static Thread> {

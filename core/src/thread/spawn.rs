@@ -88,17 +88,27 @@ pub(crate) fn stack_top(thread: &'static Thread) -> memory_addresses::VirtAddr {
 
 /// The first function of a thread. Interrupts are off, as in every second half.
 extern "C-unwind" fn run<S: System>(left: Option<&'static Thread>, leaving: Leaving, argument: *mut ()) -> ! {
+    begin::<S>(left, leaving);
+    {
+        // SAFETY: `create` made it, for this one call.
+        let work = unsafe { Box::from_raw(argument.cast::<Work>()) };
+        work();
+    }
+    end::<S>()
+}
+
+/// A thread begins: the second half of the switch to it.
+pub(crate) fn begin<S: System>(left: Option<&'static Thread>, leaving: Leaving) {
     if let Some(left) = left {
         schedule::second_half::<S>(left, leaving);
     }
     cpu::unmask_interrupts::<S>();
     // It may have been asked for while the switch here was made.
     cpu::preempt_if_needed::<S>();
-    {
-        // SAFETY: `create` made it, for this one call.
-        let work = unsafe { Box::from_raw(argument.cast::<Work>()) };
-        work();
-    }
+}
+
+/// An app's thread ends.
+pub(crate) fn end<S: System>() -> ! {
     S::kernel().live_threads.fetch_sub(1, Ordering::Relaxed);
     schedule::exit::<S>()
 }

@@ -41,7 +41,7 @@ impl Timers {
     }
 
     /// Adds a thread that waits for `deadline`.
-    fn insert(&mut self, thread: &'static Thread, deadline: u64) {
+    pub(crate) fn insert(&mut self, thread: &'static Thread, deadline: u64) {
         thread.deadline.store(deadline, Ordering::Relaxed);
         self.0.insert(thread);
     }

@@ -1,0 +1,146 @@
+//! What an exhaustive model of the kernel (`tests/model`) reaches into core for: it builds threads and CPUs of its own, runs
+//! the real scheduler on them, and looks at what is where. Part of no contract.
+#![expect(unsafe_code, reason = "a model builds threads by hand")]
+
+use alloc::sync::Arc;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+use memory_addresses::PhysAddr;
+
+use crate::cpu::PerCpu;
+use crate::kernel::Kernel;
+use crate::stack::{CacheCounters, NewStack, NoFrame, SizeClass, Slot, Stack, StackPolicy};
+use crate::sync::atomic::AtomicU64;
+use crate::system::System;
+use crate::thread::thread::leak;
+use crate::thread::{self, Kind, Leaving, Priority, Thread, ThreadHandle, ThreadId};
+
+/// What a model's thread is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    /// The thread's number.
+    pub number: u64,
+    /// Its priority.
+    pub priority: Priority,
+    /// Bytes of stack.
+    pub stack_bytes: u64,
+    /// The leaf entry of its stack's top page; below it are those of the whole slot.
+    pub top_entry: NonNull<AtomicU64>,
+    /// A CPU's idle thread, whose stack is always populated.
+    pub is_idle: bool,
+}
+
+/// Makes a thread, whose stack is populated as the policy starts one.
+///
+/// # Errors
+///
+/// There is no frame.
+///
+/// # Panics
+///
+/// No stack is so large.
+///
+/// # Safety
+///
+/// The entries are the model's own and stay; the number was not used before for a stack of this size.
+pub unsafe fn new_thread<S: System>(
+    parts: Parts,
+    populate: fn(&mut Stack, usize) -> Result<(), NoFrame>,
+) -> Result<&'static Thread, NoFrame> {
+    let class = SizeClass::for_stack(parts.stack_bytes).expect("a stack of this size");
+    // SAFETY: the caller's promise.
+    let mut stack = unsafe { Stack::new(Slot { class, number: parts.number }, parts.top_entry, 0) };
+    stack.begin(parts.is_idle);
+    let mut new = NewStack::new(&mut stack, populate);
+    if parts.is_idle { new.populate_all() } else { S::Policy::on_spawn(&mut new) }?;
+    S::kernel().note_reserve(&stack);
+    let kind = if parts.is_idle { Kind::System } else { Kind::App };
+    Ok(leak(Arc::new(Thread::new(ThreadId(parts.number), None, kind, parts.priority, stack))))
+}
+
+/// Populates the first `pages` of a stack with frames of the allocator.
+///
+/// # Errors
+///
+/// There is no frame.
+pub fn populate<S: System>(stack: &mut Stack, pages: usize) -> Result<(), NoFrame> {
+    let frame = || S::kernel().frames.with::<S, _>(|frames| frames.allocate());
+    stack.populate::<S::Arch>(pages, frame).map(|_| ())
+}
+
+/// Makes a CPU one of the kernel's, with its idle thread running.
+pub fn start_cpu(kernel: &Kernel, cpu: &'static PerCpu, idle: &'static Thread) {
+    let this = core::ptr::from_ref(cpu).cast_mut();
+    cpu.head.cpu.store(this, Ordering::Relaxed);
+    kernel.cpus[cpu.number as usize].store(this, Ordering::Release);
+    cpu.set_idle(idle);
+    cpu.current.store(core::ptr::from_ref(idle).cast_mut(), Ordering::Relaxed);
+}
+
+/// A point in time that does not come, in nanoseconds since boot.
+pub const NOT_IN_THIS_RUN: u64 = u64::MAX / 2;
+
+/// Keeps a timer armed for ever: nobody takes a machine on which nothing runs for dead then. `thread` is one that never
+/// sleeps.
+pub fn keep_timer_armed<S: System>(thread: &'static Thread) {
+    S::kernel().timers.locked::<S, _>(|timers| timers.insert(thread, NOT_IN_THIS_RUN));
+}
+
+/// Puts a thread that nobody knows into a CPU's run queue.
+pub fn make_ready(cpu: &PerCpu, thread: &'static Thread) {
+    cpu.with_run_queue(|queue| queue.push(thread));
+}
+
+/// What an idle thread does.
+pub fn idle<S: System>() -> ! {
+    thread::idle::<S>()
+}
+
+/// How a thread begins, for which another one was left.
+pub fn begin<S: System>(left: &'static Thread, leaving: Leaving) {
+    thread::begin::<S>(Some(left), leaving);
+}
+
+/// How a thread ends.
+pub fn end<S: System>() -> ! {
+    thread::end::<S>()
+}
+
+/// A handle to a thread.
+pub fn handle<S: System>(thread: &'static Thread) -> ThreadHandle<S> {
+    ThreadHandle::new(thread::share(thread))
+}
+
+/// Runs `f` on the threads in a CPU's run queue.
+pub fn for_each_ready(cpu: &PerCpu, f: impl FnMut(&'static Thread)) {
+    cpu.with_run_queue(|queue| queue.iter().for_each(f));
+}
+
+/// Runs `f` on the frames in a CPU's stack cache.
+pub fn for_each_cached(cpu: &PerCpu, f: impl FnMut(PhysAddr)) {
+    cpu.with_stack_cache(|cache| cache.frames().for_each(f));
+}
+
+/// Runs `f` on the frames that are free.
+pub fn for_each_free<S: System>(f: impl FnMut(PhysAddr)) {
+    // Nobody holds the lock between two steps.
+    S::kernel().frames.locked::<S, _>(|frames| frames.for_each_free(f));
+}
+
+/// Forgets what was only counted, so that two ways to the same state end in the same state.
+pub fn forget_counts(cpu: &PerCpu) {
+    cpu.with_stack_cache(|cache| cache.counters = CacheCounters::default());
+    cpu.idle_passes.store(0, Ordering::Relaxed);
+}
+
+/// Likewise of a thread's stack.
+pub fn forget_rests(thread: &'static Thread) {
+    // SAFETY: the model is between two steps, and nobody else executes.
+    unsafe { thread.stack_mut() }.forget_rests();
+}
+
+/// Says whether a thread has left its CPU and waits to be woken.
+pub fn is_blocked(thread: &Thread) -> bool {
+    thread.state.is_blocked()
+}
