@@ -164,6 +164,8 @@ fn populate<S: System>(cpu: &PerCpu, stack: &mut Stack) -> bool {
 /// Serves those who wait, as far as there are frames. Called by the idle thread, with interrupts on and preemption off.
 pub(crate) fn serve<S: System>(cpu: &PerCpu) {
     if !is_waited_for::<S>() {
+        // Those to whom this was news have been served: otherwise the CPU would look again and again, and never halt.
+        cpu.frames_came.store(false, Ordering::Relaxed);
         return;
     }
     stack::recycle::<S>();
