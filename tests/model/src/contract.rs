@@ -1,0 +1,167 @@
+//! The contracts of core, as far as a model needs them: CPU control, the switch, traps, the platform.
+#![expect(unsafe_code, reason = "the contracts are unsafe traits")]
+
+use std::sync::atomic::Ordering;
+
+use ebbtide_core::arch::{Arch, Cpu, Entry, Switch, Traps};
+use ebbtide_core::cpu::PerCpu;
+use ebbtide_core::kernel::Kernel;
+use ebbtide_core::platform::{Interrupt, Platform};
+use ebbtide_core::stack::{Leaving, StackError};
+use ebbtide_core::thread::Thread;
+use ebbtide_core::{System, VirtAddr};
+use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
+
+use crate::world::{current, halt, interrupt, pause, step};
+
+/// Core on the model, with generations of so many bits.
+#[derive(Debug)]
+pub struct Model<const GENERATION_BITS: u32 = 6>;
+
+impl<const GENERATION_BITS: u32> System for Model<GENERATION_BITS> {
+    type Arch = Self;
+    type Platform = Board;
+    type Policy = ReclaimOnSleep;
+
+    fn kernel() -> &'static Kernel {
+        current().kernel
+    }
+}
+
+impl<const GENERATION_BITS: u32> Arch for Model<GENERATION_BITS> {
+    const NAME: &'static str = "model";
+}
+
+// SAFETY: each method does to the model's CPU what its name says.
+unsafe impl<const GENERATION_BITS: u32> Cpu for Model<GENERATION_BITS> {
+    fn disable_interrupts() -> bool {
+        let on = current().cpu().interrupts.get();
+        if on && !current().passes_over_idle() {
+            step("turns interrupts off");
+        }
+        current().cpu().interrupts.replace(false)
+    }
+
+    fn mask_interrupts() {
+        Self::disable_interrupts();
+    }
+
+    fn enable_interrupts() {
+        current().cpu().interrupts.set(true);
+    }
+
+    fn interrupts_enabled() -> bool {
+        current().cpu().interrupts.get()
+    }
+
+    fn wait_for_interrupt() {
+        let cpu = current().cpu();
+        cpu.halted.set(true);
+        pause("waits for an interrupt");
+        cpu.halted.set(false);
+        interrupt::<Self>();
+        cpu.interrupts.set(false);
+    }
+
+    fn relax() {
+        pause("spins");
+    }
+
+    fn halt() -> ! {
+        halt()
+    }
+
+    fn per_cpu() -> &'static PerCpu {
+        current().per_cpu()
+    }
+
+    fn current() -> &'static Thread {
+        let thread = current().per_cpu().current.load(Ordering::Relaxed);
+        // SAFETY: a thread of the model, which is never freed.
+        unsafe { thread.as_ref() }.expect("a thread runs")
+    }
+
+    unsafe fn set_per_cpu(_: &'static PerCpu) {}
+
+    fn preempt_disable() {
+        current().per_cpu().head.preempt_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn preempt_enable() {
+        current().per_cpu().head.preempt_count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn preempt_count() -> u32 {
+        current().per_cpu().head.preempt_count.load(Ordering::Relaxed)
+    }
+
+    fn counter() -> u64 {
+        0
+    }
+
+    fn frame_pointer() -> VirtAddr {
+        VirtAddr::new(0)
+    }
+}
+
+// SAFETY: a coroutine keeps its registers and its stack.
+unsafe impl<const GENERATION_BITS: u32> Switch for Model<GENERATION_BITS> {
+    const PREEMPT_STACK_BYTES: u64 = 0;
+
+    unsafe fn prepare(_: VirtAddr, _: Entry, _: *mut ()) -> VirtAddr {
+        unreachable!("the model makes its threads itself")
+    }
+
+    unsafe fn switch(prev: &'static Thread, next: &'static Thread, leaving: Leaving) -> (&'static Thread, Leaving) {
+        step("the stack pointer moves");
+        current().switch(prev, next, leaving);
+        // Perhaps on another CPU.
+        current().left()
+    }
+
+    unsafe fn switch_first(_: &Thread) -> ! {
+        unreachable!("a CPU begins with its idle thread")
+    }
+}
+
+impl<const GENERATION_BITS: u32> Traps for Model<GENERATION_BITS> {
+    fn set_trap_stacks<S: System>(
+        _: &mut dyn FnMut(&str, u64) -> Result<VirtAddr, StackError>,
+    ) -> Result<(), StackError> {
+        Ok(())
+    }
+}
+
+/// The platform: a clock that stands still until a timer fires.
+#[derive(Debug)]
+pub struct Board;
+
+// SAFETY: there are no devices.
+unsafe impl Platform for Board {
+    fn init_console() {}
+
+    fn write(bytes: &[u8]) {
+        current().note(|| format!("console: {}", String::from_utf8_lossy(bytes).trim_end()));
+    }
+
+    fn init<S: System>() -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn now() -> u64 {
+        current().books.now.get()
+    }
+
+    fn arm_timer(deadline: Option<u64>) {
+        current().cpu().armed.set(deadline.unwrap_or(0));
+    }
+
+    fn interrupt(_: u32) -> Interrupt {
+        Interrupt::Timer
+    }
+
+    fn exit(code: u8) -> ! {
+        current().books.end.set(u64::from(code) + 1);
+        halt()
+    }
+}

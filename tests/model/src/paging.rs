@@ -1,0 +1,79 @@
+//! Paging: entries of stacks, and invalidation, CPU by CPU.
+#![expect(unsafe_code, reason = "the contract of paging is unsafe")]
+
+use ebbtide_core::arch::{Access, Paging, StackEntry, TableEntry};
+use ebbtide_core::{PhysAddr, System, VirtAddr};
+use ebbtide_machine::entry;
+
+use crate::contract::Model;
+use crate::plan::Reach;
+use crate::world::{current, step, wait_for};
+
+// SAFETY: the model's walkers decode with the same functions.
+unsafe impl<const GENERATION_BITS: u32> Paging for Model<GENERATION_BITS> {
+    const GENERATION_BITS: u32 = GENERATION_BITS;
+
+    fn encode_table(table: PhysAddr) -> u64 {
+        entry::encode_table(table)
+    }
+
+    fn encode_leaf(frame: PhysAddr, access: Access, _: u32) -> u64 {
+        entry::encode_leaf(frame, access)
+    }
+
+    fn decode(word: u64, level: u32) -> TableEntry {
+        entry::decode(word, level)
+    }
+
+    /// What is encoded is written next.
+    fn encode_stack(what: StackEntry) -> u64 {
+        step(match what {
+            StackEntry::Empty => "empties a page",
+            StackEntry::Present { .. } => "makes a page present",
+            StackEntry::Resting { .. } => "lets a page rest",
+        });
+        entry::encode_stack(what)
+    }
+
+    /// What is decoded was read just before.
+    fn decode_stack(word: u64) -> StackEntry {
+        let what = entry::decode_stack(word);
+        step(match what {
+            StackEntry::Empty => "has read that a page is empty",
+            StackEntry::Present { .. } => "has read that a page is present",
+            StackEntry::Resting { .. } => "has read that a page rests",
+        });
+        what
+    }
+
+    fn publish() {}
+
+    fn invalidate_local(page: VirtAddr) {
+        current().invalidate(current().running.get(), page);
+    }
+
+    /// The shootdown: whoever has joined when it begins is asked, one CPU after the other, and waited for. A CPU answers when
+    /// it has interrupts on.
+    fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>) {
+        let here = current().running.get();
+        let mut asked = None;
+        for page in pages {
+            let mask = *asked.get_or_insert_with(|| {
+                step("asks who has joined");
+                current().joined()
+            });
+            for cpu in 0..current().books.cpus.len() {
+                let reached = match current().reach {
+                    Reach::Everywhere => mask & 1 << cpu != 0,
+                    Reach::Here => cpu == here,
+                };
+                if reached {
+                    wait_for(cpu);
+                    current().invalidate(cpu, page);
+                }
+            }
+        }
+    }
+
+    unsafe fn activate(_: PhysAddr) {}
+}
