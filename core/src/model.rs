@@ -10,6 +10,7 @@ use memory_addresses::PhysAddr;
 
 use crate::cpu::PerCpu;
 use crate::kernel::Kernel;
+use crate::memory::frames::Refusal;
 use crate::stack::{CacheCounters, NewStack, NoFrame, SizeClass, Slot, Stack, StackPolicy};
 use crate::sync::atomic::AtomicU64;
 use crate::system::System;
@@ -132,6 +133,11 @@ pub fn for_each_free<S: System>(f: impl FnMut(PhysAddr)) {
 pub fn forget_counts(cpu: &PerCpu) {
     cpu.with_stack_cache(|cache| cache.counters = CacheCounters::default());
     cpu.idle_passes.store(0, Ordering::Relaxed);
+}
+
+/// Likewise of the frame allocator, which refuses nothing.
+pub fn forget_calls<S: System>() {
+    S::kernel().frames.locked::<S, _>(|frames| frames.refuse(Refusal::Never));
 }
 
 /// Likewise of a thread's stack.

@@ -1,5 +1,6 @@
 //! A model as a test wants it.
 
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use ebbtide_core::thread::Priority;
@@ -82,6 +83,7 @@ pub struct Plan {
     pub(crate) threads: Vec<ThreadPlan>,
     pub(crate) memory: Memory,
     pub(crate) timer_armed: bool,
+    pub(crate) refuses: Option<NonZeroU64>,
     pub(crate) judge: Judge,
 }
 
@@ -109,6 +111,7 @@ impl Plan {
             threads: Vec::new(),
             memory: Memory::default(),
             timer_armed: false,
+            refuses: None,
             judge: Box::new(|ended| ended.code != Some(103) && ended.all_finished()),
         }
     }
@@ -143,6 +146,11 @@ impl Plan {
     /// With TLBs that fill themselves so.
     pub fn fill(self, fill: Fill) -> Self {
         Self { fill, ..self }
+    }
+
+    /// With a frame allocator whose call of this number, counted from the beginning, finds none.
+    pub fn refuses(self, call: NonZeroU64) -> Self {
+        Self { refuses: Some(call), ..self }
     }
 
     /// With a timer that is always armed, so that no CPU looks whether the machine is dead: the look of one CPU at a moment at

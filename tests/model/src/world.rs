@@ -9,6 +9,7 @@ use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::boot::MemoryRegion;
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::kernel::Kernel;
+use ebbtide_core::memory::frames::Refusal;
 use ebbtide_core::memory::window::Window;
 use ebbtide_core::model::{self, Parts};
 use ebbtide_core::stack::{Leaving, Slot};
@@ -53,6 +54,8 @@ pub(crate) struct World {
     pub reach: Reach,
     pub fill: Fill,
     pub walker: Option<Walker>,
+    /// The frame allocator's calls are counted.
+    refuses: bool,
     pub memory: RefCell<Memory>,
     /// The CPU whose turn it is.
     pub running: Cell<usize>,
@@ -67,6 +70,7 @@ pub(crate) struct World {
     /// Core's, for the system that is explored.
     interrupt: fn(),
     for_each_free: fn(&mut dyn FnMut(u64)),
+    forget_calls: fn(),
 }
 
 pub(crate) struct JudgeBox(pub Judge);
@@ -89,7 +93,8 @@ pub(crate) fn current() -> &'static World {
 impl World {
     /// Builds a model, which is there for good.
     pub fn new<S: System>(plan: Plan) -> &'static Self {
-        let Plan { cpus, frames, ticks, reach, fill, walker, threads, mut memory, judge, timer_armed, .. } = plan;
+        let Plan { cpus, frames, ticks, reach, fill, walker, threads, mut memory, judge, timer_armed, refuses, .. } =
+            plan;
         let all = threads.len() + cpus;
         assert!(cpus + usize::from(walker.is_some()) <= MAX_CPUS && all <= MAX_THREADS, "a small model");
         let books = memory.keep(Books::default());
@@ -126,6 +131,7 @@ impl World {
             reach,
             fill,
             walker,
+            refuses: refuses.is_some(),
             memory: RefCell::default(),
             running: Cell::new(0),
             executing: Cell::new(false),
@@ -134,6 +140,7 @@ impl World {
             log: RefCell::default(),
             judge: JudgeBox(judge),
             interrupt: interrupt::<S>,
+            forget_calls: model::forget_calls::<S>,
             for_each_free: |f| model::for_each_free::<S>(|frame| f(frame.as_u64())),
         };
         for (number, thread) in threads.iter().enumerate() {
@@ -173,6 +180,9 @@ impl World {
                 Some(plan) => model::make_ready(current().cpus[plan.cpu], thread),
                 None => model::start_cpu(kernel, current().cpus[number - threads.len()], thread),
             }
+        }
+        if let Some(call) = refuses {
+            kernel.frames.with::<S, _>(|frames| frames.refuse(Refusal::Nth(call)));
         }
         if timer_armed {
             model::keep_timer_armed::<S>(made[threads.len()]);
@@ -306,6 +316,9 @@ impl World {
         }
         for cpu in &self.cpus {
             model::forget_counts(cpu);
+        }
+        if !self.refuses {
+            (self.forget_calls)();
         }
         self.threads.iter().for_each(|thread| model::forget_rests(thread));
         self.check()

@@ -107,8 +107,8 @@ fn tasks() -> Vec<Task> {
 }
 
 /// Each single call of the frame allocator fails once: what was tried is tried again, or does with less.
-fn every_single_refusal<P: StackPolicy>() {
-    let plan = Plan::wild(1, 1).cache(16);
+fn every_single_refusal<P: StackPolicy>(cpus: usize) {
+    let plan = Plan::wild(1, cpus).cache(16);
     let calls = plan.run_tasks::<P, 20>(tasks()).unwrap().allocations;
     assert!(calls > 50, "{calls} calls");
     for number in 1..=calls {
@@ -119,12 +119,24 @@ fn every_single_refusal<P: StackPolicy>() {
 
 #[test]
 fn any_frame_may_be_refused_once_under_static() {
-    every_single_refusal::<Static>();
+    every_single_refusal::<Static>(1);
 }
 
 #[test]
 fn any_frame_may_be_refused_once_under_reclaim_on_sleep() {
-    every_single_refusal::<ReclaimOnSleep>();
+    every_single_refusal::<ReclaimOnSleep>(1);
+}
+
+#[test]
+fn any_frame_may_be_refused_once_on_two_cpus() {
+    every_single_refusal::<Static>(2);
+    every_single_refusal::<ReclaimOnSleep>(2);
+}
+
+#[test]
+fn any_frame_may_be_refused_once_on_three_cpus() {
+    every_single_refusal::<Static>(3);
+    every_single_refusal::<ReclaimOnSleep>(3);
 }
 
 #[test]

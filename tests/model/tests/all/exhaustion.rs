@@ -1,6 +1,7 @@
 //! Too few frames for all threads: every run ends in progress, or in the verdict that there is a deadlock, where there is one.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use ebbtide_core::arch::PAGE_BYTES;
@@ -83,6 +84,19 @@ fn larger_stacks_share_what_is_too_little_for_all() {
         }
     }
     sum.tell("three of four pages and one that wakes them");
+}
+
+/// One call of the frame allocator fails, whichever: what was tried is tried again, and whoever could go on does.
+#[test]
+fn any_frame_may_be_refused_once() {
+    let mut sum = Sum::default();
+    for call in (1..=16).filter_map(NonZeroU64::new) {
+        for frames in 2..6 {
+            let plan = chain(frames, [1, 2, 1], false).refuses(call);
+            sum.add(&format!("{frames} frames, call {call} fails"), plan);
+        }
+    }
+    sum.tell("three of two pages and one that wakes them, one call of the allocator refused");
 }
 
 /// Each of these numbers of pages for each thread.
