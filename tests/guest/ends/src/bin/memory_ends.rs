@@ -91,7 +91,7 @@ fn sleep_deep_and_come_through() -> Result<(), String> {
     let lower = Priority::new(8).expect("a level from 0 to 31");
     let mut threads = Vec::new();
     for number in 0..stack::frames().counts.free / 2 {
-        let sleep = || thread::sleep(Duration::from_millis(200));
+        let sleep = || thread::sleep(Duration::from_secs(2));
         let thread = Builder::new().priority(lower).spawn(move || go_deep(None, &sleep));
         threads.push(thread.map_err(|error| format!("thread {number}: {error}"))?);
     }
