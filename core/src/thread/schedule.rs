@@ -2,7 +2,8 @@
 //!
 //! 1. With interrupts off, `next` is taken off the run queue: from now on no other CPU can have it. What it lacks is
 //!    compared with this CPU's stack cache. If that is short, the cache is refilled with interrupts on (preemption
-//!    off, so this thread keeps the CPU, and no interrupt touches the cache), until it has enough or the run ends.
+//!    off, so this thread keeps the CPU, and no interrupt touches the cache). If that brings too little, `next` is parked
+//!    (`stack_wait`), and another thread is taken.
 //! 2. First half: the policy populates next's stack, from the reserve, so it cannot fail.
 //! 3. [`Switch::switch`] saves prev's registers, and moves the stack pointer and "current" with it.
 //! 4. Second half, on next's stack: the policy takes what lies below prev's saved stack pointer, and *then* prev is
