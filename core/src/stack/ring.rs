@@ -39,10 +39,6 @@ pub(crate) struct RestNote {
 }
 
 impl RestNote {
-    /// Stands where no note is.
-    const NONE: Self =
-        Self { top: VirtAddr::new(0), top_entry: NonNull::dangling(), first: 0, count: 0, generation: 0 };
-
     /// The pages of the note that still rest: address, entry, and the entry's value.
     pub fn resting<P: Paging>(&self) -> impl Iterator<Item = RestingPage> + use<P> {
         let Self { top, top_entry, first, count, generation } = *self;
@@ -85,7 +81,8 @@ impl RestingPage {
 /// A CPU's notes, oldest first.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    notes: [RestNote; RING_NOTES],
+    /// None stands as zeros, so that a ring that is made at compile time takes no room in an image.
+    notes: [Option<RestNote>; RING_NOTES],
     /// Where the oldest note stands.
     oldest: usize,
     len: usize,
@@ -94,7 +91,7 @@ pub(crate) struct Ring {
 impl Ring {
     /// Creates an empty ring.
     pub const fn new() -> Self {
-        Self { notes: [RestNote::NONE; RING_NOTES], oldest: 0, len: 0 }
+        Self { notes: [None; RING_NOTES], oldest: 0, len: 0 }
     }
 
     /// Says whether one more rest can be noted.
@@ -108,7 +105,7 @@ impl Ring {
     pub fn push(&mut self, note: RestNote) -> u8 {
         assert!(self.has_room(), "a note without room in the ring: schedule() makes it before the switch");
         let place = (self.oldest + self.len) % RING_NOTES;
-        self.notes[place] = note;
+        self.notes[place] = Some(note);
         self.len += 1;
         place as u8
     }
@@ -118,9 +115,9 @@ impl Ring {
     #[inline]
     pub fn renew(&mut self, place: u8, note: RestNote) -> bool {
         let old = &mut self.notes[usize::from(place)];
-        let same = old.top_entry == note.top_entry;
+        let same = old.map(|old| old.top_entry) == Some(note.top_entry);
         if same {
-            *old = note;
+            *old = Some(note);
         }
         same
     }
@@ -143,7 +140,7 @@ impl Ring {
 
     /// The oldest `most` notes.
     pub fn oldest(&self, most: usize) -> impl Iterator<Item = &RestNote> {
-        (0..most.min(self.len)).map(|n| &self.notes[(self.oldest + n) % RING_NOTES])
+        (0..most.min(self.len)).filter_map(|n| self.notes[(self.oldest + n) % RING_NOTES].as_ref())
     }
 
     /// Takes the oldest note.
@@ -151,10 +148,10 @@ impl Ring {
         if self.len == 0 {
             return None;
         }
-        let note = core::mem::replace(&mut self.notes[self.oldest], RestNote::NONE);
+        let note = self.notes[self.oldest].take();
         self.oldest = (self.oldest + 1) % RING_NOTES;
         self.len -= 1;
-        Some(note)
+        note
     }
 }
 
