@@ -4,6 +4,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use ebbtide_core::boot::BootInfo;
 use ebbtide_core::settings::{is_kernels, words};
@@ -39,24 +41,33 @@ pub fn args() -> Args {
     Args(core::iter::once(String::from(__EBBTIDE_NAME)).chain(words).collect::<Vec<_>>().into_iter())
 }
 
-/// The boot information, copied out of the loader's memory.
-struct Kept(UnsafeCell<Option<BootInfo>>);
+/// The boot information, copied out of the loader's memory. All zeros at first, so that it takes no room in the image.
+struct Kept {
+    boot: UnsafeCell<MaybeUninit<BootInfo>>,
+    is_written: AtomicBool,
+}
 
 // SAFETY: written once, by the boot CPU before any thread exists, and only read after that.
 unsafe impl Sync for Kept {}
 
-static KEPT: Kept = Kept(UnsafeCell::new(None));
+static KEPT: Kept = Kept { boot: UnsafeCell::new(MaybeUninit::uninit()), is_written: AtomicBool::new(false) };
 
 /// Keeps the boot information for good. Called once, before any thread exists.
 pub(crate) fn keep(boot: BootInfo) -> &'static BootInfo {
-    // SAFETY: nobody has a reference yet.
-    unsafe { *KEPT.0.get() = Some(boot) };
-    kept().expect("it was kept just now")
+    // SAFETY: nobody has a reference yet, and it is never written again.
+    let place = unsafe { &mut *KEPT.boot.get() };
+    let kept = place.write(boot);
+    KEPT.is_written.store(true, Ordering::Release);
+    kept
 }
 
 fn kept() -> Option<&'static BootInfo> {
-    // SAFETY: it is never written again.
-    unsafe { (*KEPT.0.get()).as_ref() }
+    KEPT.is_written.load(Ordering::Acquire).then(|| {
+        // SAFETY: it was written, and is never written again.
+        let place = unsafe { &*KEPT.boot.get() };
+        // SAFETY: as above.
+        unsafe { place.assume_init_ref() }
+    })
 }
 
 fn command_line() -> &'static str {
