@@ -242,17 +242,25 @@ unsafe fn map_ram<P: Paging>(
             // SAFETY: RAM in the direct map, readable and writable, outside of the image.
             unsafe { tables.map(here, at, next - at, Access::ReadWrite, level, new_table) }?;
         } else {
-            for page in (at.as_u64()..next.as_u64()).step_by(PAGE_BYTES as usize).map(PhysAddr::new) {
-                if is_written(page, segments, image) {
-                    let here = Window::DIRECT.address(page);
+            while at < next {
+                let border = next_border(at, segments, image).map_or(next, |border| border.min(next));
+                if is_written(at, segments, image) {
+                    let here = Window::DIRECT.address(at);
                     // SAFETY: RAM that is writable already, or no part of the image.
-                    unsafe { tables.map(here, page, PAGE_BYTES, Access::ReadWrite, 0, new_table) }?;
+                    unsafe { tables.map(here, at, border - at, Access::ReadWrite, 0, new_table) }?;
                 }
+                at = border;
             }
         }
         at = next;
     }
     Ok(())
+}
+
+/// Where the image or a segment of it begins or ends next behind `page`: whole pages, which are used alike up to there.
+fn next_border(page: PhysAddr, segments: &Segments, image: MemoryRegion) -> Option<PhysAddr> {
+    let borders = segments.iter().flat_map(|segment| [segment.range.start, segment.range.end]);
+    borders.chain([image.start, image.end]).filter(|border| *border > page).min()
 }
 
 /// Says whether a page may be written through the direct map.
