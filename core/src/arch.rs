@@ -184,13 +184,14 @@ pub trait Provoke {
 
 /// Traps run on stacks of their own, since they may come at any instruction.
 pub trait Traps {
-    /// Gives this CPU's traps stacks with guards. `new_stack(name, bytes)` makes an always populated one and returns
-    /// its top.
+    /// Gives the traps of `cpu` stacks with guards. `new_stack(name, bytes)` makes an always populated one and returns
+    /// its top. Called by the boot CPU: for itself with effect at once, and for each other CPU before that is started.
     ///
     /// # Errors
     ///
     /// What `new_stack` failed with.
     fn set_trap_stacks<S: System>(
+        cpu: &'static PerCpu,
         new_stack: &mut dyn FnMut(&str, u64) -> Result<VirtAddr, StackError>,
     ) -> Result<(), StackError>;
 }
@@ -273,6 +274,10 @@ pub unsafe trait Paging {
 
     /// Invalidates the translation of one page on this CPU.
     fn invalidate_local(page: VirtAddr);
+
+    /// Invalidates every translation on this CPU, global ones included: what it translates from then on was read from
+    /// entries that it looked up later.
+    fn invalidate_all_local();
 
     /// Invalidates the translations of `pages` on every CPU that has loaded the kernel's tables, and returns when all
     /// have done so. What the entries said before the call is visible to their walkers from then on.

@@ -36,6 +36,8 @@ pub struct BootInfo {
     pub counter_at_start: Option<u64>,
     /// The serial port that the loader named: an I/O port on x86_64, a physical address on aarch64.
     pub serial_port: Option<u64>,
+    /// The root pointer of the machine's ACPI tables, if the loader named it.
+    pub acpi_root: Option<PhysAddr>,
     /// The number of the CPU that boots.
     pub cpu: u32,
 }

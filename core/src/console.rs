@@ -92,6 +92,8 @@ fn locked<S: System>(text: &str) {
 }
 
 fn unlocked<S: System>(text: &str) {
+    // The CPU may be stopped in the middle: then a report does not begin there.
+    AT_LINE_START.store(false, Ordering::Relaxed);
     S::Platform::write(text.as_bytes());
     AT_LINE_START.store(text.ends_with('\n'), Ordering::Relaxed);
 }

@@ -1,13 +1,16 @@
 //! Per-CPU data, and the two ways to keep a CPU: interrupts off, or preemption off.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::arch::Cpu;
 use crate::audit;
-use crate::stack::{CacheCounters, StackCache};
+use crate::secondary::Presence;
+use crate::shootdown::Shootdown;
+use crate::stack::StackCache;
+use crate::sync::SpinLock;
 use crate::system::System;
-use crate::thread::{self, Head, RunQueue, Thread, ThreadCell};
+use crate::thread::{self, Head, Inbox, RunQueue, Thread, ThreadCell, Timers};
 
 /// Most CPUs that a machine may have.
 pub const MAX_CPUS: usize = 16;
@@ -32,6 +35,14 @@ pub struct PerCpu {
     ended: ThreadCell,
     /// The CPU's number.
     pub number: u32,
+    /// Where it is on its way up.
+    pub(crate) presence: Presence,
+    /// Invalidations that others ask it for, and what it asks for.
+    pub(crate) shootdown: Shootdown,
+    /// Threads that other CPUs have made ready for this one.
+    pub(crate) inbox: Inbox,
+    /// Threads that began here to wait for a point in time.
+    pub(crate) timers: SpinLock<Timers>,
     /// Threads that are ready to run here.
     run_queue: UnsafeCell<RunQueue>,
     /// The CPU's reserve of frames for stacks, and its ring of resting pages.
@@ -40,6 +51,10 @@ pub struct PerCpu {
     pub(crate) slice_end: AtomicU64,
     /// What the timer is armed for, in nanoseconds since boot; 0 when it is not.
     pub(crate) timer_deadline: AtomicU64,
+    /// When it last stood still, in an `audit` build.
+    pub(crate) gathered: AtomicU32,
+    /// How long it waits where CPUs race, in an `audit` build.
+    pub(crate) delays: audit::Delays,
     /// How long interrupts were off, in an `audit` build.
     pub(crate) interrupts: audit::Interrupts,
     /// Faults on stack pages that were populated when the fault was looked at.
@@ -57,8 +72,10 @@ pub struct PerCpu {
 mod access {
     #![expect(unsafe_code, reason = "per-CPU data is exclusive by rule, not by type")]
 
+    use core::mem::MaybeUninit;
+
     use super::PerCpu;
-    use crate::stack::StackCache;
+    use crate::stack::{CacheCounters, CachedFrames, StackCache};
     use crate::thread::RunQueue;
 
     /// The data that a pointer from [`Kernel`](crate::kernel::Kernel)'s list names.
@@ -80,6 +97,26 @@ mod access {
         pub(crate) fn with_stack_cache<R>(&self, f: impl FnOnce(&mut StackCache) -> R) -> R {
             // SAFETY: by the rule above nothing else on this CPU runs while `f` does, and no other CPU comes here.
             f(unsafe { &mut *self.stack_cache.get() })
+        }
+
+        /// What happened to the stack cache of a CPU, whichever that is. Of another CPU than the caller's, the numbers may be a
+        /// moment old, and not all of the same moment.
+        pub fn cache_counters(&self) -> CacheCounters {
+            // SAFETY: the place is there for as long as the kernel.
+            let counters = unsafe { &raw const (*self.stack_cache.get()).counters };
+            // SAFETY: plain numbers, each of which is written in one store; volatile, since another CPU may be doing so.
+            unsafe { counters.read_volatile() }
+        }
+
+        /// Number of frames in the stack cache of a CPU, whichever that is. Of another CPU than the caller's, it may be a moment
+        /// old.
+        pub fn cached_frames(&self) -> usize {
+            // SAFETY: the place is there for as long as the kernel.
+            let frames = unsafe { StackCache::frames_in(self.stack_cache.get()) };
+            // SAFETY: as above; volatile, since another CPU may be changing it.
+            let copy = unsafe { frames.cast::<MaybeUninit<CachedFrames>>().read_volatile() };
+            // SAFETY: the number is one that was written in one store, and nothing else of the copy is looked at.
+            unsafe { copy.assume_init_ref() }.len()
         }
 
         /// Runs `f` on the threads that are ready to run on this CPU.
@@ -106,10 +143,16 @@ impl PerCpu {
             idle: ThreadCell::new(),
             ended: ThreadCell::new(),
             number,
+            presence: Presence::new(),
+            shootdown: Shootdown::new(),
+            inbox: Inbox::new(),
+            timers: SpinLock::new(Timers::new()),
             run_queue: UnsafeCell::new(RunQueue::new()),
             stack_cache: UnsafeCell::new(StackCache::new()),
             slice_end: AtomicU64::new(0),
             timer_deadline: AtomicU64::new(0),
+            gathered: AtomicU32::new(0),
+            delays: audit::Delays::new(),
             interrupts: audit::Interrupts::new(),
             spurious_faults: AtomicU64::new(0),
             stack_faults: AtomicU64::new(0),
@@ -140,15 +183,15 @@ impl PerCpu {
         self.current().is_some_and(|thread| !core::ptr::eq(thread, self.idle()))
     }
 
-    /// What happened to this CPU's stack cache. The caller is on this CPU and keeps it.
-    pub fn cache_counters(&self) -> CacheCounters {
-        self.with_stack_cache(|cache| cache.counters)
-    }
-
     /// Keeps a thread that has ended until it is reaped. Interrupts are off.
     pub(crate) fn push_ended(&self, thread: &'static Thread) {
         thread.next.set(self.ended.get());
         self.ended.set(Some(thread));
+    }
+
+    /// The threads that have ended. Interrupts are off.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = &'static Thread> {
+        core::iter::successors(self.ended.get(), |thread| thread.next.get())
     }
 
     /// Takes a thread that has ended. Interrupts are off.

@@ -4,38 +4,70 @@ use core::fmt::{self, Write};
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
+use crate::arch::Cpu;
+use crate::audit;
 use crate::console::Report;
-use crate::cpu;
+use crate::cpu::{self, PerCpu};
 use crate::platform::Platform;
 use crate::report::{self, End};
 use crate::stack::StackPolicy;
+use crate::stop::stop_others;
 use crate::system::System;
+use crate::thread::placement::{self, IsTimerArmed};
+use crate::thread::stack_wait;
 
 /// How often it is said that threads wait for frames while nothing else runs, in nanoseconds.
 const TELL_EVERY_NS: u64 = 10_000_000_000;
 
-/// Ends the run if no thread is ready and none can become so: no timer is armed, and there is no device that could
-/// bring news. If threads wait for frames, that is a deadlock on memory for stacks; while a timer is armed, it is a
-/// warning. Called by the idle thread with interrupts off, when it has done what it can for those who wait.
-pub(crate) fn check<S: System>() {
+/// Whether the last resort brought nothing, when this CPU had begun to watch whether one stirs.
+#[derive(Debug, Default)]
+pub(crate) struct InVain(bool);
+
+/// Says whether an interrupt may bring news; if not, the caller looks again whether it has something to do. Ends the run if no
+/// thread is ready on any CPU and none can become so: no timer is armed, and there is no device that could bring news. If
+/// threads wait for frames, that is a deadlock on memory for stacks, once the last resort has been tried in vain since anything
+/// happened; while a timer is armed, it is a warning. Called by the idle thread with interrupts off, when its CPU is idle.
+pub(crate) fn is_there_hope<S: System>(cpu: &PerCpu, in_vain: &mut InVain) -> bool {
     let kernel = S::kernel();
-    if kernel.cpus().any(|cpu| cpu.is_busy()) {
-        return;
-    }
-    let is_timer_armed = kernel.timers.locked::<S, _>(|timers| timers.next().is_some());
-    match kernel.stack_wait.parked() {
-        0 if is_timer_armed => {}
-        0 => all_wait_for_each_other::<S>(),
-        _ if is_timer_armed => tell::<S>(),
-        _ => {
-            let _ =
-                writeln!(Report::<S>::new(), "ebbtide: deadlock on memory for stacks: {}", Shortage::<S>(PhantomData));
-            report::end::<S>(End::StackDeadlock)
+    audit::race::<S>();
+    in_vain.0 &= kernel.placement.watch(cpu);
+    // Before: whoever makes a parked thread ready stirs first.
+    audit::race::<S>();
+    let parked = kernel.stack_wait.parked();
+    let Some(IsTimerArmed(is_timer_armed)) = placement::is_quiet::<S>(cpu) else { return true };
+    if parked == 0 {
+        if !is_timer_armed {
+            all_wait_for_each_other::<S>();
         }
+        return true;
     }
+    if !in_vain.0 {
+        let served = with_interrupts_on::<S, _>(|| stack_wait::last_resort::<S>(cpu));
+        in_vain.0 = served == Some(false);
+        // Who is at it on another CPU looks once more itself.
+        return served.is_none();
+    }
+    if !is_timer_armed {
+        stop_others::<S>();
+        let _ = writeln!(Report::<S>::new(), "ebbtide: deadlock on memory for stacks: {}", Shortage::<S>(PhantomData));
+        report::end::<S>(End::StackDeadlock)
+    }
+    tell::<S>();
+    true
+}
+
+/// Runs `f` with interrupts on and preemption off.
+fn with_interrupts_on<S: System, R>(f: impl FnOnce() -> R) -> R {
+    S::Arch::preempt_disable();
+    cpu::unmask_interrupts::<S>();
+    let result = f();
+    cpu::mask_interrupts::<S>();
+    S::Arch::preempt_enable();
+    result
 }
 
 fn all_wait_for_each_other<S: System>() -> ! {
+    stop_others::<S>();
     let threads = S::kernel().live_threads.load(Ordering::Relaxed);
     let _ = writeln!(
         Report::<S>::new(),
@@ -48,8 +80,9 @@ fn all_wait_for_each_other<S: System>() -> ! {
 fn tell<S: System>() {
     let told = &S::kernel().stack_wait.told;
     let (now, last) = (S::Platform::now(), told.load(Ordering::Relaxed));
-    if last == 0 || now - last >= TELL_EVERY_NS {
-        told.store(now.max(1), Ordering::Relaxed);
+    let is_time = last == 0 || now.saturating_sub(last) >= TELL_EVERY_NS;
+    // One of the CPUs that have come here.
+    if is_time && told.compare_exchange(last, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         log::warn!("only a timer can end this: {}", Shortage::<S>(PhantomData));
     }
 }
@@ -62,7 +95,7 @@ impl<S: System> fmt::Display for Shortage<S> {
         let kernel = S::kernel();
         let (parked, threads) = (kernel.stack_wait.parked(), kernel.live_threads.load(Ordering::Relaxed));
         write!(f, "{parked} of {threads} threads wait for frames under policy {}", S::Policy::NAME)?;
-        let first = kernel.stack_wait.with_first::<S, _>(|thread, stack| (thread, stack.absent(), stack.pages()));
+        let first = kernel.stack_wait.try_with_first::<S, _>(|thread, stack| (thread, stack.absent(), stack.pages()));
         if let Some((thread, absent, pages)) = first {
             write!(f, "; the first, {thread}, lacks {absent} of {pages}")?;
         }

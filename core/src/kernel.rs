@@ -12,9 +12,10 @@ use crate::memory::window::Window;
 use crate::memory::{FrameAllocator, FrameCounts};
 use crate::settings::Settings;
 use crate::stack::{Stack, StackRange};
+use crate::stop::Stop;
 use crate::sync::SpinLock;
 use crate::system::System;
-use crate::thread::{StackWait, Timers};
+use crate::thread::{Placement, StackWait};
 
 /// Frames by use, beside the free ones: invariant 4 (frames are conserved) is checked against these.
 #[derive(Debug, Default)]
@@ -54,20 +55,24 @@ pub struct Kernel {
     pub accounts: Accounts,
     /// The range of the kernel stacks.
     pub stacks: StackRange,
-    /// Threads that wait for a point in time.
-    pub timers: SpinLock<Timers>,
     /// Threads that wait for frames for their stacks.
     pub stack_wait: StackWait,
+    /// Which CPUs have nothing to do.
+    pub(crate) placement: Placement,
     /// What the command line chose.
     pub settings: Settings,
     /// Where physical memory can be touched.
     pub window: Window,
     /// What an `audit` build keeps.
     pub(crate) audit: audit::State,
+    /// How an `audit` build makes all CPUs but one stand still.
+    pub(crate) gathering: audit::Gathering,
     /// Guards the making of page tables.
     pub(crate) table_lock: SpinLock<()>,
     /// The CPUs that run, by number.
     pub(crate) cpus: [AtomicPtr<PerCpu>; MAX_CPUS],
+    /// Who ends the run.
+    pub(crate) stop: Stop,
     /// The app's threads that were spawned and have not exited.
     pub live_threads: AtomicUsize,
     pub(crate) next_thread: AtomicU64,
@@ -85,13 +90,15 @@ impl Kernel {
             frames: SpinLock::new(FrameAllocator::new(window)),
             accounts: Accounts { tables: Count::new(), heap: Count::new() },
             stacks: StackRange::new(),
-            timers: SpinLock::new(Timers::new()),
             stack_wait: StackWait::new(),
+            placement: Placement::new(),
             settings: Settings::new(),
             window,
             audit: audit::State::new(),
+            gathering: audit::Gathering::new(),
             table_lock: SpinLock::new(()),
             cpus: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS],
+            stop: Stop::new(),
             live_threads: AtomicUsize::new(0),
             next_thread: AtomicU64::new(1),
             root: AtomicU64::new(0),
@@ -166,6 +173,11 @@ impl Kernel {
         if !stack.is_pinned() {
             self.stack_reserve.fetch_max(stack.pages() - 1, Ordering::Relaxed);
         }
+    }
+
+    /// From now on `cpu` is one of the CPUs that run.
+    pub(crate) fn join(&self, cpu: &'static PerCpu) {
+        self.cpus[cpu.number as usize].store(core::ptr::from_ref(cpu).cast_mut(), Ordering::Release);
     }
 
     /// The CPUs that run.

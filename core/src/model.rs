@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "a model builds threads by hand")]
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
@@ -79,15 +80,6 @@ pub fn start_cpu(kernel: &Kernel, cpu: &'static PerCpu, idle: &'static Thread) {
     cpu.current.store(core::ptr::from_ref(idle).cast_mut(), Ordering::Relaxed);
 }
 
-/// A point in time that does not come, in nanoseconds since boot.
-pub const NOT_IN_THIS_RUN: u64 = u64::MAX / 2;
-
-/// Keeps a timer armed for ever: nobody takes a machine on which nothing runs for dead then. `thread` is one that never
-/// sleeps.
-pub fn keep_timer_armed<S: System>(thread: &'static Thread) {
-    S::kernel().timers.locked::<S, _>(|timers| timers.insert(thread, NOT_IN_THIS_RUN));
-}
-
 /// Puts a thread that nobody knows into a CPU's run queue.
 pub fn make_ready(cpu: &PerCpu, thread: &'static Thread) {
     cpu.with_run_queue(|queue| queue.push(thread));
@@ -118,6 +110,16 @@ pub fn for_each_ready(cpu: &PerCpu, f: impl FnMut(&'static Thread)) {
     cpu.with_run_queue(|queue| queue.iter().for_each(f));
 }
 
+/// Runs `f` on the threads in a CPU's inbox.
+pub fn for_each_pushed(cpu: &PerCpu, f: impl FnMut(&'static Thread)) {
+    cpu.inbox.iter().for_each(f);
+}
+
+/// Runs `f` on the threads that wait for frames, unless a CPU holds their queue.
+pub fn for_each_parked<S: System>(mut f: impl FnMut(&'static Thread)) {
+    let _unless_held = S::kernel().stack_wait.look::<S, _>(|queue| queue.iter().for_each(&mut f));
+}
+
 /// Runs `f` on the frames in a CPU's stack cache.
 pub fn for_each_cached(cpu: &PerCpu, f: impl FnMut(PhysAddr)) {
     cpu.with_stack_cache(|cache| cache.frames().for_each(f));
@@ -133,6 +135,30 @@ pub fn for_each_free<S: System>(f: impl FnMut(PhysAddr)) {
 pub fn forget_counts(cpu: &PerCpu) {
     cpu.with_stack_cache(|cache| cache.counters = CacheCounters::default());
     cpu.idle_passes.store(0, Ordering::Relaxed);
+    cpu.shootdown.forget_request();
+}
+
+/// Forgets where in a queue threads were that are in none now, and what queues remember of those. Does nothing while a CPU holds
+/// the queue of those that wait for frames.
+pub fn forget_links<S: System>(threads: &[&'static Thread]) {
+    let kernel = S::kernel();
+    let parked = kernel.stack_wait.look::<S, _>(|queue| {
+        queue.forget_old();
+        queue.iter().collect::<Vec<_>>()
+    });
+    let Some(mut linked) = parked else { return };
+    for cpu in kernel.cpus() {
+        linked.extend(cpu.inbox.iter().chain(cpu.ended()));
+        cpu.with_run_queue(|queue| {
+            queue.forget_old();
+            linked.extend(queue.iter());
+        });
+    }
+    for thread in threads {
+        if !linked.iter().any(|one| core::ptr::eq(*one, *thread)) {
+            thread.next.set(None);
+        }
+    }
 }
 
 /// Likewise of the frame allocator, which refuses nothing.

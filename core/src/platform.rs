@@ -3,6 +3,9 @@
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
+use crate::cpu::PerCpu;
+use crate::system::System;
+
 /// A machine.
 ///
 /// # Safety
@@ -32,7 +35,32 @@ pub unsafe trait Platform: 'static {
     /// # Errors
     ///
     /// What the machine lacks, in words for people.
-    fn init<S: crate::System>() -> Result<(), &'static str>;
+    fn init<S: System>() -> Result<(), &'static str>;
+
+    /// The CPUs that the machine says it has, with the one that boots: 1 at least. They have the numbers below that, and
+    /// the boot CPU has 0. Called after [`Platform::init`].
+    fn cpus() -> u32;
+
+    /// Starts a CPU that was prepared ([`prepare_cpu`](crate::start::prepare_cpu)). It loads the kernel's tables, does what
+    /// the architecture needs, [`Cpu::set_per_cpu`](crate::arch::Cpu::set_per_cpu) and trap stacks included, and calls
+    /// [`secondary::enter`](crate::secondary::enter) on the stack below `stack`, with interrupts off. Does not wait for any
+    /// of that. Called by the boot CPU, for one CPU after the other.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be started, in words for people.
+    fn start_cpu<S: System>(cpu: &'static PerCpu, stack: VirtAddr) -> Result<(), &'static str>;
+
+    /// Prepares interrupt controller and timer of the CPU that executes it, which is not the boot CPU. Interrupts are off.
+    ///
+    /// # Errors
+    ///
+    /// What the CPU lacks, in words for people.
+    fn init_cpu<S: System>() -> Result<(), &'static str>;
+
+    /// Interrupts the CPU of this number, which has come up. What was stored before is seen by its handler. May be called
+    /// with interrupts on or off, and by a trap handler.
+    fn send_ipi(cpu: u32, ipi: Ipi);
 
     /// Nanoseconds since boot. Never goes back.
     fn now() -> u64;
@@ -54,8 +82,21 @@ pub unsafe trait Platform: 'static {
 pub enum Interrupt {
     /// The timer's.
     Timer,
+    /// Another CPU's.
+    Ipi(Ipi),
     /// One that the controller itself calls spurious.
     Spurious,
     /// One that nobody asked for, with its number on this machine.
     Unexpected(u32),
+}
+
+/// Why one CPU interrupts another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipi {
+    /// Threads were made ready for it, or it should look for something to do.
+    Reschedule,
+    /// Translations are to be invalidated: where the hardware does not do that by itself.
+    Shootdown,
+    /// The run ends: it stops.
+    Stop,
 }

@@ -15,6 +15,7 @@ use crate::console::Report;
 use crate::cpu;
 use crate::platform::Platform;
 use crate::stack::StackPolicy;
+use crate::stop::stop_others;
 use crate::system::System;
 use crate::thread::Thread;
 
@@ -75,7 +76,7 @@ impl fmt::Display for End {
 
 /// Ends the run: the last line, then the machine's exit.
 pub fn end<S: System>(end: End) -> ! {
-    S::Arch::disable_interrupts();
+    stop_others::<S>();
     // A writer for reports never fails.
     let _ = writeln!(Report::<S>::new(), "ebbtide: end code={} reason={end}", end.code());
     S::Platform::exit(end.code())
@@ -83,6 +84,7 @@ pub fn end<S: System>(end: End) -> ! {
 
 /// Refuses to boot.
 pub fn refuse<S: System>(reason: impl fmt::Display) -> ! {
+    stop_others::<S>();
     let _ = writeln!(Report::<S>::new(), "ebbtide: boot refused: {reason}");
     end::<S>(End::BootRefused)
 }
@@ -93,6 +95,7 @@ pub fn panic<S: System>(info: &PanicInfo<'_>) -> ! {
     S::Arch::disable_interrupts();
     // For good: the message is the app's code, and whatever it does, this thread keeps the CPU.
     S::Arch::preempt_disable();
+    stop_others::<S>();
     let mut report = Report::<S>::new();
     if PANICKING.swap(true, Ordering::Relaxed) {
         if let Some(place) = info.location() {
@@ -136,6 +139,7 @@ fn is_out_of_memory(info: &PanicInfo<'_>) -> bool {
 pub(crate) fn out_of_stack_memory<S: System>(next: &Thread, need: usize) -> ! {
     let free = S::kernel().frame_counts_now::<S>();
     let cache = cpu::this::<S>().with_stack_cache(|cache| cache.len());
+    stop_others::<S>();
     let mut report = Report::<S>::new();
     let _ = writeln!(
         report,
@@ -169,6 +173,7 @@ pub(crate) fn overflow<S: System>(
     populated: usize,
     at: &Place,
 ) -> ! {
+    stop_others::<S>();
     let mut report = Report::<S>::new();
     let faults = S::Arch::per_cpu().stack_faults.load(Ordering::Relaxed);
     let _ = writeln!(
@@ -186,6 +191,7 @@ pub(crate) fn overflow<S: System>(
 
 /// An exception that nobody handles. Runs on a trap stack.
 pub fn exception<S: System>(what: impl fmt::Display, at: &Place) -> ! {
+    stop_others::<S>();
     let mut report = Report::<S>::new();
     let _ = writeln!(
         report,

@@ -1,7 +1,7 @@
 //! The kernel command line: words that start with `ebbtide.` are the kernel's, all others the app's.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use log::LevelFilter;
 
@@ -10,10 +10,12 @@ use log::LevelFilter;
 pub struct Settings {
     log: AtomicU8,
     cache: AtomicUsize,
+    delays: AtomicU32,
 }
 
 /// The keys that exist, for the message about one that does not.
-const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128)";
+const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), ebbtide.delays=SEED (with the \
+                     feature audit)";
 
 /// A word of the command line that means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ impl Settings {
 
     /// The defaults.
     pub const fn new() -> Self {
-        Self { log: AtomicU8::new(LevelFilter::Warn as u8), cache: AtomicUsize::new(64) }
+        Self { log: AtomicU8::new(LevelFilter::Warn as u8), cache: AtomicUsize::new(64), delays: AtomicU32::new(0) }
     }
 
     /// Takes the kernel's words from a command line.
@@ -63,6 +65,10 @@ impl Settings {
                 }
                 self.cache.store(frames, Ordering::Relaxed);
             }
+            "ebbtide.delays" => {
+                let seed = value.parse().map_err(|_| unknown)?;
+                self.delays.store(seed, Ordering::Relaxed);
+            }
             _ => return Err(unknown),
         }
         Ok(())
@@ -72,6 +78,11 @@ impl Settings {
     pub fn log(&self) -> LevelFilter {
         let level = self.log.load(Ordering::Relaxed);
         LevelFilter::iter().find(|l| *l as u8 == level).unwrap_or(LevelFilter::Warn)
+    }
+
+    /// The seed of the delays at points where CPUs race, in a build with the feature `audit`; 0: there are none.
+    pub fn delays(&self) -> u32 {
+        self.delays.load(Ordering::Relaxed)
     }
 
     /// The bound of a CPU's stack cache, in frames.

@@ -4,8 +4,8 @@
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use core::convert::Infallible;
+use core::fmt;
 use core::ops::Range;
-use core::sync::atomic::Ordering;
 
 use memory_addresses::VirtAddr;
 
@@ -18,9 +18,10 @@ use crate::logger::Logger;
 use crate::memory::space::{self, Segments};
 use crate::platform::Platform;
 use crate::report;
+use crate::secondary;
 use crate::stack::{StackError, StackPolicy};
 use crate::system::System;
-use crate::thread::{self, Kind, Priority, Request, Thread, Work};
+use crate::thread::{self, CpuSet, Kind, Priority, Request, Thread, Work};
 
 /// Bytes of stack of the main thread: what is left to the policy at most.
 pub const MAIN_STACK_BYTES: u64 = 64 << 10;
@@ -61,8 +62,9 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
     let end = boot.memory.iter().map(|region| region.end.as_u64()).max().unwrap_or(0);
     audit::prepare::<S>((end / PAGE_BYTES) as usize);
     let cpu = S::Arch::per_cpu();
-    match prepare_cpu::<S>(cpu).and_then(|()| main_thread::<S>(main)) {
+    match prepare_boot_cpu::<S>(cpu).and_then(|()| main_thread::<S>(main)) {
         Ok(main) => {
+            secondary::start_all::<S>();
             banner::<S>(memory);
             thread::first::<S>(cpu, main)
         }
@@ -73,15 +75,23 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
 /// What the main thread runs.
 pub type Main = fn();
 
-/// Gives a CPU what it needs to run threads: stacks for its traps, and its idle thread. From then on it is one of the
-/// kernel's CPUs.
+/// Gives the boot CPU what it needs to run threads. It is the first of the kernel's CPUs.
+///
+/// # Errors
+///
+/// There is no memory for a stack.
+pub fn prepare_boot_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), StackError> {
+    S::kernel().join(cpu);
+    prepare_cpu::<S>(cpu)
+}
+
+/// Gives a CPU what it needs to run threads: stacks for its traps, and its idle thread.
 ///
 /// # Errors
 ///
 /// There is no memory for a stack.
 pub fn prepare_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), StackError> {
-    S::kernel().cpus[cpu.number as usize].store(core::ptr::from_ref(cpu).cast_mut(), Ordering::Release);
-    S::Arch::set_trap_stacks::<S>(&mut |name, bytes| {
+    S::Arch::set_trap_stacks::<S>(cpu, &mut |name, bytes| {
         let request = system(name, bytes);
         thread::create_without_work::<S>(request).map(thread::stack_top)
     })?;
@@ -100,8 +110,19 @@ pub fn run_main<S: System>(cpu: &'static PerCpu, main: Main) -> Result<Infallibl
     main_thread::<S>(main).map(|main| thread::first::<S>(cpu, main))
 }
 
+/// Where a secondary CPU's stack begins until it runs its idle thread: in the middle of that thread's stack, whose first
+/// activation record is at the top.
+pub(crate) fn middle_of_idle_stack(cpu: &'static PerCpu) -> VirtAddr {
+    VirtAddr::new(thread::stack_top(cpu.idle()).as_u64() - IDLE_STACK_BYTES / 2)
+}
+
+/// There is no memory for what a CPU needs.
+pub(crate) fn no_memory<S: System>() -> StackError {
+    StackError::NoFrame { free: S::kernel().frame_counts_now::<S>().free }
+}
+
 /// Leaves the boot stack of another CPU, which was prepared, for its idle thread.
-pub fn run_idle<S: System>(cpu: &'static PerCpu) -> ! {
+pub(crate) fn run_idle<S: System>(cpu: &'static PerCpu) -> ! {
     thread::first::<S>(cpu, cpu.idle())
 }
 
@@ -112,6 +133,7 @@ fn main_thread<S: System>(main: Main) -> Result<&'static Thread, StackError> {
         priority: Priority::NORMAL,
         stack_bytes: MAIN_STACK_BYTES,
         pinned: false,
+        affinity: CpuSet::ALL,
     };
     thread::create::<S>(request, Box::new(main))
 }
@@ -124,17 +146,28 @@ fn system(name: &str, stack_bytes: u64) -> Request {
         priority: Priority::MAX,
         stack_bytes,
         pinned: true,
+        affinity: CpuSet::ALL,
     }
 }
 
 fn banner<S: System>(memory_bytes: u64) {
     console::print::<S>(format_args!(
-        "Ebbtide {} on {}: {} MiB, policy {}\n",
+        "Ebbtide {} on {}: {}{} MiB, policy {}\n",
         env!("CARGO_PKG_VERSION"),
         S::Arch::NAME,
+        Others(S::kernel().cpus().count()),
         memory_bytes.div_ceil(1 << 20),
         S::Policy::NAME,
     ));
+}
+
+/// The number of CPUs, if there are others than the one that boots.
+struct Others(usize);
+
+impl fmt::Display for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 > 1 { write!(f, "{} CPUs, ", self.0) } else { Ok(()) }
+    }
 }
 
 /// What the boot came to, for who asks.

@@ -22,4 +22,9 @@ pub trait System: Sized + 'static {
 
     /// The state of the kernel: a static of the composition root, since statics cannot be generic.
     fn kernel() -> &'static Kernel;
+
+    /// Stands before what another CPU may see or change, in the protocols between CPUs. Nothing happens here, but in a model
+    /// that lets other CPUs come in.
+    #[inline(always)]
+    fn interleave() {}
 }

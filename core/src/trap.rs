@@ -11,9 +11,11 @@ use memory_addresses::VirtAddr;
 use crate::arch::{Cpu, PAGE_BYTES, Paging};
 use crate::audit;
 use crate::console;
-use crate::platform::{Interrupt, Platform};
+use crate::platform::{Interrupt, Ipi, Platform};
 use crate::report::{self, Place};
+use crate::shootdown;
 use crate::stack::{self, Slot};
+use crate::stop;
 use crate::system::System;
 use crate::thread;
 
@@ -26,6 +28,9 @@ pub fn interrupt<S: System>(vector: u32) -> bool {
     audit::interrupts_off::<S>();
     match S::Platform::interrupt(vector) {
         Interrupt::Timer => thread::timer_interrupt::<S>(),
+        Interrupt::Ipi(Ipi::Reschedule) => thread::reschedule_interrupt::<S>(cpu),
+        Interrupt::Ipi(Ipi::Shootdown) => shootdown::answer::<S>(cpu),
+        Interrupt::Ipi(Ipi::Stop) => stop::stop_here::<S>(),
         Interrupt::Spurious => {
             cpu.spurious_interrupts.fetch_add(1, Ordering::Relaxed);
         }

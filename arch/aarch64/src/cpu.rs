@@ -178,6 +178,21 @@ impl fmt::Display for Lack {
 ///
 /// Called once, on the boot CPU, with interrupts off, on SP_EL0.
 pub unsafe fn init_boot_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), Lack> {
+    trap::note_first_stacks(cpu);
+    // SAFETY: by the caller's promise; its trap stacks were noted right here.
+    unsafe { init_cpu::<S>(cpu) }
+}
+
+/// Prepares the CPU that executes it: current thread, vectors, trap stack, cycle counter, PAN.
+///
+/// # Errors
+///
+/// The CPU lacks what the kernel cannot do without.
+///
+/// # Safety
+///
+/// Called once on each CPU, `cpu`, with everything masked, on SP_EL0; its trap stacks are noted and nobody else's.
+pub(crate) unsafe fn init_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), Lack> {
     // SAFETY: the first thing on this CPU.
     unsafe { <Aarch64 as arch::Cpu>::set_per_cpu(cpu) };
     let level = CurrentEL.read(CurrentEL::EL);

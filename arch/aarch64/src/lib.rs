@@ -13,9 +13,13 @@ pub mod syndrome;
 #[cfg(target_os = "none")]
 mod cpu;
 #[cfg(target_os = "none")]
+mod el2;
+#[cfg(target_os = "none")]
 mod paging;
 #[cfg(target_os = "none")]
 mod provoke;
+#[cfg(target_os = "none")]
+pub mod secondary;
 #[cfg(target_os = "none")]
 mod switch;
 #[cfg(target_os = "none")]

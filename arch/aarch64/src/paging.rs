@@ -78,6 +78,14 @@ unsafe impl Paging for Aarch64 {
         barrier::isb(barrier::SY);
     }
 
+    fn invalidate_all_local() {
+        barrier::dsb(barrier::NSHST);
+        // SAFETY: drops every translation of EL1 and EL0 on this CPU; the tables say what they are.
+        unsafe { asm!("tlbi vmalle1", options(nostack, preserves_flags)) };
+        barrier::dsb(barrier::NSH);
+        barrier::isb(barrier::SY);
+    }
+
     fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>) {
         // What the entries say now is visible to every walker before the first invalidation (D8.17.6).
         barrier::dsb(barrier::ISHST);
@@ -137,16 +145,23 @@ fn controls() -> u64 {
 /// sizes of pages, attributes and registers, nothing of it is left in a TLB when the new ones come into use.
 ///
 /// Nothing but instructions is touched meanwhile. They are fetched from where they were written to: the lines are cleaned
-/// to the point of coherency first, since with the MMU off a fetch may look nowhere else (D8.2.12, D7.5.5).
+/// to the point of coherency first, since with the MMU off a fetch may look nowhere else (D8.2.12, D7.5.5). All lines of
+/// this function are, so that from then on a CPU may come here with its MMU off already. It keeps x11 and above.
 ///
 /// # Safety
 ///
 /// Interrupts are off; this code lies at its physical address, and the new tables map it there and the stack where
 /// it is.
 #[unsafe(naked)]
-unsafe extern "C" fn replace_tables(lower: u64, upper: u64, translation: u64, attributes: u64, controls: u64) {
+pub(crate) unsafe extern "C" fn replace_tables(
+    lower: u64,
+    upper: u64,
+    translation: u64,
+    attributes: u64,
+    controls: u64,
+) {
     naked_asm!(
-        "adr x9, 2f",
+        "5: adr x9, 5b",
         "adr x10, 3f",
         // 16 bytes are the shortest line there can be.
         "4: dc cvac, x9",

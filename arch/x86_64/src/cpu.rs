@@ -10,7 +10,7 @@ use core::ptr::from_ref;
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::thread::Thread;
 use ebbtide_core::{System, VirtAddr, arch};
-use raw_cpuid::CpuId;
+use raw_cpuid::{CpuId, ExtendedFeatures};
 use x86_64::instructions::{hlt, interrupts};
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, Efer, EferFlags};
 use x86_64::registers::model_specific::{GsBase, KernelGsBase};
@@ -154,22 +154,47 @@ pub unsafe fn init_boot_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), Lack>
         return Err(Lack("no-execute pages (NX)"));
     }
     let features = cpuid.get_extended_feature_info();
-    let has = |test: fn(&raw_cpuid::ExtendedFeatures) -> bool| features.as_ref().is_some_and(test);
-    let smap = has(raw_cpuid::ExtendedFeatures::has_smap);
+    let smap = features.as_ref().is_some_and(ExtendedFeatures::has_smap);
     // SAFETY: interrupts are off, and the caller lets the entry code be patched.
     unsafe { trap::init::<S>(cpu, smap) };
+    // SAFETY: CPUID says that there is NX, and the traps can be taken.
+    unsafe { set_control_registers(features.as_ref()) };
+    Ok(())
+}
+
+/// Makes the CPU that executes this, `cpu`, as [`init_boot_cpu`] has made the boot CPU. All CPUs are taken to have the same
+/// features.
+///
+/// # Safety
+///
+/// Called once on each other CPU, with interrupts off and its trap stacks set.
+pub(crate) unsafe fn init_secondary_cpu(cpu: &'static PerCpu) {
+    // SAFETY: the first thing on this CPU.
+    unsafe { <X86_64 as arch::Cpu>::set_per_cpu(cpu) };
+    // SAFETY: the caller's promise.
+    unsafe { trap::init_secondary(cpu) };
+    // SAFETY: the boot CPU has NX, or it would have gone no further.
+    unsafe { set_control_registers(CpuId::new().get_extended_feature_info().as_ref()) };
+}
+
+/// Sets the control registers of the CPU that executes this.
+///
+/// # Safety
+///
+/// The CPU has no-execute pages, and its descriptor tables are loaded.
+unsafe fn set_control_registers(features: Option<&ExtendedFeatures>) {
+    let has = |test: fn(&ExtendedFeatures) -> bool| features.is_some_and(test);
     let mut cr4 = Cr4::read() | Cr4Flags::PAGE_GLOBAL;
-    cr4.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, has(raw_cpuid::ExtendedFeatures::has_smep));
-    cr4.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, smap);
-    cr4.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, has(raw_cpuid::ExtendedFeatures::has_umip));
+    cr4.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, has(ExtendedFeatures::has_smep));
+    cr4.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, has(ExtendedFeatures::has_smap));
+    cr4.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, has(ExtendedFeatures::has_umip));
     // SAFETY: no user page is mapped and none will be, so SMEP and SMAP forbid nothing that the kernel does.
     unsafe { Cr4::write(cr4) };
     // Read-only pages bind the kernel too, and x87 errors are exceptions.
     let cr0 = (Cr0::read() | Cr0Flags::WRITE_PROTECT | Cr0Flags::NUMERIC_ERROR)
         & !(Cr0Flags::EMULATE_COPROCESSOR | Cr0Flags::TASK_SWITCHED);
-    // SAFETY: paging stays on; the loader's pages are writable.
+    // SAFETY: paging stays on; what is written to is writable.
     unsafe { Cr0::write(cr0) };
-    // SAFETY: CPUID says that there is NX; no loader's entry has the bit set.
+    // SAFETY: the CPU has NX, by the caller's word; no entry of a loader's has the bit set.
     unsafe { Efer::update(|efer| efer.insert(EferFlags::NO_EXECUTE_ENABLE)) };
-    Ok(())
 }

@@ -7,6 +7,7 @@
 mod cpu;
 mod paging;
 mod provoke;
+pub mod secondary;
 mod switch;
 mod trap;
 

@@ -10,7 +10,7 @@
 #![expect(unsafe_code, reason = "changes what addresses mean")]
 
 use ebbtide_core::arch::{Access, Paging, StackEntry, TableEntry};
-use ebbtide_core::{PhysAddr, System, VirtAddr};
+use ebbtide_core::{PhysAddr, System, VirtAddr, shootdown};
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr4, Cr4Flags};
 use x86_64::structures::paging::{PageTableFlags, PhysFrame};
@@ -96,10 +96,16 @@ unsafe impl Paging for X86_64 {
         tlb::flush(x86_64::VirtAddr::new(page.as_u64()));
     }
 
+    fn invalidate_all_local() {
+        let cr4 = Cr4::read();
+        // SAFETY: a change of PGE invalidates everything, global translations included (4.10.4.1).
+        unsafe { Cr4::write(cr4 - Cr4Flags::PAGE_GLOBAL) };
+        // SAFETY: puts back what was there.
+        unsafe { Cr4::write(cr4) };
+    }
+
     fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>) {
-        debug_assert!(S::kernel().cpus().count() <= 1, "only this CPU is invalidated");
-        // One CPU runs, so its own TLB is the only one that may hold an old translation.
-        pages.for_each(Self::invalidate_local);
+        shootdown::invalidate_everywhere::<S>(pages);
     }
 
     unsafe fn activate(root: PhysAddr) {

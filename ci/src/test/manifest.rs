@@ -234,7 +234,6 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
             ("timeout_seconds = 10", "timeout_seconds = 0", "at least 1"),
             ("timeout_seconds = 10", "smp = 17", "1 to 16"),
             ("timeout_seconds = 10", "audit = \"yes\"", "boolean"),
-            ("timeout_seconds = 10", "smp = 2", "known: 1"),
             ("timeout_seconds = 10", "memory = \"much\"", "QEMU"),
             ("policies = [\"static\"]", "policies = \"some\"", "\"all\""),
             ("policies = [\"static\"]", "policies = []", "\"all\""),

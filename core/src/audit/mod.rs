@@ -5,6 +5,8 @@
 //! which one. The numbers are those of `docs/invariants.md`. All of it is behind [`AUDIT`](crate::System::AUDIT), a constant: other
 //! builds have none of it.
 
+mod delays;
+mod gather;
 mod interrupts;
 mod machine;
 mod threads;
@@ -13,12 +15,15 @@ use core::fmt::{self, Write};
 
 use crate::arch::Cpu;
 use crate::console::Report;
-use crate::cpu::PerCpu;
+use crate::cpu::{self, PerCpu};
 use crate::report::{self, End};
 use crate::stack::Leaving;
+use crate::stop::stop_others;
 use crate::system::System;
-use crate::thread::Thread;
+use crate::thread::{Thread, placement};
 
+pub(crate) use delays::{Delays, race};
+pub(crate) use gather::Gathering;
 pub use interrupts::{Interrupts, longest_without_interrupts};
 pub(crate) use interrupts::{interrupts_off, interrupts_on};
 pub(crate) use machine::State;
@@ -50,22 +55,39 @@ fn check_switch<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving
             threads::check_left::<S>(left);
         }
         if cpu.with_stack_cache(|cache| cache.counters.switches).is_multiple_of(WHOLE_MACHINE_EVERY) {
-            machine::check::<S>(cpu);
+            // Unless others are in the middle of something: then the next time.
+            let _ = gather::alone::<S, _>(cpu, || machine::check::<S>());
         }
     });
 }
 
-/// Checks that no frame is lost. Called by the idle thread with interrupts on and preemption off, when nothing is ready,
-/// so no thread stands between taking a frame and putting it where it is counted.
-pub(crate) fn quiescent<S: System>() {
+/// Checks that no frame is lost. Called by the idle thread with interrupts on and preemption off, when nothing is ready, so
+/// no thread here stands between taking a frame and putting it where it is counted; and none does on another CPU, if all are
+/// idle.
+pub(crate) fn quiescent<S: System>(cpu: &PerCpu) {
     if S::AUDIT {
-        machine::check_conservation::<S>();
+        cpu::without_interrupts::<S, _>(|| {
+            gather::alone::<S, _>(cpu, || {
+                if placement::others_are_idle::<S>(cpu) {
+                    machine::check_conservation::<S>();
+                }
+            })
+        });
+    }
+}
+
+/// Stands still while another CPU looks at the whole machine. Called by the handler of its interrupt.
+#[inline(always)]
+pub(crate) fn stand_still<S: System>(cpu: &PerCpu) {
+    if S::AUDIT {
+        gather::stand_still::<S>(cpu);
     }
 }
 
 /// Ends the run: `invariant` (its number) does not hold.
 #[cold]
 fn broken<S: System>(invariant: u32, what: fmt::Arguments<'_>) -> ! {
+    stop_others::<S>();
     let _ = writeln!(Report::<S>::new(), "ebbtide: audit: invariant {invariant} is broken: {what}");
     report::end::<S>(End::BrokenInvariant)
 }

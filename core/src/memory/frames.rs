@@ -155,6 +155,21 @@ impl FrameAllocator {
         unsafe { self.deallocate(frame) };
     }
 
+    /// Takes a frame that ends at or below `limit` and was never handed out, for good: it no longer counts as one of the
+    /// allocator's.
+    pub fn withdraw_below(&mut self, limit: PhysAddr) -> Option<PhysAddr> {
+        let at = self.ranges.iter().position(|range| range.start + PAGE_BYTES <= limit)?;
+        let range = &mut self.ranges[at];
+        let frame = range.start;
+        range.start = frame + PAGE_BYTES;
+        if range.start == range.end {
+            self.ranges.remove(at);
+        }
+        self.counts.total -= 1;
+        self.counts.free -= 1;
+        Some(frame)
+    }
+
     /// Runs `f` on every free frame.
     pub(crate) fn for_each_free(&self, mut f: impl FnMut(PhysAddr)) {
         for range in &self.ranges {
@@ -224,6 +239,21 @@ mod tests {
         assert_eq!(frames.counts().free, 12);
         assert_eq!(frames.allocate_above(12), None);
         assert!(frames.allocate_above(11).is_some());
+    }
+
+    #[test]
+    fn withdraws_low_frames_for_good() {
+        let mut frames = FrameAllocator::new(ram());
+        // SAFETY: the sixteen frames are the test's own.
+        assert!(unsafe { frames.add(region(8 * 4096, 10 * 4096), &[]) });
+        // SAFETY: as above.
+        assert!(unsafe { frames.add(region(2 * 4096, 4 * 4096), &[]) });
+        let limit = PhysAddr::new(9 * 4096);
+        let withdrawn = core::array::from_fn(|_| frames.withdraw_below(limit).map(|frame| frame.as_u64() / 4096));
+        assert_eq!(withdrawn, [Some(8), Some(2), Some(3), None]);
+        assert_eq!(frames.counts(), FrameCounts { total: 1, free: 1 });
+        assert_eq!(frames.allocate(), Some(PhysAddr::new(9 * 4096)));
+        assert_eq!(frames.allocate(), None);
     }
 
     #[test]

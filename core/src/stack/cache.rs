@@ -8,6 +8,7 @@ use heapless::Vec;
 use memory_addresses::PhysAddr;
 
 use crate::arch::Paging;
+use crate::audit;
 use crate::cpu::PerCpu;
 use crate::settings::Settings;
 use crate::stack::policy::StackPolicy;
@@ -32,7 +33,8 @@ pub struct CacheCounters {
     pub refills: u64,
     /// Refills that did not bring what was needed.
     pub refills_failed: u64,
-    /// Frames that went from one CPU's reserve to another's. There is one CPU so far.
+    /// Frames that the CPU gave to the allocator, which all CPUs refill from: what its reserve could not hold, and what it
+    /// does not need while it is idle. So frames find their way back when threads sleep on one CPU and wake on another.
     pub frames_pumped: u64,
     /// How often a thread was parked: it had to wait for frames before it could be switched to.
     pub parked: u64,
@@ -40,6 +42,26 @@ pub struct CacheCounters {
     pub pages_rested: u64,
     /// Resting pages whose frame was freed.
     pub pages_freed: u64,
+}
+
+impl core::ops::Add for CacheCounters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            switches: self.switches + other.switches,
+            pte_writes: self.pte_writes + other.pte_writes,
+            tlb_broadcast: self.tlb_broadcast + other.tlb_broadcast,
+            hits: self.hits + other.hits,
+            misses: self.misses + other.misses,
+            refills: self.refills + other.refills,
+            refills_failed: self.refills_failed + other.refills_failed,
+            frames_pumped: self.frames_pumped + other.frames_pumped,
+            parked: self.parked + other.parked,
+            pages_rested: self.pages_rested + other.pages_rested,
+            pages_freed: self.pages_freed + other.pages_freed,
+        }
+    }
 }
 
 impl CacheCounters {
@@ -59,10 +81,13 @@ impl CacheCounters {
     };
 }
 
+/// The frames of a reserve.
+pub(crate) type CachedFrames = Vec<PhysAddr, { Settings::MAX_CACHE }>;
+
 /// A CPU's reserve of frames for stacks.
 #[derive(Debug)]
 pub struct StackCache {
-    frames: Vec<PhysAddr, { Settings::MAX_CACHE }>,
+    frames: CachedFrames,
     /// Notes of what this CPU let rest.
     pub(crate) ring: Ring,
     /// What happened here.
@@ -73,6 +98,16 @@ impl StackCache {
     /// Creates an empty cache.
     pub const fn new() -> Self {
         Self { frames: Vec::new(), ring: Ring::new(), counters: CacheCounters::NONE }
+    }
+
+    /// Where the frames of a cache are.
+    ///
+    /// # Safety
+    ///
+    /// `cache` points into an object that is there.
+    pub(crate) const unsafe fn frames_in(cache: *const Self) -> *const CachedFrames {
+        // SAFETY: by the caller's promise the field's place is in the object.
+        unsafe { &raw const (*cache).frames }
     }
 
     /// Says whether a thread that lacks `need` frames can be switched to and, if the policy rests at a switch, the
@@ -173,13 +208,17 @@ pub(crate) fn free_resting<S: System>(cpu: &PerCpu) {
 /// Gives back what the cache of this CPU holds beyond `reserve` frames. Interrupts on, preemption off.
 pub fn trim<S: System>(cpu: &PerCpu, reserve: usize) {
     let came = cpu.with_stack_cache(|cache| {
-        let before = cache.len();
-        while cache.len() > reserve
-            && let Some(frame) = cache.take()
-        {
-            release::<S>(frame);
+        let surplus = cache.len().saturating_sub(reserve);
+        if surplus > 0 {
+            cache.counters.frames_pumped += surplus as u64;
+            S::kernel().frames.with::<S, _>(|frames| {
+                for frame in cache.frames.drain(reserve..) {
+                    // SAFETY: it came from the allocator, and no entry names it.
+                    unsafe { frames.deallocate(frame) };
+                }
+            });
         }
-        before > cache.len()
+        surplus > 0
     });
     if came {
         stack_wait::frames_came::<S>();
@@ -210,23 +249,41 @@ fn free_notes<S: System>(cache: &mut StackCache, most: usize, bound: usize) {
     let resting = cache.ring.oldest(most).flat_map(RestNote::resting::<S::Arch>);
     S::Arch::invalidate_everywhere::<S>(resting.map(|page| page.address).inspect(|_| invalidated += 1));
     cache.counters.tlb_broadcast += invalidated;
+    // With whoever takes pages back.
+    audit::race::<S>();
+    let mut surplus = Vec::new();
     for _ in 0..most {
-        let Some(note) = cache.ring.pop() else { return };
-        note.resting::<S::Arch>().for_each(|page| free_page::<S>(cache, &page, bound));
+        let Some(note) = cache.ring.pop() else { break };
+        note.resting::<S::Arch>().for_each(|page| free_page::<S>(cache, &page, bound, &mut surplus));
     }
+    release::<S>(cache, &mut surplus);
 }
 
-fn free_page<S: System>(cache: &mut StackCache, page: &RestingPage, bound: usize) {
+fn free_page<S: System>(cache: &mut StackCache, page: &RestingPage, bound: usize, surplus: &mut Surplus) {
     let Some(frame) = page.free::<S::Arch>() else { return };
     cache.counters.pte_writes += 1;
     cache.counters.pages_freed += 1;
     if let Err(frame) = cache.put(frame, bound) {
-        release::<S>(frame);
+        if surplus.is_full() {
+            release::<S>(cache, surplus);
+        }
+        surplus.push(frame).expect("there is room");
     }
 }
 
-/// Gives a frame back to the allocator.
-fn release<S: System>(frame: PhysAddr) {
-    // SAFETY: it came from the allocator, and its page's entry is empty with every CPU's TLB invalidated.
-    S::kernel().frames.with::<S, _>(|frames| unsafe { frames.deallocate(frame) });
+/// Frames beyond a cache's bound, on their way to the allocator: so many at a time, for one lock.
+type Surplus = Vec<PhysAddr, 32>;
+
+/// Pumps frames to the allocator, which other CPUs refill from.
+fn release<S: System>(cache: &mut StackCache, surplus: &mut Surplus) {
+    if surplus.is_empty() {
+        return;
+    }
+    cache.counters.frames_pumped += surplus.len() as u64;
+    S::kernel().frames.with::<S, _>(|frames| {
+        while let Some(frame) = surplus.pop() {
+            // SAFETY: it came from the allocator, and its page's entry is empty with every CPU's TLB invalidated.
+            unsafe { frames.deallocate(frame) };
+        }
+    });
 }

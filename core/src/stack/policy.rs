@@ -28,6 +28,8 @@ pub enum Leaving {
     Preempted,
     /// It waits for something.
     Blocked,
+    /// It may no longer run on this CPU, and stays runnable.
+    Moved,
     /// It ended.
     Exited,
     /// It is the idle thread, which is never queued.

@@ -173,7 +173,9 @@ pub(crate) fn allocate<S: System>(bytes: u64, pinned: bool) -> Result<Stack, Sta
 fn try_allocate<S: System>(class: SizeClass, pinned: bool) -> Result<Stack, StackError> {
     let mut stack = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| take::<S>(slots, class))?;
     stack.begin(pinned || class.stack_bytes() > MAX_POLICY_STACK_BYTES);
-    match populate_new::<S>(&mut stack) {
+    // The CPU that writes the entries makes them visible to the walkers: a thread that was moved between the two would do so
+    // on another one.
+    match cpu::without_preemption::<S, _>(|| populate_new::<S>(&mut stack)) {
         Ok(()) => Ok(stack),
         Err(NoFrame) => {
             // Not kept: it has the last frames, and others may do with fewer.

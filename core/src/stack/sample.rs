@@ -2,14 +2,15 @@
 #![expect(unsafe_code, reason = "follows the notes of slots to their threads")]
 
 use core::sync::atomic::Ordering;
+use core::time::Duration;
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
-use crate::cpu;
+use crate::cpu::{self, MAX_CPUS};
 use crate::stack::page::{note, page_entry};
 use crate::stack::range::top_entry;
 use crate::stack::slot::{Note, SizeClass, Slot};
 use crate::system::System;
-use crate::thread::Thread;
+use crate::thread::{self, Thread, placement};
 
 /// What the walk found. Numbers of frames or pages of 4 KiB, but for `threads`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,9 +33,33 @@ pub struct Sample {
     pub range: usize,
 }
 
+/// How long a CPU is given to go idle, in nanoseconds.
+const REST_NS: u64 = 1_000_000;
+
+/// Waits until every other thread sleeps: the CPU that this one is on then has been idle since the call, and all others are
+/// idle when it returns. So all threads that have ended are reaped, and nothing rests but what this thread leaves. Waits for
+/// ever if others never sleep.
+pub fn settle<S: System>() {
+    let mut idle_passes = [0; MAX_CPUS];
+    for cpu in S::kernel().cpus() {
+        idle_passes[cpu.number as usize] = cpu.idle_passes.load(Ordering::Relaxed);
+    }
+    let is_at_rest = || {
+        let cpu = cpu::this::<S>();
+        let was_idle = cpu.idle_passes.load(Ordering::Relaxed) != idle_passes[cpu.number as usize];
+        was_idle && placement::others_are_idle::<S>(cpu)
+    };
+    loop {
+        thread::sleep::<S>(Duration::from_nanos(REST_NS));
+        if cpu::without_interrupts::<S, _>(is_at_rest) {
+            return;
+        }
+    }
+}
+
 /// Walks the stack range.
 ///
-/// Every other thread keeps its stack meanwhile; call it when all sleep and the CPUs have since been idle.
+/// Every other thread keeps its stack meanwhile; call it when all sleep and the CPUs have since been idle ([`settle`]).
 pub fn sample<S: System>() -> Sample {
     let boot_stack = S::kernel().boot_stack();
     let boot_stack = ((boot_stack.end - boot_stack.start) / PAGE_BYTES) as usize;
@@ -51,7 +76,7 @@ pub fn sample<S: System>() -> Sample {
     }
     sample.table += tables_above::<S>();
     for cpu in S::kernel().cpus() {
-        let frames = cpu::without_preemption::<S, _>(|| cpu.with_stack_cache(|cache| cache.len()));
+        let frames = cpu.cached_frames();
         sample.cache += frames;
         sample.range += frames;
     }

@@ -56,6 +56,8 @@ unsafe impl Paging for Plain {
 
     fn invalidate_local(_: VirtAddr) {}
 
+    fn invalidate_all_local() {}
+
     fn invalidate_everywhere<S: System>(_: impl Iterator<Item = VirtAddr>) {}
 
     unsafe fn activate(_: PhysAddr) {}

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arch::Cpu;
 use crate::cpu;
+use crate::stop::stop_if_the_run_ends;
 use crate::system::System;
 
 /// A value behind a spin lock.
@@ -53,12 +54,18 @@ impl<T> SpinLock<T> {
     pub(crate) fn locked<S: System, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         while !self.try_acquire() {
             while self.held.load(Ordering::Relaxed) {
+                stop_if_the_run_ends::<S>();
                 S::Arch::relax();
             }
         }
         let result = f(self.value_mut());
         self.held.store(false, Ordering::Release);
         result
+    }
+
+    /// Says whether nobody holds the lock, at this moment.
+    pub(crate) fn is_free(&self) -> bool {
+        !self.held.load(Ordering::Acquire)
     }
 
     fn try_acquire(&self) -> bool {
@@ -89,6 +96,7 @@ unsafe impl<S: System> lock_api::RawMutex for RawSpinLock<S> {
         S::Arch::preempt_disable();
         while self.held.swap(true, Ordering::Acquire) {
             while self.held.load(Ordering::Relaxed) {
+                stop_if_the_run_ends::<S>();
                 S::Arch::relax();
             }
         }

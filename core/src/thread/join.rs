@@ -10,7 +10,7 @@ use core::time::Duration;
 use crate::stack::StackError;
 use crate::sync::{SpinLock, WaitQueue};
 use crate::system::System;
-use crate::thread::{Kind, Priority, Request, ThreadHandle, Work, local, spawn};
+use crate::thread::{CpuSet, Kind, NoSuchCpu, Priority, Request, ThreadHandle, Work, affinity, local, spawn};
 use crate::time::{self, NEVER};
 
 /// Bytes of stack that a thread has when it does not ask for more: what a Linux kernel thread has.
@@ -66,12 +66,15 @@ pub struct Builder {
     stack_bytes: u64,
     pinned: bool,
     priority: Priority,
+    /// `None`: its spawner's.
+    affinity: Option<CpuSet>,
 }
 
 impl Builder {
-    /// Starts with std's defaults: no name; 16 KiB of stack, left to the policy; normal priority.
+    /// Starts with std's defaults: no name; 16 KiB of stack, left to the policy; normal priority; the CPUs of the thread that
+    /// spawns it.
     pub const fn new() -> Self {
-        Self { name: None, stack_bytes: DEFAULT_STACK_BYTES, pinned: false, priority: Priority::NORMAL }
+        Self { name: None, stack_bytes: DEFAULT_STACK_BYTES, pinned: false, priority: Priority::NORMAL, affinity: None }
     }
 
     /// Names the thread.
@@ -97,6 +100,17 @@ impl Builder {
     pub const fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
+    }
+
+    /// Binds the thread to these CPUs, and with it those that it spawns.
+    ///
+    /// # Errors
+    ///
+    /// None of them runs.
+    pub fn affinity<S: System>(mut self, cpus: CpuSet) -> core::result::Result<Self, NoSuchCpu> {
+        affinity::check::<S>(cpus)?;
+        self.affinity = Some(cpus);
+        Ok(self)
     }
 
     /// Spawns a thread that runs `f`.
@@ -137,6 +151,7 @@ impl Builder {
             priority: self.priority,
             stack_bytes: self.stack_bytes,
             pinned: self.pinned,
+            affinity: self.affinity.unwrap_or_else(affinity::affinity::<S>),
         };
         let work: Box<dyn FnOnce() + Send + 'a> = Box::new(move || {
             let result = f();

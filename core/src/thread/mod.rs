@@ -1,8 +1,12 @@
 //! Threads and the scheduler.
 
+pub(crate) mod affinity;
+mod idle;
+mod inbox;
 mod join;
 mod local;
 mod park;
+pub(crate) mod placement;
 mod run_queue;
 mod schedule;
 mod scope;
@@ -13,6 +17,7 @@ mod state;
 pub(crate) mod thread;
 mod timers;
 
+pub use affinity::{CpuSet, NoSuchCpu, affinity, current_cpu, set_affinity};
 pub use join::{Builder, DEFAULT_STACK_BYTES, JoinHandle, Result};
 pub use local::{AccessError, LocalKey};
 pub use park::{ThreadHandle, current, park, park_timeout, sleep, sleep_until};
@@ -27,7 +32,10 @@ pub use timers::Timers;
 
 pub use crate::stack::Leaving;
 
-pub(crate) use schedule::{block, first, idle, wake, wake_handle};
+pub(crate) use idle::idle;
+pub(crate) use inbox::Inbox;
+pub(crate) use placement::{Placement, reschedule_interrupt};
+pub(crate) use schedule::{block, first, wake, wake_handle};
 pub(crate) use spawn::{begin, create, create_without_work, end, reap, stack_top};
 pub(crate) use thread::{ThreadCell, from_pointer, share};
 pub(crate) use timers::block_until;

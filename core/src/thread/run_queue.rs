@@ -71,6 +71,16 @@ impl RunQueue {
         levels.flat_map(|first| core::iter::successors(first, |thread| thread.next.get()))
     }
 
+    /// Forgets what no longer counts, so that two queues of the same threads are the same.
+    pub(crate) fn forget_old(&mut self) {
+        for level in 0..PRIORITIES {
+            if self.first[level].is_none() {
+                self.last[level] = None;
+                self.occupied &= !(1 << level);
+            }
+        }
+    }
+
     /// Takes the first thread of the highest priority, if that is at least `least`.
     #[inline]
     pub fn pop_at_least(&mut self, least: Priority) -> Option<&'static Thread> {
@@ -83,6 +93,46 @@ impl RunQueue {
             self.occupied &= !(1 << level);
         }
         None
+    }
+}
+
+/// How many threads [`RunQueue::pop_that`] looks at, at most.
+const MOST_LOOKS: usize = 64;
+
+impl RunQueue {
+    /// Takes the first thread, of the highest priority, that `fits`; of many threads, only the first ones are asked.
+    pub fn pop_that(&mut self, fits: impl Fn(&Thread) -> bool) -> Option<&'static Thread> {
+        let mut looks = 0;
+        for level in (0..PRIORITIES).rev() {
+            let mut before: Option<&'static Thread> = None;
+            let mut at = self.first[level];
+            while let Some(thread) = at {
+                if looks == MOST_LOOKS {
+                    return None;
+                }
+                looks += 1;
+                if fits(thread) {
+                    self.unlink(level, before, thread);
+                    return Some(thread);
+                }
+                before = at;
+                at = thread.next.get();
+            }
+        }
+        None
+    }
+
+    /// Takes `thread` out, which comes after `before` or is the first of its level.
+    fn unlink(&mut self, level: usize, before: Option<&'static Thread>, thread: &'static Thread) {
+        match before {
+            Some(before) => {
+                before.next.set(thread.next.get());
+                if thread.next.get().is_none() {
+                    self.last[level] = Some(before);
+                }
+            }
+            None => self.first[level] = thread.next.get(),
+        }
     }
 }
 
@@ -109,7 +159,7 @@ mod tests {
     proptest! {
         /// Against a plain model: a queue for each priority.
         #[test]
-        fn serves_by_priority_and_then_first_come(steps in proptest::collection::vec((0..4u8, 0..30u8), 1..200)) {
+        fn serves_by_priority_and_then_first_come(steps in proptest::collection::vec((0..6u8, 0..30u8), 1..60)) {
             let mut queue = RunQueue::new();
             let mut model: Vec<VecDeque<_>> = (0..32).map(|_| VecDeque::new()).collect();
             for (what, level) in steps {
@@ -124,6 +174,18 @@ mod tests {
                         prop_assert!(same(queue.first(), highest.and_then(|h| model[h].front().copied())));
                         let expected = highest.and_then(|h| model[h].pop_front());
                         prop_assert!(same(queue.pop(), expected));
+                    }
+                    4 => {
+                        let fits = |thread: &Thread| thread.priority().level() % 2 == 1;
+                        let odd = (0..32).rev().find(|l| l % 2 == 1 && !model[*l].is_empty());
+                        prop_assert!(same(queue.pop_that(fits), odd.and_then(|l| model[l].pop_front())));
+                    }
+                    5 => {
+                        // The last one of its level, so that what is pushed next comes behind the one before it.
+                        let last = model[level as usize].back().copied();
+                        let is_last = |thread: &Thread| last.is_some_and(|last| core::ptr::eq(last, thread));
+                        prop_assert!(same(queue.pop_that(is_last), last));
+                        model[level as usize].pop_back();
                     }
                     _ => {
                         let expected = highest.filter(|h| *h >= level.into()).and_then(|h| model[h].pop_front());

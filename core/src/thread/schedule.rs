@@ -21,8 +21,8 @@ use crate::cpu::{self, PerCpu};
 use crate::platform::Platform;
 use crate::stack::{self, Incoming, Leaving, Outgoing, Stack, StackPolicy};
 use crate::system::System;
-use crate::thread::{Priority, Thread, stack_wait, timers};
-use crate::{audit, deadlock, report};
+use crate::thread::{Priority, Thread, placement, stack_wait, timers};
+use crate::{audit, report};
 
 /// How long a thread runs while another of its priority is ready, in nanoseconds.
 pub const SLICE_NS: u64 = 10_000_000;
@@ -72,8 +72,22 @@ pub(crate) fn block<S: System>() {
             keeps_the_cpu();
         }
         if prev.state.begin_block() {
+            audit::race::<S>();
             switch_to::<S>(cpu, prev, take_next(cpu), Leaving::Blocked);
         }
+    });
+    cpu::preempt_if_needed::<S>();
+}
+
+/// Leaves a CPU that the thread may no longer run on for one that it may.
+pub(crate) fn move_on<S: System>() {
+    let prev = cpu::current::<S>();
+    cpu::without_interrupts::<S, _>(|| {
+        let cpu = cpu::this::<S>();
+        if S::Arch::preempt_count() > 0 {
+            keeps_the_cpu();
+        }
+        switch_to::<S>(cpu, prev, take_next(cpu), Leaving::Moved);
     });
     cpu::preempt_if_needed::<S>();
 }
@@ -94,39 +108,6 @@ pub(crate) fn exit<S: System>() -> ! {
     unreachable!("a thread that has ended was switched to");
 }
 
-/// What an idle thread does, for ever: run others, and when there are none, free what rests and wait.
-pub(crate) fn idle<S: System>() -> ! {
-    cpu::unmask_interrupts::<S>();
-    loop {
-        let cpu = cpu::this::<S>();
-        // First, since the stacks of the threads that have ended rest then.
-        super::reap::<S>();
-        cpu::without_preemption::<S, _>(|| {
-            stack::free_resting::<S>(cpu);
-            stack_wait::serve::<S>(cpu);
-            stack::trim::<S>(cpu, S::kernel().stack_reserve());
-            if cpu::without_interrupts::<S, _>(|| cpu.with_run_queue(|queue| queue.is_empty())) {
-                audit::quiescent::<S>();
-            }
-        });
-        cpu::mask_interrupts::<S>();
-        if cpu.with_run_queue(|queue| queue.is_empty()) && !cpu.frames_came.load(Ordering::Relaxed) {
-            deadlock::check::<S>();
-            cpu.idle_passes.fetch_add(1, Ordering::Relaxed);
-            audit::interrupts_on::<S>();
-            S::Arch::wait_for_interrupt();
-            audit::interrupts_off::<S>();
-        }
-        if let Some(next) = cpu.with_run_queue(|queue| queue.pop()) {
-            if others_wait::<S>(cpu) {
-                begin_slice::<S>(cpu, S::Platform::now());
-            }
-            switch_to::<S>(cpu, cpu::current::<S>(), next, Leaving::Idle);
-        }
-        cpu::unmask_interrupts::<S>();
-    }
-}
-
 /// Wakes a thread: it becomes ready, or its next attempt to block fails.
 pub(crate) fn wake<S: System>(thread: &'static Thread) {
     if thread.state.wake() {
@@ -142,9 +123,9 @@ pub(crate) fn wake_handle<S: System>(thread: &Arc<Thread>) {
     }
 }
 
-/// Puts a thread that the caller owns into this CPU's run queue, and gives way if it is more urgent.
+/// Puts a thread that the caller owns where it runs, and gives way if that is here and it is more urgent.
 pub(crate) fn make_ready<S: System>(thread: &'static Thread) {
-    cpu::without_interrupts::<S, _>(|| enqueue::<S>(cpu::this::<S>(), thread));
+    cpu::without_interrupts::<S, _>(|| placement::place::<S>(cpu::this::<S>(), thread));
     cpu::preempt_if_needed::<S>();
 }
 
@@ -177,20 +158,20 @@ pub(crate) fn begin_slice_if_none<S: System>(cpu: &PerCpu) {
 /// Begins a time slice because a thread is ready that was not; the idle thread has none to end.
 #[cold]
 fn first_slice<S: System>(cpu: &PerCpu) {
-    if !core::ptr::eq(cpu::current::<S>(), cpu.idle()) {
+    if cpu.is_busy() {
         begin_slice::<S>(cpu, S::Platform::now());
     }
 }
 
 /// Begins a time slice: another thread is ready. Interrupts are off.
-fn begin_slice<S: System>(cpu: &PerCpu, now: u64) {
+pub(super) fn begin_slice<S: System>(cpu: &PerCpu, now: u64) {
     let end = now + SLICE_NS;
     cpu.slice_end.store(end, Ordering::Relaxed);
     arm_for::<S>(cpu, end);
 }
 
 /// Says whether another thread waits for the CPU, or for frames. Interrupts are off.
-fn others_wait<S: System>(cpu: &PerCpu) -> bool {
+pub(super) fn others_wait<S: System>(cpu: &PerCpu) -> bool {
     !cpu.with_run_queue(|queue| queue.is_empty()) || stack_wait::is_waited_for::<S>()
 }
 
@@ -209,7 +190,7 @@ pub fn timer_interrupt<S: System>() {
     let cpu = cpu::this::<S>();
     let now = S::Platform::now();
     cpu.timer_deadline.store(0, Ordering::Relaxed);
-    timers::wake_expired::<S>(now);
+    let next_deadline = timers::wake_expired::<S>(cpu, now);
     match cpu.slice_end.load(Ordering::Relaxed) {
         0 => {}
         end if now < end => arm_for::<S>(cpu, end),
@@ -217,9 +198,10 @@ pub fn timer_interrupt<S: System>() {
         _ => {
             cpu.need_resched.store(true, Ordering::Relaxed);
             begin_slice::<S>(cpu, now);
+            placement::offer::<S>(cpu);
         }
     }
-    if let Some(deadline) = S::kernel().timers.locked::<S, _>(|timers| timers.next()) {
+    if let Some(deadline) = next_deadline {
         arm_for::<S>(cpu, deadline);
     }
 }
@@ -248,6 +230,9 @@ fn give_way<S: System>(leaving: Leaving) {
         switch_to::<S>(cpu, prev, next, leaving);
     } else if stack_wait::is_waited_for::<S>() {
         give_way_to_parked::<S>(leaving);
+    } else {
+        // Who yields in a loop waits for another CPU.
+        S::Arch::relax();
     }
 }
 
@@ -291,7 +276,7 @@ fn take_next(cpu: &PerCpu) -> &'static Thread {
 /// that one. Interrupts are off, and off again when `prev` goes on: then another thread has been left for it, and is handed
 /// on, or none could be switched to.
 #[inline(always)]
-fn switch_to<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thread, leaving: Leaving) {
+pub(super) fn switch_to<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thread, leaving: Leaving) {
     debug_assert!(!S::Arch::interrupts_enabled(), "a switch needs interrupts off");
     debug_assert_eq!(S::Arch::preempt_count(), 0, "a switch with preemption off");
     // SAFETY: this CPU took `next` off its queue, or it is this CPU's idle thread: nobody else holds it.
@@ -362,10 +347,10 @@ fn one_that_can<S: System>(
         stack_wait::park::<S>(cpu, next);
         let least = match leaving {
             Leaving::Yielded | Leaving::Preempted => prev.priority(),
-            Leaving::Blocked | Leaving::Exited | Leaving::Idle => Priority::MIN,
+            Leaving::Blocked | Leaving::Moved | Leaving::Exited | Leaving::Idle => Priority::MIN,
         };
         let other = cpu.with_run_queue(|queue| queue.pop_at_least(least));
-        let idle = || matches!(leaving, Leaving::Blocked | Leaving::Exited).then(|| cpu.idle());
+        let idle = || matches!(leaving, Leaving::Blocked | Leaving::Moved | Leaving::Exited).then(|| cpu.idle());
         next = other.or_else(idle)?;
     }
 }
@@ -426,7 +411,8 @@ pub(crate) fn second_half<S: System>(left: &'static Thread, leaving: Leaving) {
 fn hand_on<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving) {
     match leaving {
         Leaving::Blocked if left.state.finish_block() => {}
-        Leaving::Blocked | Leaving::Yielded | Leaving::Preempted => enqueue::<S>(cpu, left),
+        Leaving::Blocked | Leaving::Yielded | Leaving::Preempted => placement::place::<S>(cpu, left),
+        Leaving::Moved => placement::place::<S>(cpu, left),
         Leaving::Exited => {
             cpu.push_ended(left);
             // Its stack's, when it is reaped.

@@ -10,7 +10,7 @@ use crate::cpu;
 use crate::stack::{self, StackError};
 use crate::system::System;
 use crate::thread::thread::{leak, reclaim};
-use crate::thread::{Kind, Leaving, Priority, Thread, ThreadId, schedule};
+use crate::thread::{CpuSet, Kind, Leaving, Priority, Thread, ThreadId, schedule};
 
 /// What a thread starts with.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Request {
     pub stack_bytes: u64,
     /// Whether its stack is always populated.
     pub pinned: bool,
+    /// The CPUs that it may run on; one of them runs.
+    pub affinity: CpuSet,
 }
 
 /// What a thread does.
@@ -59,11 +61,13 @@ pub(crate) fn create<S: System>(request: Request, work: Work) -> Result<&'static
 /// Makes a thread that is never switched to by way of its first activation record: it names a stack.
 pub(crate) fn create_without_work<S: System>(request: Request) -> Result<&'static Thread, StackError> {
     reap::<S>();
-    let Request { name, kind, priority, stack_bytes, pinned } = request;
+    let Request { name, kind, priority, stack_bytes, pinned, affinity } = request;
     let stack = stack::allocate::<S>(stack_bytes, pinned)?;
     S::kernel().note_reserve(&stack);
     let id = ThreadId(S::kernel().next_thread.fetch_add(1, Ordering::Relaxed));
     let thread = leak(Arc::new(Thread::new(id, name, kind, priority, stack)));
+    thread.set_affinity(affinity);
+    S::kernel().placement.note_affinity(affinity);
     // SAFETY: nobody else knows the thread yet.
     stack::set_owner(unsafe { thread.stack_mut() }, thread);
     Ok(thread)

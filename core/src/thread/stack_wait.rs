@@ -23,37 +23,59 @@
 //!   suffices has it. When it suffices for none, that is a deadlock, unless a timer may still wake somebody.
 #![expect(unsafe_code, reason = "the queue holds its threads")]
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
+use crate::audit;
 use crate::cpu::{self, PerCpu};
+use crate::platform::{Ipi, Platform};
 use crate::stack::{self, Stack, StackPolicy};
 use crate::sync::{SpinLock, order, pass_on};
 use crate::system::System;
-use crate::thread::{Priority, RunQueue, Thread, schedule};
+use crate::thread::{Priority, RunQueue, Thread, placement, schedule};
 
 /// Threads that wait for frames. The queue's lock is what holds them.
 #[derive(Debug)]
 pub struct StackWait {
     queue: SpinLock<RunQueue>,
-    /// How many there are; changed under the lock.
+    /// How many there are; raised under the lock.
     parked: AtomicUsize,
+    /// A CPU is at the [last resort](last_resort).
+    last_resort: AtomicBool,
     /// When it was last said that threads wait, in nanoseconds since boot; 0 before the first time.
     pub(crate) told: AtomicU64,
 }
 
 impl StackWait {
     pub(crate) const fn new() -> Self {
-        Self { queue: SpinLock::new(RunQueue::new()), parked: AtomicUsize::new(0), told: AtomicU64::new(0) }
+        Self {
+            queue: SpinLock::new(RunQueue::new()),
+            parked: AtomicUsize::new(0),
+            last_resort: AtomicBool::new(false),
+            told: AtomicU64::new(0),
+        }
     }
 
     /// Number of threads that are parked.
     pub fn parked(&self) -> usize {
-        self.parked.load(Ordering::Relaxed)
+        // Before whatever is looked at next.
+        self.parked.load(Ordering::Acquire)
+    }
+
+    /// Says whether a CPU is at the [last resort](last_resort).
+    pub(crate) fn is_at_last_resort(&self) -> bool {
+        self.last_resort.load(Ordering::Acquire)
     }
 
     /// The priority of the first one.
     fn first_priority<S: System>(&self) -> Option<Priority> {
         self.queue.with::<S, _>(|queue| queue.first().map(Thread::priority))
+    }
+
+    /// Runs `f` on the first one and its stack, unless somebody holds the queue: for a report, which waits for nobody.
+    pub(crate) fn try_with_first<S: System, R>(&self, f: impl FnOnce(&'static Thread, &mut Stack) -> R) -> Option<R> {
+        // SAFETY: the thread is in the queue, whose lock holds it.
+        let first = |queue: &mut RunQueue| queue.first().map(|thread| f(thread, unsafe { thread.stack_mut() }));
+        self.queue.try_with::<S, _>(first).flatten()
     }
 
     /// Runs `f` on the first one and its stack.
@@ -62,6 +84,11 @@ impl StackWait {
             // SAFETY: the thread is in the queue, whose lock holds it.
             queue.first().map(|thread| f(thread, unsafe { thread.stack_mut() }))
         })
+    }
+
+    /// Runs `f` on the queue, unless somebody holds it, or has taken it.
+    pub(crate) fn look<S: System, R>(&self, f: impl FnOnce(&mut RunQueue) -> R) -> Option<R> {
+        (self.queue.is_free() && !self.is_at_last_resort()).then(|| self.queue.locked::<S, _>(f))
     }
 
     /// Takes all of them out, in their order; they count as parked all the same.
@@ -109,24 +136,40 @@ fn ask(cpu: &PerCpu) {
     cpu.need_resched.store(true, Ordering::Relaxed);
 }
 
+/// Asks the other CPUs to hand on what frames they have.
+fn ask_others<S: System>(cpu: &PerCpu) {
+    for other in S::kernel().cpus().filter(|other| !core::ptr::eq(*other, cpu)) {
+        audit::race::<S>();
+        other.frames_came.store(true, Ordering::SeqCst);
+        S::Platform::send_ipi(other.number, Ipi::Reschedule);
+    }
+}
+
 /// Parks a thread that this CPU has taken off its run queue, and that lacks frames. Interrupts are off.
 pub(crate) fn park<S: System>(cpu: &PerCpu, thread: &'static Thread) {
     // First: later, whoever has frames may run the thread.
     pass_on::<S>(thread);
     let wait = &S::kernel().stack_wait;
     cpu.with_stack_cache(|cache| cache.counters.parked += 1);
+    let mut is_first = false;
     let enter = || {
+        audit::race::<S>();
         wait.queue.locked::<S, _>(|queue| {
             queue.push(thread);
-            wait.parked.fetch_add(1, Ordering::Relaxed);
+            is_first = wait.parked.fetch_add(1, Ordering::Relaxed) == 0;
         });
     };
     let look = || {
+        audit::race::<S>();
         if S::kernel().frames.locked::<S, _>(|frames| frames.counts().free) > 0 {
             ask(cpu);
         }
     };
     order::park(enter, look);
+    if is_first {
+        // From now on no CPU keeps any; those that have some give them up.
+        ask_others::<S>(cpu);
+    }
     // What there was too little of.
     give::<S>(cpu);
     schedule::begin_slice_if_none::<S>(cpu);
@@ -137,6 +180,7 @@ pub(crate) fn park<S: System>(cpu: &PerCpu, thread: &'static Thread) {
 fn give<S: System>(cpu: &PerCpu) {
     let wait = &S::kernel().stack_wait;
     cpu::without_interrupts::<S, _>(|| {
+        audit::race::<S>();
         wait.queue.locked::<S, _>(|queue| {
             while let Some(first) = queue.first() {
                 // SAFETY: the thread is in the queue, whose lock holds it.
@@ -144,8 +188,9 @@ fn give<S: System>(cpu: &PerCpu) {
                     return;
                 }
                 queue.pop();
-                wait.parked.fetch_sub(1, Ordering::Relaxed);
-                schedule::enqueue::<S>(cpu, first);
+                placement::stir::<S>(cpu);
+                wait.parked.fetch_sub(1, Ordering::AcqRel);
+                placement::place::<S>(cpu, first);
             }
         });
     });
@@ -163,20 +208,22 @@ fn populate<S: System>(cpu: &PerCpu, stack: &mut Stack) -> bool {
 
 /// Serves those who wait, as far as there are frames. Called by the idle thread, with interrupts on and preemption off.
 pub(crate) fn serve<S: System>(cpu: &PerCpu) {
+    // Whatever came until now is handed on now, if nobody else has done so: otherwise the CPU would look again and again, and
+    // never halt.
+    audit::race::<S>();
+    cpu.frames_came.store(false, Ordering::SeqCst);
+    // Who parks counts itself, fences (`order::park`), and then says that frames are wanted: either that is seen here, or it comes
+    // after the store above and stays.
+    fence(Ordering::SeqCst);
+    audit::race::<S>();
     if !is_waited_for::<S>() {
-        // Those to whom this was news have been served: otherwise the CPU would look again and again, and never halt.
-        cpu.frames_came.store(false, Ordering::Relaxed);
         return;
     }
     stack::recycle::<S>();
-    // Whatever came until now is handed on now.
-    cpu.frames_came.store(false, Ordering::Relaxed);
+    // That was this CPU's own.
+    audit::race::<S>();
+    cpu.frames_came.store(false, Ordering::SeqCst);
     refill_and_give::<S>(cpu);
-    let nothing_else = cpu::without_interrupts::<S, _>(|| cpu.with_run_queue(|queue| queue.is_empty()));
-    if nothing_else && is_waited_for::<S>() && !S::kernel().cpus().any(|cpu| cpu.is_busy()) {
-        give_all_to_one::<S>(cpu);
-        refill_and_give::<S>(cpu);
-    }
 }
 
 /// Refills the reserve with what the first one lacks, and gives it that, again and again while that brings anything.
@@ -191,8 +238,24 @@ fn refill_and_give<S: System>(cpu: &PerCpu) {
     }
 }
 
-/// The last resort: what the parked threads got goes back, and the first one for which all that there is then suffices
-/// has it. Nothing else can run.
+/// The last resort, when nothing else can run: what the parked threads got goes back, and the first one for which all that
+/// there is then suffices has it. One CPU at a time does this, with interrupts on and preemption off. Returns whether a
+/// thread is ready now; nothing, if another CPU is at it.
+pub(crate) fn last_resort<S: System>(cpu: &PerCpu) -> Option<bool> {
+    let resort = &S::kernel().stack_wait.last_resort;
+    audit::race::<S>();
+    if resort.swap(true, Ordering::Acquire) {
+        return None;
+    }
+    let before = S::kernel().stack_wait.parked();
+    give_all_to_one::<S>(cpu);
+    refill_and_give::<S>(cpu);
+    audit::race::<S>();
+    let served = S::kernel().stack_wait.parked() < before;
+    resort.store(false, Ordering::Release);
+    Some(served)
+}
+
 fn give_all_to_one<S: System>(cpu: &PerCpu) {
     let wait = &S::kernel().stack_wait;
     let mut parked = wait.take_all::<S>();
@@ -213,8 +276,11 @@ fn give_all_to_one<S: System>(cpu: &PerCpu) {
         }
     }
     if let Some(thread) = served {
-        wait.parked.fetch_sub(1, Ordering::Relaxed);
-        cpu::without_interrupts::<S, _>(|| schedule::enqueue::<S>(cpu, thread));
+        cpu::without_interrupts::<S, _>(|| {
+            placement::stir::<S>(cpu);
+            wait.parked.fetch_sub(1, Ordering::AcqRel);
+            placement::place::<S>(cpu, thread);
+        });
     }
 }
 

@@ -13,6 +13,7 @@ use memory_addresses::VirtAddr;
 use crate::cpu::PerCpu;
 use crate::stack::Stack;
 use crate::sync::WaitQueue;
+use crate::thread::affinity::CpuSet;
 use crate::thread::local::Local;
 use crate::thread::state::StateWord;
 
@@ -99,7 +100,9 @@ pub struct Thread {
     pub(crate) state: StateWord,
     priority: Priority,
     kind: Kind,
-    /// The next thread in a run queue, or in a CPU's list of threads that have ended.
+    /// The CPUs that it may run on, a bit each.
+    affinity: AtomicU32,
+    /// The next thread in a run queue, in an inbox, or in a CPU's list of threads that have ended.
     pub(crate) next: ThreadCell,
     /// Touched by the holder alone.
     stack: UnsafeCell<Stack>,
@@ -129,6 +132,7 @@ impl Thread {
             state: StateWord::new(),
             priority,
             kind,
+            affinity: AtomicU32::new(CpuSet::ALL.bits()),
             next: ThreadCell::new(),
             stack: UnsafeCell::new(stack),
             timer: RBTreeAtomicLink::new(),
@@ -163,6 +167,16 @@ impl Thread {
     /// The thread's priority.
     pub fn priority(&self) -> Priority {
         self.priority
+    }
+
+    /// The CPUs that it may run on.
+    pub fn affinity(&self) -> CpuSet {
+        CpuSet::from_bits(self.affinity.load(Ordering::Relaxed))
+    }
+
+    /// Changes that. The caller is the thread itself, or nobody runs it yet.
+    pub(crate) fn set_affinity(&self, cpus: CpuSet) {
+        self.affinity.store(cpus.bits(), Ordering::Relaxed);
     }
 
     /// Says whether it is the kernel's own.

@@ -4,9 +4,9 @@ use core::sync::atomic::Ordering;
 
 use intrusive_collections::{Bound, KeyAdapter, RBTree, intrusive_adapter};
 
-use crate::arch::Cpu;
+use crate::cpu::{self, PerCpu};
 use crate::system::System;
-use crate::thread::{Thread, ThreadId, schedule};
+use crate::thread::{Thread, ThreadId, placement, schedule};
 use crate::time::NEVER;
 
 intrusive_adapter!(ByDeadline = &'static Thread: Thread { timer => intrusive_collections::RBTreeAtomicLink });
@@ -69,19 +69,30 @@ pub(crate) fn block_until<S: System>(deadline: u64) {
         // A timer would pass for something that can wake the thread.
         return schedule::block::<S>();
     }
-    let me = crate::cpu::current::<S>();
-    S::kernel().timers.with_interrupts_off::<S, _>(|timers| timers.insert(me, deadline));
-    crate::cpu::without_interrupts::<S, _>(|| schedule::arm_for::<S>(S::Arch::per_cpu(), deadline));
+    let me = cpu::current::<S>();
+    // The CPU on which the thread begins to wait wakes it, wherever it then runs.
+    let timers = cpu::without_interrupts::<S, _>(|| {
+        let cpu = cpu::this::<S>();
+        cpu.timers.locked::<S, _>(|timers| timers.insert(me, deadline));
+        schedule::arm_for::<S>(cpu, deadline);
+        &cpu.timers
+    });
     schedule::block::<S>();
-    S::kernel().timers.with_interrupts_off::<S, _>(|timers| timers.remove(me));
+    timers.with_interrupts_off::<S, _>(|timers| timers.remove(me));
 }
 
-/// Wakes the threads whose time has come. Called by the timer interrupt, with interrupts off.
-pub(crate) fn wake_expired<S: System>(now: u64) {
-    S::kernel().timers.locked::<S, _>(|timers| {
-        // Under the lock: the thread passes through it before it goes on, so it cannot end before it is woken.
-        while let Some(thread) = timers.expire(now) {
-            schedule::wake::<S>(thread);
+/// Wakes the threads whose time has come. Called by the timer interrupt, with interrupts off. Returns the next point that
+/// somebody waits for.
+pub(crate) fn wake_expired<S: System>(cpu: &PerCpu, now: u64) -> Option<u64> {
+    cpu.timers.locked::<S, _>(|timers| {
+        if timers.next().is_some_and(|deadline| deadline <= now) {
+            // Before they are out: whoever looks whether anything can still happen finds them here, or this CPU awake.
+            placement::stir::<S>(cpu);
+            // Under the lock: the thread passes through it before it goes on, so it cannot end before it is woken.
+            while let Some(thread) = timers.expire(now) {
+                schedule::wake::<S>(thread);
+            }
         }
-    });
+        timers.next()
+    })
 }

@@ -78,7 +78,7 @@ pub fn from_tree(bytes: &[u8], fallback_command_line: Option<&str>) -> Result<Bo
     tree::check(bytes)?;
     let tree = Fdt::new(bytes).map_err(|_| tree::TreeError::Header)?;
     let root = tree.find_node("/").ok_or(tree::TreeError::Structure { at: 0 })?;
-    let chosen = root.children().find(|node| node.name == "chosen");
+    let Nodes { memory, chosen, acpi_root } = Nodes::of(root)?;
     let property = |name| chosen.and_then(|node| node.property(name));
 
     let command_line = match property("bootargs") {
@@ -89,29 +89,56 @@ pub fn from_tree(bytes: &[u8], fallback_command_line: Option<&str>) -> Result<Bo
     let too_long = BootError::LongCommandLine { bytes: command_line.len() as u64 };
     let nowhere = PhysAddr::new(0);
     Ok(BootInfo {
-        memory: memory(root)?,
+        memory,
         command_line: command_line.try_into().map_err(|_| too_long)?,
         image: nowhere..nowhere,
         counter_at_start: counter.map(u64::from_be_bytes),
         serial_port: None,
+        acpi_root,
         cpu: 0,
     })
 }
 
-/// Collects the RAM that all memory nodes name.
-fn memory<const N: usize>(root: FdtNode<'_, '_>) -> Result<Vec<MemoryRegion, N>, BootError> {
-    let mut regions = Vec::new();
-    let is_memory = |node: &FdtNode<'_, '_>| node.name.split('@').next() == Some("memory");
-    for node in root.children().filter(is_memory) {
-        for region in node.reg().into_iter().flatten() {
-            let (start, bytes) = (region.starting_address.addr() as u64, region.size.unwrap_or(0) as u64);
-            if let Some(region) = whole_pages(start, bytes)? {
-                regions.push(region).map_err(|_| BootError::TooManyRegions)?;
+/// What the nodes below the root say.
+struct Nodes<'b, 'a, const N: usize> {
+    /// The RAM that all memory nodes name.
+    memory: Vec<MemoryRegion, N>,
+    chosen: Option<FdtNode<'b, 'a>>,
+    /// The address of the node that hermit-loader writes for ACPI.
+    acpi_root: Option<PhysAddr>,
+}
+
+impl<'b, 'a, const N: usize> Nodes<'b, 'a, N> {
+    /// Goes over the nodes once: to find the next, all of the one before is read.
+    fn of(root: FdtNode<'b, 'a>) -> Result<Self, BootError> {
+        let mut nodes = Self { memory: Vec::new(), chosen: None, acpi_root: None };
+        for node in root.children() {
+            match node.name.split('@').next() {
+                Some("memory") => add(&mut nodes.memory, node)?,
+                Some("chosen") => nodes.chosen = nodes.chosen.or(Some(node)),
+                Some("hermit,rsdp") => nodes.acpi_root = address(node),
+                _ => {}
             }
         }
+        merge(&mut nodes.memory);
+        if nodes.memory.is_empty() { Err(BootError::NoMemory) } else { Ok(nodes) }
     }
-    merge(&mut regions);
-    if regions.is_empty() { Err(BootError::NoMemory) } else { Ok(regions) }
+}
+
+/// Adds the RAM that a memory node names.
+fn add<const N: usize>(regions: &mut Vec<MemoryRegion, N>, node: FdtNode<'_, '_>) -> Result<(), BootError> {
+    for region in node.reg().into_iter().flatten() {
+        let (start, bytes) = (region.starting_address.addr() as u64, region.size.unwrap_or(0) as u64);
+        if let Some(region) = whole_pages(start, bytes)? {
+            regions.push(region).map_err(|_| BootError::TooManyRegions)?;
+        }
+    }
+    Ok(())
+}
+
+/// The first address of a node.
+fn address(node: FdtNode<'_, '_>) -> Option<PhysAddr> {
+    PhysAddr::try_new(node.reg()?.next()?.starting_address.addr() as u64).ok()
 }
 
 /// Cuts a stretch of memory to whole pages; [`None`] if none is left.

@@ -6,13 +6,13 @@
 //! is made.
 //!
 //! ```text
-//! 0x20 timer   0x21 error of the local APIC   0x30..0x40 the 8259s (masked)   0xff spurious
+//! 0x20 timer   0x21 error of the local APIC   0x30..0x40 the 8259s (masked)   0xf0..0xf3 other CPUs   0xff spurious
 //! ```
 #![expect(unsafe_code, reason = "the local APIC is reached by MSRs or by its mapped page")]
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use ebbtide_core::platform::Interrupt;
+use ebbtide_core::platform::{Interrupt, Ipi};
 use raw_cpuid::CpuId;
 use x2apic::lapic::{LocalApicBuilder, TimerDivide, TimerMode};
 use x86_64::instructions::port::PortWriteOnly;
@@ -26,6 +26,9 @@ pub const TIMER_VECTOR: u8 = 0x20;
 pub const ERROR_VECTOR: u8 = 0x21;
 /// First of the 8259s' 16 vectors. They come only if somebody unmasks a line.
 pub const PIC_VECTOR: u8 = 0x30;
+/// Vectors of the interrupts by which other CPUs say: look for work; invalidate; stop. Those that others wait for are served
+/// first, and before the timer's: of two that wait, a CPU takes the one with the higher vector.
+pub const IPI_VECTORS: [(u8, Ipi); 3] = [(0xf0, Ipi::Reschedule), (0xf1, Ipi::Shootdown), (0xf2, Ipi::Stop)];
 /// Vector of interrupts that were withdrawn before the CPU took them.
 pub const SPURIOUS_VECTOR: u8 = 0xff;
 
@@ -40,10 +43,14 @@ const LVT_NMI: u32 = 0b100 << 8;
 pub(crate) struct Register(u32);
 
 impl Register {
+    const ID: Self = Self(0x20);
     const TASK_PRIORITY: Self = Self(0x80);
     const END_OF_INTERRUPT: Self = Self(0xb0);
     const IN_SERVICE: Self = Self(0x100);
     const ERROR_STATUS: Self = Self(0x280);
+    pub(crate) const COMMAND: Self = Self(0x300);
+    /// The command's upper half, in the xAPIC alone: the x2APIC's register has 64 bits.
+    pub(crate) const COMMAND_HIGH: Self = Self(0x310);
     pub(crate) const LVT_TIMER: Self = Self(0x320);
     const LVT_LINT0: Self = Self(0x350);
     const LVT_LINT1: Self = Self(0x360);
@@ -81,7 +88,7 @@ impl Register {
         }
     }
 
-    const fn msr(self) -> u32 {
+    pub(crate) const fn msr(self) -> u32 {
         0x800 + (self.0 >> 4)
     }
 
@@ -142,6 +149,29 @@ fn enable(xapic_page: u64) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Switches the local APIC of another CPU on, as [`init`] has done on the boot CPU.
+///
+/// # Errors
+///
+/// The CPU's APIC is another one than the boot CPU's.
+pub fn init_cpu() -> Result<(), &'static str> {
+    if has_x2apic() != is_x2apic() {
+        return Err("its local APIC is of another kind than the boot CPU's");
+    }
+    enable(XAPIC_PAGE.load(Ordering::Relaxed))
+}
+
+/// The identifier of the local APIC of the CPU that executes this.
+pub(crate) fn id() -> u32 {
+    let id = Register::ID.read();
+    if is_x2apic() { id } else { id >> 24 }
+}
+
+/// Says whether the registers are MSRs. [`init`] has run.
+pub(crate) fn is_x2apic() -> bool {
+    XAPIC_PAGE.load(Ordering::Relaxed) == 0
+}
+
 /// Ends the interrupt that came in on `vector`, and says what it was.
 pub fn end(vector: u8) -> Interrupt {
     match vector {
@@ -149,6 +179,10 @@ pub fn end(vector: u8) -> Interrupt {
             time::refine();
             Register::END_OF_INTERRUPT.write(0);
             Interrupt::Timer
+        }
+        0xf0..=0xf2 => {
+            Register::END_OF_INTERRUPT.write(0);
+            Interrupt::Ipi(IPI_VECTORS[usize::from(vector - 0xf0)].1)
         }
         SPURIOUS_VECTOR => Interrupt::Spurious,
         ERROR_VECTOR => {

@@ -14,11 +14,16 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod console;
+mod cpus;
+mod ipi;
 pub mod irq;
+mod madt;
 pub mod power;
 pub mod rtc;
+mod start_cpu;
 pub mod time;
 
+pub use cpus::note_acpi_root;
 pub use platform::Pc;
 pub use time::note_start;
 
@@ -26,11 +31,13 @@ mod platform {
     #![expect(unsafe_code, reason = "the contract with core is an unsafe trait")]
 
     use ebbtide_core::arch::PAGE_BYTES;
+    use ebbtide_core::cpu::PerCpu;
     use ebbtide_core::memory::map_device;
-    use ebbtide_core::platform::{Interrupt, Platform};
-    use ebbtide_core::{PhysAddr, System};
+    use ebbtide_core::platform::{Interrupt, Ipi, Platform};
+    use ebbtide_core::{PhysAddr, System, VirtAddr};
 
-    use crate::{console, irq, power, time};
+    use crate::ipi::Message;
+    use crate::{console, cpus, ipi, irq, power, start_cpu, time};
 
     /// An x86_64 machine with a local APIC: QEMU's `pc`, `q35` and `microvm`.
     #[derive(Clone, Copy, Debug)]
@@ -49,7 +56,25 @@ mod platform {
 
         fn init<S: System>() -> Result<(), &'static str> {
             irq::init(map_local_apic::<S>()?)?;
+            cpus::find::<S>(irq::id());
             time::init()
+        }
+
+        fn cpus() -> u32 {
+            cpus::count()
+        }
+
+        fn start_cpu<S: System>(cpu: &'static PerCpu, stack: VirtAddr) -> Result<(), &'static str> {
+            start_cpu::start::<S>(cpu, cpus::apic_id(cpu.number), stack)
+        }
+
+        fn init_cpu<S: System>() -> Result<(), &'static str> {
+            irq::init_cpu()?;
+            time::init_cpu()
+        }
+
+        fn send_ipi(cpu: u32, ipi: Ipi) {
+            ipi::send(cpus::apic_id(cpu), Message::Vector(ipi::vector(ipi)));
         }
 
         fn now() -> u64 {

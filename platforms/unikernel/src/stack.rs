@@ -2,8 +2,6 @@
 //!
 //! All sizes are numbers of frames or pages, of 4 KiB each.
 
-use ebbtide_core::arch::Cpu as _;
-use ebbtide_core::cpu;
 use ebbtide_core::stack;
 use ebbtide_core::{StackPolicy as _, System as _};
 
@@ -18,9 +16,15 @@ pub const POLICY: &str = crate::policy::Policy::NAME;
 /// Counts where the stacks' memory is, by walking the page tables: what is seen is what the CPU sees.
 ///
 /// The thread that calls counts among the system's, not among the app's. For figures that can be compared, sample when
-/// all other threads sleep and the CPU has since been idle, as after `sleep(1 ms)`: it then frees what rests.
+/// all other threads sleep and the CPUs have since been idle, as after [`settle`]: they then free what rests.
 pub fn sample() -> Sample {
     stack::sample::<Ebbtide>()
+}
+
+/// Waits until every other thread sleeps and the CPUs have been idle since: threads that have ended are gone then, and nothing
+/// rests but what this thread leaves. Waits for ever if the others never sleep.
+pub fn settle() {
+    stack::settle::<Ebbtide>();
 }
 
 /// Counts where all frames are: free, in page tables, in the heap. What is left belongs to stacks and their caches.
@@ -44,7 +48,7 @@ pub struct Frames {
     pub heap: usize,
 }
 
-/// What happened on a CPU since boot.
+/// What happened since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// What happened to its stack cache.
@@ -59,19 +63,16 @@ pub struct Counters {
     pub unexpected_interrupts: u64,
 }
 
-/// The counters of the CPU that this thread runs on.
+/// The counters of all CPUs together. While other CPUs are busy, they are not all of the same moment.
 pub fn counters() -> Counters {
     use core::sync::atomic::Ordering::Relaxed;
 
-    cpu::without_preemption::<Ebbtide, _>(|| {
-        let cpu = crate::machine::Arch::per_cpu();
-        Counters {
-            cache: cpu.cache_counters(),
-            tlb_local: cpu.spurious_faults.load(Relaxed),
-            stack_faults: cpu.stack_faults.load(Relaxed),
-            idle_passes: cpu.idle_passes.load(Relaxed),
-            unexpected_interrupts: cpu.unexpected_interrupts.load(Relaxed),
-        }
+    Ebbtide::kernel().cpus().fold(Counters::default(), |sum, cpu| Counters {
+        cache: sum.cache + cpu.cache_counters(),
+        tlb_local: sum.tlb_local + cpu.spurious_faults.load(Relaxed),
+        stack_faults: sum.stack_faults + cpu.stack_faults.load(Relaxed),
+        idle_passes: sum.idle_passes + cpu.idle_passes.load(Relaxed),
+        unexpected_interrupts: sum.unexpected_interrupts + cpu.unexpected_interrupts.load(Relaxed),
     })
 }
 

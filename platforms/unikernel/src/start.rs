@@ -5,7 +5,7 @@ use ebbtide_core::boot::BootInfo;
 use ebbtide_core::{Platform as _, report, start};
 use ebbtide_hermit::RawBootInfo;
 
-use crate::machine::{Platform, init_boot_cpu, note_start};
+use crate::machine::{Platform, init_boot_cpu, note_boot, note_start};
 use crate::system::{BOOT_CPU, Ebbtide};
 use crate::{env, image, process};
 
@@ -28,6 +28,7 @@ fn boot(raw: &'static RawBootInfo, cpu: u32) -> ! {
         Ok(boot) => env::keep(boot),
         Err(error) => report::refuse::<Ebbtide>(error),
     };
+    note_boot(boot);
     let guard = ebbtide_hermit::boot_stack_guard();
     let stack = ebbtide_hermit::boot_stack();
     if !ebbtide_hermit::boot_stack_guard_is_untouched() {

@@ -3,6 +3,9 @@
 //! Each has a kernel stack of 16 KiB with guard pages below it, unless its [`Builder`] asks for another size; how that
 //! stack is populated is the stack policy's choice. Who touches the guard ends the run with a report.
 //!
+//! Threads run on all CPUs, unless they are bound to some ([`Builder::affinity`], [`set_affinity`]). One that becomes ready
+//! goes to a CPU that has nothing to do, else it runs where it was made ready; priorities hold among the threads of a CPU.
+//!
 //! Threads are preemptive: one runs until it waits, until its time slice of 10 ms is over while another of its priority
 //! is ready, or until one of a higher priority becomes ready.
 //!
@@ -18,7 +21,7 @@ use core::time::Duration;
 use ebbtide_core::{System as _, thread};
 
 pub use ebbtide_core::stack::StackError;
-pub use ebbtide_core::thread::{AccessError, DEFAULT_STACK_BYTES, Priority, Result, ThreadId};
+pub use ebbtide_core::thread::{AccessError, CpuSet, DEFAULT_STACK_BYTES, NoSuchCpu, Priority, Result, ThreadId};
 
 use crate::system::Ebbtide;
 use crate::time::Instant;
@@ -44,7 +47,8 @@ pub type LocalKey<T> = thread::LocalKey<Ebbtide, T>;
 pub struct Builder(thread::Builder);
 
 impl Builder {
-    /// Starts with the defaults: no name; 16 KiB of stack, left to the policy; normal priority.
+    /// Starts with the defaults: no name; 16 KiB of stack, left to the policy; normal priority; the CPUs of the
+    /// thread that spawns it.
     pub const fn new() -> Self {
         Self(thread::Builder::new())
     }
@@ -63,6 +67,15 @@ impl Builder {
     /// Asks for a stack that is always populated, whatever the policy.
     pub fn always_populated(self) -> Self {
         Self(self.0.always_populated())
+    }
+
+    /// Binds the thread to these CPUs, and with it those that it spawns.
+    ///
+    /// # Errors
+    ///
+    /// None of them runs.
+    pub fn affinity(self, cpus: CpuSet) -> core::result::Result<Self, NoSuchCpu> {
+        self.0.affinity::<Ebbtide>(cpus).map(Self)
     }
 
     /// Chooses the priority, up to [`Priority::MAX`]: a thread runs only while none of a higher one is ready.
@@ -155,6 +168,25 @@ pub fn park_timeout(timeout: Duration) {
 /// Never: the kernel knows. The type is std's, so that `available_parallelism().unwrap()` means the same.
 pub fn available_parallelism() -> Result<NonZero<usize>> {
     Ok(NonZero::new(Ebbtide::kernel().cpus().count()).expect("who asks runs on a CPU"))
+}
+
+/// The CPU that the running thread is on; it may be on another one by the time the answer is looked at, unless it is bound.
+pub fn current_cpu() -> u32 {
+    thread::current_cpu::<Ebbtide>()
+}
+
+/// The CPUs that the running thread may run on.
+pub fn affinity() -> CpuSet {
+    thread::affinity::<Ebbtide>()
+}
+
+/// Binds the running thread to these CPUs: when this returns it runs on one of them.
+///
+/// # Errors
+///
+/// None of them runs; nothing has changed then.
+pub fn set_affinity(cpus: CpuSet) -> core::result::Result<(), NoSuchCpu> {
+    thread::set_affinity::<Ebbtide>(cpus)
 }
 
 /// Runs `f`, which may spawn threads that borrow what outlives the scope, such as the spawner's local variables, and

@@ -2,13 +2,12 @@
 //!
 //! The tree lies in memory that the kernel gives away soon, so what is needed is copied, in one walk over it: a walk costs
 //! some 50,000 instructions. Bindings: Linux's `Documentation/devicetree/bindings`, which the comments name.
-#![expect(unsafe_code, reason = "one static is written once, before it is shared")]
-
-use core::cell::UnsafeCell;
 
 use ebbtide_core::PhysAddr;
 use fdt::Fdt;
 use fdt::node::FdtNode;
+
+use crate::cpus::{Affinity, Cpus};
 
 /// Where a device's registers lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +34,14 @@ pub struct Controller {
     pub kind: Kind,
     /// The distributor.
     pub distributor: Registers,
-    /// The CPU interface, or the redistributor of the CPU that boots.
+    /// The CPU interface, or the first region of redistributors.
     pub cpu: Registers,
+    /// Further regions of redistributors.
+    pub more: [Option<Registers>; MORE_REGIONS],
 }
+
+/// Most regions of redistributors that are used but for the first.
+pub const MORE_REGIONS: usize = 3;
 
 /// How the firmware is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +54,7 @@ pub enum Conduit {
 }
 
 /// All that was found.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Devices {
     /// The PL011.
     pub console: Option<Registers>,
@@ -60,12 +64,11 @@ pub struct Devices {
     pub timer: Option<u32>,
     /// The PL031.
     pub clock: Option<Registers>,
-    /// What PSCI wants.
-    pub conduit: Conduit,
+    /// What PSCI wants, if there is one.
+    pub conduit: Option<Conduit>,
+    /// The CPUs that can be started, and the one that boots.
+    pub cpus: Cpus,
 }
-
-/// Bytes of the two frames that a GICv3 has for each CPU: redistributor, and its private interrupts.
-const REDISTRIBUTOR_BYTES: u64 = 128 << 10;
 
 /// The timers of `arm,arch_timer`, in this order: secure, physical, virtual, hypervisor.
 const VIRTUAL_TIMER: usize = 2;
@@ -78,19 +81,31 @@ const FIRST_SHARED: u32 = 32;
 const FIRST_PRIVATE: u32 = 16;
 
 impl Devices {
+    /// What is known without a tree, on the CPU that boots.
+    pub fn new(boot: Affinity) -> Self {
+        Self { console: None, controller: None, timer: None, clock: None, conduit: None, cpus: Cpus::new(boot) }
+    }
+
     /// Reads a tree that the `fdt` crate can read; one that it cannot has no devices.
-    pub fn read(tree: &[u8]) -> Self {
-        let mut devices = Self::default();
+    pub fn read(tree: &[u8], boot: Affinity) -> Self {
+        let mut devices = Self::new(boot);
         let Ok(tree) = Fdt::new(tree) else {
             return devices;
         };
         for node in tree.find_node("/").into_iter().flat_map(FdtNode::children) {
             devices.note(&node);
         }
+        if devices.conduit.is_none() {
+            devices.cpus.keep_boot_cpu();
+        }
         devices
     }
 
     fn note(&mut self, node: &FdtNode<'_, '_>) {
+        if node.name == "cpus" {
+            node.children().filter_map(|node| startable(&node)).for_each(|affinity| self.cpus.add(affinity));
+            return;
+        }
         let Some(compatible) = node.compatible() else {
             return;
         };
@@ -101,7 +116,7 @@ impl Devices {
                 "arm,cortex-a15-gic" | "arm,gic-400" => self.controller = controller(node, Kind::V2),
                 "arm,gic-v3" => self.controller = controller(node, Kind::V3),
                 "arm,armv8-timer" => self.timer = interrupt(node, VIRTUAL_TIMER),
-                "arm,psci" | "arm,psci-0.2" | "arm,psci-1.0" => self.conduit = conduit(node),
+                "arm,psci" | "arm,psci-0.2" | "arm,psci-1.0" => self.conduit = Some(conduit(node)),
                 _ => {}
             }
         }
@@ -120,11 +135,27 @@ fn registers(node: &FdtNode<'_, '_>, at: usize) -> Option<Registers> {
 }
 
 fn controller(node: &FdtNode<'_, '_>, kind: Kind) -> Option<Controller> {
-    let mut cpu = registers(node, 1)?;
+    let (distributor, cpu) = (registers(node, 0)?, registers(node, 1)?);
+    let mut more = [None; MORE_REGIONS];
     if kind == Kind::V3 {
-        cpu.bytes = cpu.bytes.min(REDISTRIBUTOR_BYTES);
+        let regions = cell(node, "#redistributor-regions").unwrap_or(1) as usize;
+        let places = more.iter_mut().zip(2..1 + regions);
+        places.for_each(|(region, at)| *region = registers(node, at));
     }
-    Some(Controller { kind, distributor: registers(node, 0)?, cpu })
+    Some(Controller { kind, distributor, cpu, more })
+}
+
+/// The affinity of a CPU that PSCI can start (`arm/cpus.yaml`): 32 bits in a tree that has no level 3, 64 in others.
+fn startable(node: &FdtNode<'_, '_>) -> Option<Affinity> {
+    if !node.name.starts_with("cpu@") || node.property("enable-method")?.as_str() != Some("psci") || !is_enabled(node) {
+        return None;
+    }
+    let affinity = node.reg()?.next()?.starting_address.addr() as u64;
+    Some(Affinity::new(affinity))
+}
+
+fn cell(node: &FdtNode<'_, '_>, name: &str) -> Option<u32> {
+    node.property(name)?.value.try_into().ok().map(u32::from_be_bytes)
 }
 
 fn interrupt(node: &FdtNode<'_, '_>, at: usize) -> Option<u32> {
@@ -145,25 +176,5 @@ fn conduit(node: &FdtNode<'_, '_>) -> Conduit {
     }
 }
 
-/// What was found at boot.
-pub static DEVICES: Kept = Kept(UnsafeCell::new(None));
-
-/// [`Devices`] that are written once, by the CPU that boots, before there is another CPU or an interrupt.
-pub struct Kept(UnsafeCell<Option<Devices>>);
-
-// SAFETY: written once, before anything reads it or can interrupt the write.
-unsafe impl Sync for Kept {}
-
-impl Kept {
-    /// Keeps what was found. Called once, first.
-    pub(crate) fn keep(&self, devices: Devices) {
-        // SAFETY: nobody has a reference: `get` copies.
-        unsafe { self.0.get().write(Some(devices)) };
-    }
-
-    /// Returns what was found: nothing before [`keep`](Self::keep).
-    pub(crate) fn get(&self) -> Devices {
-        // SAFETY: it is not written to any more.
-        unsafe { self.0.get().read() }.unwrap_or_default()
-    }
-}
+#[cfg(test)]
+mod tests;

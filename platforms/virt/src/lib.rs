@@ -1,6 +1,6 @@
 //! aarch64 machines: PL011, GIC, generic timer, PL031, PSCI, semihosting exit.
 //!
-//! [`Virt`] fits QEMU's `virt` and what resembles it. Where the devices are, and how the firmware is called, is read from
+//! `Virt` fits QEMU's `virt` and what resembles it. Where the devices are, and how the firmware is called, is read from
 //! the device tree while it is still there; an address that nothing can be found at without the tree is nowhere in here.
 //!
 //! ```text
@@ -11,35 +11,68 @@
 //! Virt::interrupt()       each interrupt            acknowledged and ended here: the CPU tells no vector
 //! ```
 
-#![no_std]
+//!
+//! Starting a CPU:
+//!
+//! ```text
+//! Virt::cpus()            the device tree's         those that PSCI can start; the one that boots is 0
+//! Virt::start_cpu()       the CPU that boots        finds its redistributor, asks the firmware (PSCI CPU_ON)
+//! Virt::init_cpu()        the new CPU               its part of the GIC, its timer
+//! ```
+//!
+//! What is plain code, the reading of trees and the numbering of interrupts, builds and is tested on any host.
 
+#![cfg_attr(target_os = "none", no_std)]
+
+pub mod cpus;
+pub mod devices;
+pub mod sgi;
+
+#[cfg(target_os = "none")]
 pub mod console;
+#[cfg(target_os = "none")]
 pub mod irq;
+#[cfg(target_os = "none")]
 pub mod power;
+#[cfg(target_os = "none")]
 pub mod rtc;
+#[cfg(target_os = "none")]
 pub mod time;
 
-mod devices;
+#[cfg(target_os = "none")]
+mod found;
+#[cfg(target_os = "none")]
+mod redistributors;
+#[cfg(target_os = "none")]
+mod start_cpu;
 
+#[cfg(target_os = "none")]
 pub use platform::{Virt, note_start};
 
+#[cfg(target_os = "none")]
 mod platform {
     #![expect(unsafe_code, reason = "the contract with core is an unsafe trait")]
 
+    use aarch64_cpu::registers::{MPIDR_EL1, Readable};
+    use ebbtide_core::arch::Cpu;
+    use ebbtide_core::cpu::PerCpu;
     use ebbtide_core::memory::map_device;
-    use ebbtide_core::platform::{Interrupt, Platform};
+    use ebbtide_core::platform::{Interrupt, Ipi, Platform};
     use ebbtide_core::{PhysAddr, System, VirtAddr};
 
-    use crate::devices::{DEVICES, Devices, Registers};
-    use crate::{console, irq, power, rtc, time};
+    use crate::cpus::Affinity;
+    use crate::devices::{Controller, Devices, Kind, Registers};
+    use crate::found::DEVICES;
+    use crate::{console, irq, power, redistributors, rtc, start_cpu, time};
 
     /// Notes time 0 and what the device tree says. `tree` is one that the `fdt` crate can read, or none was given;
     /// `serial_port` is where the loader's page tables have the PL011. Called once, before anything else here.
     pub fn note_start(tree: Option<&[u8]>, serial_port: Option<u64>) {
         time::note_start();
-        let devices = tree.map(Devices::read).unwrap_or_default();
+        let this_cpu = Affinity::new(MPIDR_EL1.get());
+        let devices = tree.map_or_else(|| Devices::new(this_cpu), |tree| Devices::read(tree, this_cpu));
         console::move_to(serial_port.unwrap_or(0));
-        power::call_firmware_by(devices.conduit);
+        power::call_firmware_by(devices.conduit.unwrap_or_default());
         DEVICES.keep(devices);
     }
 
@@ -68,17 +101,38 @@ mod platform {
 
         fn init<S: System>() -> Result<(), &'static str> {
             let devices = DEVICES.get();
-            let controller = devices
-                .controller
-                .ok_or("the device tree names no interrupt controller that is known: a GICv2 or GICv3 is needed")?;
+            let controller = devices.controller.ok_or(NO_CONTROLLER)?;
             let timer = devices.timer.ok_or("the device tree names no generic timer with a virtual one")?;
             time::init()?;
-            let distributor = map::<S>(controller.distributor)?;
-            irq::init(controller.kind, distributor, map::<S>(controller.cpu)?, timer)?;
+            let boot_cpu = devices.cpus.affinity(0).unwrap_or_default();
+            irq::init(controller.kind, map::<S>(controller.distributor)?, timer)?;
+            note_cpu::<S>(0, boot_cpu, &controller)?;
+            irq::init_cpu(0)?;
             if let Some(clock) = devices.clock {
                 rtc::found(map::<S>(clock)?);
             }
             Ok(())
+        }
+
+        fn cpus() -> u32 {
+            u32::try_from(DEVICES.get().cpus.count()).unwrap_or(u32::MAX)
+        }
+
+        fn start_cpu<S: System>(cpu: &'static PerCpu, stack: VirtAddr) -> Result<(), &'static str> {
+            let devices = DEVICES.get();
+            let affinity = devices.cpus.affinity(cpu.number).ok_or("the device tree names no such CPU")?;
+            let controller = devices.controller.ok_or(NO_CONTROLLER)?;
+            note_cpu::<S>(cpu.number, affinity, &controller)?;
+            start_cpu::start::<S>(cpu, affinity, stack, devices.conduit.unwrap_or_default())
+        }
+
+        fn init_cpu<S: System>() -> Result<(), &'static str> {
+            time::disarm();
+            irq::init_cpu(S::Arch::per_cpu().number)
+        }
+
+        fn send_ipi(cpu: u32, ipi: Ipi) {
+            irq::send_ipi(cpu, ipi);
         }
 
         fn now() -> u64 {
@@ -96,6 +150,18 @@ mod platform {
         fn exit(code: u8) -> ! {
             power::exit(code)
         }
+    }
+
+    const NO_CONTROLLER: &str =
+        "the device tree names no interrupt controller that is known: a GICv2 or GICv3 is needed";
+
+    /// Maps what the interrupt controller has for a CPU, and notes it.
+    fn note_cpu<S: System>(number: u32, affinity: Affinity, controller: &Controller) -> Result<(), &'static str> {
+        let registers = match controller.kind {
+            Kind::V2 => map::<S>(controller.cpu)?,
+            Kind::V3 => redistributors::find(controller, affinity, map::<S>)?,
+        };
+        irq::note_cpu(controller.kind, number, affinity, registers)
     }
 
     /// Maps a device and returns where.

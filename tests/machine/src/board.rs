@@ -1,7 +1,9 @@
 //! The devices: a console that remembers, a clock that a step moves on, a timer for each CPU.
 #![expect(unsafe_code, reason = "the platform's contract is unsafe")]
 
-use ebbtide_core::platform::{Interrupt, Platform};
+use ebbtide_core::cpu::PerCpu;
+use ebbtide_core::platform::{Interrupt, Ipi, Platform};
+use ebbtide_core::{System, VirtAddr};
 
 use crate::baton::{end, step};
 use crate::machine::current;
@@ -9,6 +11,18 @@ use crate::outcome::End;
 
 /// The vector of the timer's interrupt.
 pub(crate) const TIMER_VECTOR: u32 = 0x20;
+
+/// The first vector of the interrupts of other CPUs.
+pub(crate) const FIRST_IPI_VECTOR: u32 = 0x30;
+
+fn vector_of(ipi: Ipi) -> u32 {
+    FIRST_IPI_VECTOR
+        + match ipi {
+            Ipi::Stop => 0,
+            Ipi::Shootdown => 1,
+            Ipi::Reschedule => 2,
+        }
+}
 
 /// The platform.
 #[derive(Debug)]
@@ -22,8 +36,28 @@ unsafe impl Platform for Board {
         current().console.borrow_mut().push_str(&String::from_utf8_lossy(bytes));
     }
 
-    fn init<S: ebbtide_core::System>() -> Result<(), &'static str> {
+    fn init<S: System>() -> Result<(), &'static str> {
         Ok(())
+    }
+
+    fn cpus() -> u32 {
+        current().cpus.len() as u32
+    }
+
+    fn start_cpu<S: System>(cpu: &'static PerCpu, _stack: VirtAddr) -> Result<(), &'static str> {
+        step();
+        current().cpus[cpu.number as usize].started.set(true);
+        Ok(())
+    }
+
+    fn init_cpu<S: System>() -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn send_ipi(cpu: u32, ipi: Ipi) {
+        step();
+        let ipis = &current().cpus[cpu as usize].ipis;
+        ipis.set(ipis.get() | 1 << (vector_of(ipi) - FIRST_IPI_VECTOR));
     }
 
     fn now() -> u64 {
@@ -37,7 +71,12 @@ unsafe impl Platform for Board {
     }
 
     fn interrupt(vector: u32) -> Interrupt {
-        if vector == TIMER_VECTOR { Interrupt::Timer } else { Interrupt::Unexpected(vector) }
+        let ipi = [Ipi::Reschedule, Ipi::Shootdown, Ipi::Stop].into_iter().find(|ipi| vector_of(*ipi) == vector);
+        match (vector, ipi) {
+            (TIMER_VECTOR, _) => Interrupt::Timer,
+            (_, Some(ipi)) => Interrupt::Ipi(ipi),
+            _ => Interrupt::Unexpected(vector),
+        }
     }
 
     fn exit(code: u8) -> ! {

@@ -33,11 +33,13 @@ pub(crate) struct Processor {
     pub waiting: Cell<bool>,
     /// An interrupt that nobody asked for stands at the door.
     pub pending: Cell<bool>,
+    /// The interrupts of other CPUs that stand at the door, a bit each.
+    pub ipis: Cell<u32>,
     /// What the timer is armed for.
     pub deadline: Cell<Option<u64>>,
     /// The top of the stack on which traps run.
     pub trap_stack: Cell<Option<u64>>,
-    /// It executes: the boot CPU from the beginning, the others from when main begins.
+    /// It executes: the boot CPU from the beginning, the others from when that starts them.
     pub started: Cell<bool>,
     /// It has loaded the kernel's tables: its TLB counts.
     pub online: Cell<bool>,
@@ -54,6 +56,7 @@ impl Processor {
             interrupts: Cell::new(false),
             waiting: Cell::new(false),
             pending: Cell::new(false),
+            ipis: Cell::new(0),
             deadline: Cell::new(None),
             trap_stack: Cell::new(None),
             started: Cell::new(false),
@@ -68,7 +71,7 @@ impl Processor {
 
     /// Says whether an interrupt would come now.
     pub fn is_interrupt_due(&self, now: u64) -> bool {
-        self.pending.get() || self.deadline.get().is_some_and(|deadline| deadline <= now)
+        self.pending.get() || self.ipis.get() != 0 || self.deadline.get().is_some_and(|deadline| deadline <= now)
     }
 }
 

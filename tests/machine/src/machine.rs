@@ -5,15 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
 
 use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::boot::MemoryRegion;
 use ebbtide_core::kernel::Kernel;
 use ebbtide_core::memory::frames::Refusal;
-use ebbtide_core::report;
-use ebbtide_core::thread::{Builder, sleep};
 use ebbtide_core::{PhysAddr, System, start};
+use ebbtide_core::{report, secondary};
 
 use crate::baton::{drive, end};
 use crate::checks::Checks;
@@ -219,8 +217,13 @@ fn boot_first<S: System>() {
     // SAFETY: the machine's RAM, which nothing uses but the root table, which is not in the region.
     let noted = machine.kernel.frames.with::<S, _>(|frames| unsafe { frames.add(memory, &[]) });
     assert!(noted, "one region fits");
-    if let Err(error) = start::prepare_cpu::<S>(cpu.per_cpu.get()) {
+    if let Err(error) = start::prepare_boot_cpu::<S>(cpu.per_cpu.get()) {
         report::refuse::<S>(error);
+    }
+    for cpu in &machine.cpus[1..] {
+        if let Err(error) = secondary::start_with::<S>(cpu.per_cpu.get()) {
+            report::refuse::<S>(error);
+        }
     }
     machine.pin_all();
     let Err(error) = start::run_main::<S>(cpu.per_cpu.get(), run_main::<S>);
@@ -231,23 +234,12 @@ fn boot_other<S: System>() {
     let machine = current();
     let cpu = machine.cpu();
     cpu.online.set(true);
-    if let Err(error) = start::prepare_cpu::<S>(cpu.per_cpu.get()) {
-        report::refuse::<S>(error);
-    }
-    start::run_idle::<S>(cpu.per_cpu.get())
+    // SAFETY: the boot CPU has prepared and started it, and it has the kernel's tables.
+    unsafe { secondary::enter::<S>(cpu.per_cpu.get()) }
 }
 
 fn run_main<S: System>() {
     let machine = current();
-    if machine.cpus.len() > 1 {
-        // Core's look for a deadlock knows one CPU: a thread that is ready on another one is none to it. It does not look
-        // while a timer is armed.
-        let asleep = Builder::new().spawn::<S, _, _>(|| sleep::<S>(Duration::from_nanos(u64::MAX / 2)));
-        machine.require(asleep.is_ok(), || "there is no memory for a second thread".into());
-    }
-    for cpu in &machine.cpus {
-        cpu.started.set(true);
-    }
     let main = machine.main.take().expect("a machine has one main thread");
     (main.0)();
     report::end::<S>(report::End::Exit(0))

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use ebbtide_core::arch::{Access, Paging, StackEntry, TableEntry};
-use ebbtide_core::{PhysAddr, System, VirtAddr};
+use ebbtide_core::{PhysAddr, System, VirtAddr, shootdown};
 
 use crate::baton::step;
 use crate::entry;
@@ -60,10 +60,18 @@ unsafe impl<const BITS: u32> Paging for Simulated<BITS> {
         current().invalidate(current().cpu().number, page.as_u64());
     }
 
+    fn invalidate_all_local() {
+        step();
+        current().invalidate_all(current().cpu().number);
+    }
+
     fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>) {
         step();
         let machine = current();
         let cpu = machine.cpu();
+        if machine.habits.interrupts_for_shootdowns && machine.wrong == Wrong::Nothing {
+            return shootdown::invalidate_everywhere::<S>(pages);
+        }
         for page in pages {
             machine.require(cpu.interrupts.get(), || "a broadcast with interrupts off".into());
             let keeps_the_cpu = cpu.per_cpu.head.preempt_count.load(Ordering::Relaxed) > 0;

@@ -35,6 +35,7 @@ impl Plan {
             fill: Fill::Eager,
             walkers_may_write: false,
             step_ns: 100,
+            interrupts_for_shootdowns: seed.is_multiple_of(2),
         };
         let (wrong, refusal) = (Wrong::Nothing, Refusal::Never);
         Self { seed, cpus: 1, frames: 1024, cache: 64, most_steps: 500_000, habits, wrong, refusal }

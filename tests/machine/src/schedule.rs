@@ -30,6 +30,8 @@ pub(crate) struct Habits {
     pub walkers_may_write: bool,
     /// Most nanoseconds that a step takes.
     pub step_ns: u64,
+    /// CPUs interrupt each other to invalidate, as on x86_64; else one does so for all, as on aarch64.
+    pub interrupts_for_shootdowns: bool,
 }
 
 /// The machine's dice.

@@ -31,6 +31,11 @@ impl Tlb {
         self.0.borrow().get(&page).copied()
     }
 
+    /// Forgets everything.
+    pub fn invalidate_all(&self) {
+        self.0.borrow_mut().clear();
+    }
+
     /// Forgets a page.
     pub fn invalidate(&self, page: u64) {
         self.0.borrow_mut().remove(&page);

@@ -1,11 +1,12 @@
 //! Traps: the timer's interrupt, the one that nothing masks, and the page fault, on a stack of each CPU's own.
 
 use ebbtide_core::arch::{Switch, Traps};
+use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::report::Place;
 use ebbtide_core::stack::StackError;
 use ebbtide_core::{System, VirtAddr, trap};
 
-use crate::board::TIMER_VECTOR;
+use crate::board::{FIRST_IPI_VECTOR, TIMER_VECTOR};
 use crate::machine::current;
 use crate::mmu::Use;
 use crate::switch::Record;
@@ -36,12 +37,21 @@ fn interrupt<S: System>() {
     let machine = current();
     let cpu = machine.cpu();
     cpu.interrupts.set(false);
-    cpu.pending.set(false);
-    if cpu.deadline.get().is_some_and(|deadline| deadline <= machine.now.get()) {
-        cpu.deadline.set(None);
-    }
+    let vector = match cpu.ipis.get().trailing_zeros() {
+        u32::BITS => {
+            cpu.pending.set(false);
+            if cpu.deadline.get().is_some_and(|deadline| deadline <= machine.now.get()) {
+                cpu.deadline.set(None);
+            }
+            TIMER_VECTOR
+        }
+        bit => {
+            cpu.ipis.set(cpu.ipis.get() & !(1 << bit));
+            FIRST_IPI_VECTOR + bit
+        }
+    };
     touch_trap_stack();
-    if trap::interrupt::<S>(TIMER_VECTOR) {
+    if trap::interrupt::<S>(vector) {
         let context = machine.context();
         let stack_pointer = VirtAddr::new(context.stack_pointer.get());
         trap::check_room_to_preempt::<S>(S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer));
@@ -85,10 +95,11 @@ fn touch_trap_stack() {
 
 impl<const GENERATION_BITS: u32> Traps for Simulated<GENERATION_BITS> {
     fn set_trap_stacks<S: System>(
+        cpu: &'static PerCpu,
         new_stack: &mut dyn FnMut(&str, u64) -> Result<VirtAddr, StackError>,
     ) -> Result<(), StackError> {
         let top = new_stack("trap stack", TRAP_STACK_BYTES)?.as_u64();
-        current().cpu().trap_stack.set(Some(top));
+        current().cpus[cpu.number as usize].trap_stack.set(Some(top));
         current().checks.borrow_mut().stacks.pin(top);
         Ok(())
     }

@@ -36,11 +36,14 @@ pub(crate) struct Cpu {
     pub walks: Cell<bool>,
     /// It waits for an interrupt.
     pub halted: Cell<bool>,
-    /// The timer's interrupt stands at the door.
-    pub pending: Cell<bool>,
+    /// It has stopped for good.
+    pub stopped: Cell<bool>,
+    /// The interrupts of other CPUs that stand at the door, a bit for each vector.
+    pub ipis: Cell<u8>,
+    /// The vector that it takes at the point where it stands, counted from 1.
+    pub takes: Cell<u8>,
     /// The CPU that it waits for, counted from 1, until that one answers.
     pub waits_for: Cell<u8>,
-    _reserved: [u8; 2],
     /// The thread that runs.
     pub runs: Cell<u64>,
     /// The thread that was left for the one that runs, counted from 1, and how; 0 once that one has asked.
@@ -50,6 +53,13 @@ pub(crate) struct Cpu {
     pub armed: Cell<u64>,
     /// The frame that each page has for the TLB; 0 if it does not know the page.
     pub tlb: [[Cell<u64>; MAX_PAGES]; MAX_THREADS],
+}
+
+impl Cpu {
+    /// It takes interrupts.
+    pub fn listens(&self) -> bool {
+        !self.stopped.get() && (self.halted.get() || self.interrupts.get())
+    }
 }
 
 /// A thread.

@@ -85,7 +85,8 @@ impl World {
         self.check_pages()
     }
 
-    /// A thread is in one queue at most, and in none while it runs; and it runs on one CPU.
+    /// A thread is in one queue or inbox at most, and in none while it runs; and it runs on one CPU. None is in the queue of a CPU
+    /// that has halted.
     fn check_queues(&self) -> Result<(), String> {
         let mut places = vec![0; self.threads.len()];
         for cpu in 0..self.cpus.len() {
@@ -98,9 +99,15 @@ impl World {
                 assert!(!is_endless, "a run queue that is a circle");
                 places[self.number_of(thread)] += 1;
             });
+            let stands = &self.books.cpus[cpu];
+            if length > 0 && stands.halted.get() && stands.takes.get() == 0 {
+                return Err(format!("CPU {cpu} has halted, and a thread is ready there"));
+            }
+            model::for_each_pushed(self.cpus[cpu], |thread| places[self.number_of(thread)] += 1);
         }
+        (self.for_each_parked)(&mut |thread| places[self.number_of(thread)] += 1);
         match places.iter().position(|places| *places > 1) {
-            Some(thread) => Err(format!("{} is in two places: run queues, or CPUs", self.name(thread))),
+            Some(thread) => Err(format!("{} is in two places: queues, inboxes, or CPUs", self.name(thread))),
             None => Ok(()),
         }
     }

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use ebbtide_core::arch::{Arch, Cpu, Entry, Switch, Traps};
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::kernel::Kernel;
-use ebbtide_core::platform::{Interrupt, Platform};
+use ebbtide_core::platform::{Interrupt, Ipi, Platform};
 use ebbtide_core::stack::{Leaving, StackError};
 use ebbtide_core::thread::Thread;
 use ebbtide_core::{System, VirtAddr};
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
 
-use crate::world::{current, halt, interrupt, pause, step};
+use crate::world::{current, halt, interrupt, pause, spin, step};
 
 /// Core on the model, with generations of so many bits.
 #[derive(Debug)]
@@ -25,6 +25,12 @@ impl<const GENERATION_BITS: u32> System for Model<GENERATION_BITS> {
 
     fn kernel() -> &'static Kernel {
         current().kernel
+    }
+
+    fn interleave() {
+        if current().between_cpus {
+            step("is about to look at what CPUs share");
+        }
     }
 }
 
@@ -64,7 +70,7 @@ unsafe impl<const GENERATION_BITS: u32> Cpu for Model<GENERATION_BITS> {
     }
 
     fn relax() {
-        pause("spins");
+        spin();
     }
 
     fn halt() -> ! {
@@ -126,13 +132,26 @@ unsafe impl<const GENERATION_BITS: u32> Switch for Model<GENERATION_BITS> {
 
 impl<const GENERATION_BITS: u32> Traps for Model<GENERATION_BITS> {
     fn set_trap_stacks<S: System>(
+        _: &'static PerCpu,
         _: &mut dyn FnMut(&str, u64) -> Result<VirtAddr, StackError>,
     ) -> Result<(), StackError> {
         Ok(())
     }
 }
 
-/// The platform: a clock that stands still until a timer fires.
+/// The vector of the timer's interrupt; those of other CPUs lie below.
+pub(crate) const TIMER_VECTOR: u8 = 3;
+
+fn vector_of(ipi: Ipi) -> u8 {
+    match ipi {
+        Ipi::Stop => 0,
+        Ipi::Shootdown => 1,
+        Ipi::Reschedule => 2,
+    }
+}
+
+/// The platform: a clock that stands still until a timer fires, and interrupts between CPUs, of which one that already stands at
+/// the door is not told again.
 #[derive(Debug)]
 pub struct Board;
 
@@ -148,6 +167,24 @@ unsafe impl Platform for Board {
         Ok(())
     }
 
+    fn cpus() -> u32 {
+        current().cpus.len() as u32
+    }
+
+    fn start_cpu<S: System>(_: &'static PerCpu, _: VirtAddr) -> Result<(), &'static str> {
+        unreachable!("the model makes its CPUs itself")
+    }
+
+    fn init_cpu<S: System>() -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn send_ipi(cpu: u32, ipi: Ipi) {
+        step("interrupts another CPU");
+        let ipis = &current().books.cpus[cpu as usize].ipis;
+        ipis.set(ipis.get() | 1 << vector_of(ipi));
+    }
+
     fn now() -> u64 {
         current().books.now.get()
     }
@@ -156,8 +193,10 @@ unsafe impl Platform for Board {
         current().cpu().armed.set(deadline.unwrap_or(0));
     }
 
-    fn interrupt(_: u32) -> Interrupt {
-        Interrupt::Timer
+    fn interrupt(vector: u32) -> Interrupt {
+        let ipi =
+            [Ipi::Stop, Ipi::Shootdown, Ipi::Reschedule].into_iter().find(|ipi| u32::from(vector_of(*ipi)) == vector);
+        ipi.map_or(Interrupt::Timer, Interrupt::Ipi)
     }
 
     fn exit(code: u8) -> ! {

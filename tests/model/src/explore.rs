@@ -62,11 +62,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Something that must not be, with the shortest way there.
-    ///
-    /// # Panics
-    ///
-    /// There are more states than was said.
+    /// Something that must not be, with the shortest way there; or there are more states than a model is to have.
     pub fn explore<S: System>(self) -> Result<Explored, Box<Violation>> {
         let most = self.most_states;
         Exploration::new(World::new::<S>(self), most).run()
@@ -107,6 +103,10 @@ impl Exploration {
     fn run(mut self) -> Result<Explored, Box<Violation>> {
         self.reach(State::default(), Reached { from: 0, by: Choice::Join, depth: 0 });
         while let Some((number, state)) = self.queue.pop_front() {
+            if self.reached.len() > self.most {
+                // Perhaps they never end: this is one of those that are farthest away.
+                return Err(self.violation(format!("more than {} states", self.most), number, None));
+            }
             self.world.memory.borrow_mut().restore(&state);
             let choices = self.world.choices();
             if choices.is_empty() {
@@ -134,7 +134,6 @@ impl Exploration {
         let next = self.reached.len() as u32;
         let number = *self.seen.entry(memory::number(&state)).or_insert(next);
         if number == next {
-            assert!(self.reached.len() < self.most, "more than {} states", self.most);
             self.reached.push(how);
             self.queue.push_back((number, state));
         }
@@ -145,7 +144,9 @@ impl Exploration {
     fn end(&mut self, number: u32) -> Result<(), Box<Violation>> {
         let books = self.world.books;
         let code = books.end.get().checked_sub(1);
-        if code.is_none() && !books.cpus[..self.world.cpus.len()].iter().all(|cpu| cpu.halted.get()) {
+        if code.is_none()
+            && !books.cpus[..self.world.cpus.len()].iter().all(|cpu| cpu.halted.get() || cpu.stopped.get())
+        {
             return Err(self.violation("a CPU waits for another one for ever".into(), number, None));
         }
         if let Err(what) = self.world.check_no_frame_lost() {

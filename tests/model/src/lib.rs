@@ -14,14 +14,15 @@
 //!   one may write, or is the only one who may: a state word by one operation of `StateWord` (whose own orders are
 //!   `loom`'s: `sync::atomic::models`), a run queue of its own, what a lock holds.
 //! - **Interrupts**: the timer's may come at any such point with interrupts on, a number of times; after that it comes
-//!   when nothing else can happen.
+//!   when nothing else can happen. One of another CPU comes at the first such point, or at any
+//!   ([`Plan::between_cpus`]), and is there once however often it was sent.
 //! - **Looked at** after each step, from outside: a frame is in one place; no TLB maps a page to a frame that the page has not
 //!   (present or resting); a thread that runs, and the live part of one that sleeps, has its pages, with the frames that it
-//!   had; a thread is in one queue, or runs on one CPU. At the end of a run no frame is lost, and the end is one that the test
+//!   had; a thread is in one queue or inbox, or runs on one CPU, and no CPU has halted where one is ready. At the end of a run no frame is lost, and the end is one that the test
 //!   allows. And from every state there is a way to an end: nobody waits for ever, and nobody goes round for ever.
-//! - **Reductions**: with three CPUs an idle thread takes its own affairs in one step (what it writes and frees still has its
+//! - **Reductions**: with three CPUs, or where a plan says so, an idle thread takes its own affairs in one step (what it writes and frees still has its
 //!   points); a TLB takes whatever is valid at once ([`Fill::Eager`], which says why that is enough; `Fill::AnyTime` is
-//!   explored too); with one CPU nothing can come in where interrupts are off; what the kernel only counts is made zero.
+//!   explored too); with one CPU nothing can come in where interrupts are off; what the kernel only counts is made zero, and links of threads that are in no queue are.
 //!
 //! The order is breadth first, so the trace of what goes wrong is a shortest one.
 

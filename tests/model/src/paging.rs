@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "the contract of paging is unsafe")]
 
 use ebbtide_core::arch::{Access, Paging, StackEntry, TableEntry};
-use ebbtide_core::{PhysAddr, System, VirtAddr};
+use ebbtide_core::{PhysAddr, System, VirtAddr, shootdown};
 use ebbtide_machine::entry;
 
 use crate::contract::Model;
@@ -27,7 +27,7 @@ unsafe impl<const GENERATION_BITS: u32> Paging for Model<GENERATION_BITS> {
 
     /// What is encoded is written next.
     fn encode_stack(what: StackEntry) -> u64 {
-        step(match what {
+        step_at_page(match what {
             StackEntry::Empty => "empties a page",
             StackEntry::Present { .. } => "makes a page present",
             StackEntry::Resting { .. } => "lets a page rest",
@@ -38,7 +38,7 @@ unsafe impl<const GENERATION_BITS: u32> Paging for Model<GENERATION_BITS> {
     /// What is decoded was read just before.
     fn decode_stack(word: u64) -> StackEntry {
         let what = entry::decode_stack(word);
-        step(match what {
+        step_at_page(match what {
             StackEntry::Empty => "has read that a page is empty",
             StackEntry::Present { .. } => "has read that a page is present",
             StackEntry::Resting { .. } => "has read that a page rests",
@@ -49,12 +49,23 @@ unsafe impl<const GENERATION_BITS: u32> Paging for Model<GENERATION_BITS> {
     fn publish() {}
 
     fn invalidate_local(page: VirtAddr) {
+        // Where it is asked to: who asks is on its way to ask.
+        if current().interrupts_for_shootdowns && !current().cpu().interrupts.get() {
+            step("invalidates a page");
+        }
         current().invalidate(current().running.get(), page);
+    }
+
+    fn invalidate_all_local() {
+        current().invalidate_all(current().running.get());
     }
 
     /// The shootdown: whoever has joined when it begins is asked, one CPU after the other, and waited for. A CPU answers when
     /// it has interrupts on.
     fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>) {
+        if current().interrupts_for_shootdowns {
+            return shootdown::invalidate_everywhere::<S>(pages);
+        }
         let here = current().running.get();
         let mut asked = None;
         for page in pages {
@@ -76,4 +87,11 @@ unsafe impl<const GENERATION_BITS: u32> Paging for Model<GENERATION_BITS> {
     }
 
     unsafe fn activate(_: PhysAddr) {}
+}
+
+/// A point at a page's entry.
+fn step_at_page(what: &'static str) {
+    if !current().between_cpus {
+        step(what);
+    }
 }

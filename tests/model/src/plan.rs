@@ -82,7 +82,9 @@ pub struct Plan {
     pub(crate) walker: Option<Walker>,
     pub(crate) threads: Vec<ThreadPlan>,
     pub(crate) memory: Memory,
-    pub(crate) timer_armed: bool,
+    pub(crate) between_cpus: bool,
+    pub(crate) interrupts_for_shootdowns: bool,
+    pub(crate) idles_at_once: bool,
     pub(crate) refuses: Option<NonZeroU64>,
     pub(crate) judge: Judge,
 }
@@ -110,9 +112,11 @@ impl Plan {
             walker: None,
             threads: Vec::new(),
             memory: Memory::default(),
-            timer_armed: false,
+            between_cpus: false,
+            interrupts_for_shootdowns: false,
+            idles_at_once: false,
             refuses: None,
-            judge: Box::new(|ended| ended.code != Some(103) && ended.all_finished()),
+            judge: Box::new(|ended| ended.code == Some(101) && ended.all_finished()),
         }
     }
 
@@ -153,10 +157,21 @@ impl Plan {
         Self { refuses: Some(call), ..self }
     }
 
-    /// With a timer that is always armed, so that no CPU looks whether the machine is dead: the look of one CPU at a moment at
-    /// which another has just been given something to do is not what is explored then.
-    pub fn timer_armed(self) -> Self {
-        Self { timer_armed: true, ..self }
+    /// With points at which others may come in in each step of the protocols between CPUs (placement, inboxes, the look whether
+    /// anything can still happen, parking, shootdowns by interrupts), and with interrupts of other CPUs that come at any point
+    /// with interrupts on. In return a page's entry is no such point, and idle threads take their own affairs at once.
+    pub fn between_cpus(self) -> Self {
+        Self { between_cpus: true, idles_at_once: true, ..self }
+    }
+
+    /// With idle threads that take their own affairs in one step, as with three CPUs.
+    pub fn idles_at_once(self) -> Self {
+        Self { idles_at_once: true, ..self }
+    }
+
+    /// With shootdowns that are core's, where CPUs interrupt each other; otherwise the model asks one after the other.
+    pub fn interrupts_for_shootdowns(self) -> Self {
+        Self { interrupts_for_shootdowns: true, ..self }
     }
 
     /// With one more CPU, which has no threads.

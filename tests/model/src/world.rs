@@ -14,9 +14,10 @@ use ebbtide_core::thread::Thread;
 mod making;
 mod steps;
 
-pub(crate) use steps::{halt, interrupt, pause, step, wait_for};
+pub(crate) use steps::{halt, interrupt, pause, spin, step, wait_for};
 
 use crate::books::{Books, Cpu, MAX_CPUS};
+use crate::contract::TIMER_VECTOR;
 use crate::coroutine::Coroutine;
 use crate::memory::Memory;
 use crate::plan::{Fill, Judge, Reach, Walker};
@@ -28,6 +29,8 @@ pub(crate) enum Choice {
     Run(u8),
     /// The timer's interrupt comes to a CPU, which takes it.
     Tick(u8),
+    /// A CPU takes another one's interrupt, of this vector.
+    Ipi(u8, u8),
     /// The CPU without threads joins.
     Join,
     /// It invalidates what it knows, and walks from now on.
@@ -56,6 +59,12 @@ pub(crate) struct World {
     pub walker: Option<Walker>,
     /// The frame allocator's calls are counted.
     refuses: bool,
+    /// Others may come in within the protocols between CPUs.
+    pub between_cpus: bool,
+    /// Idle threads take their own affairs in one step.
+    pub idles_at_once: bool,
+    /// Shootdowns are core's.
+    pub interrupts_for_shootdowns: bool,
     pub memory: RefCell<Memory>,
     /// The CPU whose turn it is.
     pub running: Cell<usize>,
@@ -71,6 +80,8 @@ pub(crate) struct World {
     interrupt: fn(),
     for_each_free: fn(&mut dyn FnMut(u64)),
     forget_calls: fn(),
+    forget_links: fn(&[&'static Thread]),
+    pub for_each_parked: fn(&mut dyn FnMut(&'static Thread)),
 }
 
 pub(crate) struct JudgeBox(pub Judge);
@@ -116,11 +127,14 @@ impl World {
                 choices.push(Choice::Run(cpu as u8));
             }
         }
+        for (number, cpu) in self.books.cpus.iter().enumerate().filter(|(_, cpu)| cpu.listens()) {
+            let vectors = (0..TIMER_VECTOR).filter(|vector| cpu.ipis.get() & 1 << vector != 0);
+            choices.extend(vectors.map(|vector| Choice::Ipi(number as u8, vector)));
+        }
         let has_to = choices.is_empty();
         for (number, cpu) in self.books.cpus.iter().enumerate() {
-            let listens = cpu.halted.get() || cpu.interrupts.get();
-            let is_armed = (1..model::NOT_IN_THIS_RUN).contains(&cpu.armed.get());
-            if is_armed && listens && (has_to || self.books.ticks.get() > 0) && cpu.waits_for.get() == 0 {
+            let is_armed = cpu.armed.get() != 0;
+            if is_armed && cpu.listens() && (has_to || self.books.ticks.get() > 0) && cpu.waits_for.get() == 0 {
                 choices.push(Choice::Tick(number as u8));
             }
         }
@@ -148,12 +162,16 @@ impl World {
 
     fn can_run(&self, cpu: usize) -> bool {
         let cpu = &self.books.cpus[cpu];
+        if cpu.ipis.get() != 0 && cpu.listens() && !self.between_cpus {
+            // It takes that first.
+            return false;
+        }
         match cpu.waits_for.get() {
-            0 => !cpu.halted.get() || cpu.pending.get(),
+            0 => !cpu.halted.get() && !cpu.stopped.get(),
             other => {
                 let other = &self.books.cpus[usize::from(other) - 1];
                 // One that waits for an answer has interrupts on, as has one without threads.
-                other.interrupts.get() || other.halted.get() || !other.walks.get() || self.is_walker(other)
+                other.listens() || !other.walks.get() || self.is_walker(other)
             }
         }
     }
@@ -174,7 +192,14 @@ impl World {
                 let cpu = &self.books.cpus[usize::from(number)];
                 self.note(|| format!("CPU {number}: the timer's interrupt comes"));
                 self.books.ticks.set(self.books.ticks.get().saturating_sub(1));
-                cpu.pending.set(true);
+                cpu.takes.set(TIMER_VECTOR + 1);
+                self.run(number.into());
+            }
+            Choice::Ipi(number, vector) => {
+                let cpu = &self.books.cpus[usize::from(number)];
+                self.note(|| format!("CPU {number}: another CPU's interrupt comes"));
+                cpu.ipis.set(cpu.ipis.get() & !(1 << vector));
+                cpu.takes.set(vector + 1);
                 self.run(number.into());
             }
             Choice::Join => {
@@ -184,7 +209,7 @@ impl World {
             Choice::Walk => {
                 self.note(|| format!("CPU {}: invalidates all that it knows, and walks from now on", self.cpus.len()));
                 let cpu = &self.books.cpus[self.cpus.len()];
-                cpu.tlb.iter().flatten().for_each(|page| page.set(0));
+                self.invalidate_all(self.cpus.len());
                 cpu.walks.set(true);
             }
             Choice::Fill(cpu, thread, page) => self.for_each_fill(|c, t, p, frame| {
@@ -209,6 +234,7 @@ impl World {
             (self.forget_calls)();
         }
         self.threads.iter().for_each(|thread| model::forget_rests(thread));
+        (self.forget_links)(&self.threads);
         self.check()
     }
 
@@ -247,7 +273,8 @@ impl World {
     pub fn left(&self) -> (&'static Thread, Leaving) {
         let cpu = self.cpu();
         let left = cpu.left.replace(0).checked_sub(1).expect("a thread that was left");
-        let all = [Leaving::Yielded, Leaving::Preempted, Leaving::Blocked, Leaving::Exited, Leaving::Idle];
+        let all =
+            [Leaving::Yielded, Leaving::Preempted, Leaving::Blocked, Leaving::Moved, Leaving::Exited, Leaving::Idle];
         let leaving = all[cpu.leaving.replace(0) as usize];
         (self.threads[left as usize], leaving)
     }
@@ -267,6 +294,11 @@ impl World {
         self.books.cpus[cpu].tlb[thread][page].set(0);
     }
 
+    /// Invalidates everything on a CPU.
+    pub fn invalidate_all(&self, cpu: usize) {
+        self.books.cpus[cpu].tlb.iter().flatten().for_each(|page| page.set(0));
+    }
+
     pub fn number_of(&self, thread: &Thread) -> usize {
         let number = self.threads.iter().position(|one| core::ptr::eq(*one, thread));
         number.expect("a thread of the model")
@@ -280,9 +312,9 @@ impl World {
         }
     }
 
-    /// With three CPUs: an idle thread is what executes, and what it does between its steps is its CPU's own.
+    /// An idle thread is what executes, and what it does between its steps is its CPU's own.
     pub fn passes_over_idle(&self) -> bool {
-        self.cpus.len() > 2 && self.me() >= self.threads.len() - self.cpus.len()
+        self.idles_at_once && self.me() >= self.threads.len() - self.cpus.len()
     }
 
     /// The number of the thread that executes.

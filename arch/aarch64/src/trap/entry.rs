@@ -9,7 +9,7 @@ use ebbtide_core::thread::Head;
 use static_assertions::const_assert;
 
 use super::dispatch::{dispatch, hopeless, nested, preempt};
-use super::stacks::{EMERGENCY, LAST, LAST_BYTES};
+use super::stacks::{EMERGENCY, LAST, LAST_BYTES, LAST_IN_USE};
 
 /// What a trap saves: enough to go on as if it had not come, and what it was.
 #[derive(Clone, Debug)]
@@ -153,7 +153,8 @@ extern "C" fn common<S: System>() {
 /// A trap in a handler: leaves the stack pointer, which may be what is wrong, for the emergency stack, and reports.
 ///
 /// SP_EL0 counts how deep this goes, as it never holds 0 or 1 otherwise: the first time the report is made; a trap in
-/// that report ends the run from a stack in the image; and one in that stops the CPU.
+/// that report ends the run from a stack in the image; and one in that stops the CPU. So does one on another CPU while that
+/// stack is in use: there is one such stack, and the run ends all the same.
 #[unsafe(naked)]
 extern "C" fn in_handler<S: System>() {
     naked_asm!(
@@ -176,6 +177,12 @@ extern "C" fn in_handler<S: System>() {
         "mov x3, #1",
         "msr sp_el0, x3",
         "mov x0, sp",
+        "adrp x4, {LAST_IN_USE}",
+        "add x4, x4, :lo12:{LAST_IN_USE}",
+        "4: ldaxr w5, [x4]",
+        "stlxr w6, w3, [x4]",
+        "cbnz w6, 4b",
+        "cbnz w5, 3f",
         "adrp x4, {LAST}",
         "add x4, x4, :lo12:{LAST}",
         "mov x5, #{LAST_BYTES}",
@@ -187,6 +194,7 @@ extern "C" fn in_handler<S: System>() {
         CPU = const offset_of!(Head, cpu),
         NUMBER = const offset_of!(PerCpu, number),
         EMERGENCY = sym EMERGENCY,
+        LAST_IN_USE = sym LAST_IN_USE,
         LAST = sym LAST,
         LAST_BYTES = const LAST_BYTES,
         nested = sym nested::<S>,

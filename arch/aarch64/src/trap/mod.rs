@@ -10,4 +10,6 @@ mod entry;
 mod stacks;
 
 pub(crate) use entry::TrapFrame;
-pub(crate) use stacks::{EMERGENCY_NUMBER, TRAP_STACKS, TRAPS, init, set_trap_stack_top, trap_stack_top};
+pub(crate) use stacks::{
+    EMERGENCY_NUMBER, TRAP_STACKS, TRAPS, init, note_first_stacks, set_trap_stack_top, trap_stack_top,
+};

@@ -3,12 +3,12 @@
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{VBAR_EL1, Writeable};
 use ebbtide_core::arch::{Cpu, Traps};
-use ebbtide_core::cpu::MAX_CPUS;
+use ebbtide_core::cpu::{MAX_CPUS, PerCpu};
 use ebbtide_core::stack::StackError;
 use ebbtide_core::{System, VirtAddr};
 
@@ -28,7 +28,8 @@ pub(crate) const EMERGENCY_NUMBER: usize = 1;
 #[derive(Debug)]
 pub(crate) struct ImageStack(UnsafeCell<[u8; LAST_BYTES]>);
 
-// SAFETY: only the CPU that boots uses it, as a stack; no reference into it is ever made.
+// SAFETY: one CPU at a time uses it, as a stack (FIRST the one that boots, LAST the one that took it); no reference into it
+// is ever made.
 unsafe impl Sync for ImageStack {}
 
 impl ImageStack {
@@ -50,33 +51,52 @@ static FIRST: ImageStack = ImageStack::new();
 /// The stack from which the run is ended when the report of a nested trap traps itself.
 pub(crate) static LAST: ImageStack = ImageStack::new();
 
+/// Not 0 once a CPU has taken [`LAST`] for that.
+pub(crate) static LAST_IN_USE: AtomicU32 = AtomicU32::new(0);
+
+/// Where all traps start, by the CPU's number. SP_EL1 says the same, once the CPU runs.
+static TOPS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
+
 /// Where a nested trap is reported from, by the CPU's number.
 pub(crate) static EMERGENCY: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
-/// Makes this CPU take its traps. Until [`Traps::set_trap_stacks`] they run on one small stack.
+/// Until [`Traps::set_trap_stacks`] the traps of the CPU that boots run on two small stacks of the image.
+pub(crate) fn note_first_stacks(cpu: &PerCpu) {
+    note(cpu, [FIRST.top(), LAST.top()]);
+}
+
+/// Notes where the traps of `cpu` start, by the numbers of the stacks.
+fn note(cpu: &PerCpu, tops: [u64; TRAP_STACKS.len()]) {
+    TOPS[cpu.number as usize].store(tops[TRAPS], Ordering::Relaxed);
+    EMERGENCY[cpu.number as usize].store(tops[EMERGENCY_NUMBER], Ordering::Relaxed);
+}
+
+/// Makes this CPU take its traps, on the stacks that were noted.
 ///
 /// # Safety
 ///
-/// Called once, on the boot CPU, on SP_EL0, with interrupts off.
+/// Called once on each CPU, on SP_EL0, with everything masked; the stacks are nobody else's.
 pub(crate) unsafe fn init<S: System>() {
-    emergency().store(LAST.top(), Ordering::Relaxed);
     // SAFETY: nobody uses the stack.
-    unsafe { set_stack_pointer(FIRST.top()) };
+    unsafe { set_stack_pointer(TOPS[Aarch64::per_cpu().number as usize].load(Ordering::Relaxed)) };
     VBAR_EL1.set(table::<S>());
     barrier::isb(barrier::SY);
 }
 
 impl Traps for Aarch64 {
     fn set_trap_stacks<S: System>(
+        cpu: &'static PerCpu,
         new_stack: &mut dyn FnMut(&str, u64) -> Result<VirtAddr, StackError>,
     ) -> Result<(), StackError> {
-        let mut tops = [VirtAddr::new(0); TRAP_STACKS.len()];
+        let mut tops = [0; TRAP_STACKS.len()];
         for ((name, bytes), top) in TRAP_STACKS.into_iter().zip(&mut tops) {
-            *top = new_stack(name, bytes)?;
+            *top = new_stack(name, bytes)?.as_u64();
         }
-        emergency().store(tops[EMERGENCY_NUMBER].as_u64(), Ordering::Relaxed);
-        // SAFETY: the stack is new; interrupts are off, and the caller runs on SP_EL0.
-        unsafe { set_stack_pointer(tops[TRAPS].as_u64()) };
+        note(cpu, tops);
+        if cpu.number == Self::per_cpu().number {
+            // SAFETY: the stack is new; interrupts are off, and the caller runs on SP_EL0.
+            unsafe { set_stack_pointer(tops[TRAPS]) };
+        }
         Ok(())
     }
 }

@@ -2,16 +2,18 @@
 #![expect(unsafe_code, reason = "tables that the CPU reads")]
 
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 
-use ebbtide_core::arch::Traps;
-use ebbtide_core::cpu::PerCpu;
+use ebbtide_core::arch::{Cpu, Traps};
+use ebbtide_core::cpu::{MAX_CPUS, PerCpu};
 use ebbtide_core::stack::StackError;
 use ebbtide_core::{System, VirtAddr};
+use static_assertions::const_assert;
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
 use x86_64::instructions::tables::load_tss;
 use x86_64::registers::segmentation::SegmentSelector;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable};
-use x86_64::structures::idt::{Entry, InterruptDescriptorTable};
+use x86_64::structures::idt::{Entry, HandlerFunc, InterruptDescriptorTable};
 use x86_64::structures::tss::TaskStateSegment;
 
 use super::dispatch::Pushed;
@@ -47,23 +49,43 @@ const fn stack_of(vector: usize) -> u16 {
     }
 }
 
-/// The tables of the boot CPU.
+/// The tables that each CPU has for itself.
 struct Tables {
     gdt: GlobalDescriptorTable,
     tss: TaskStateSegment,
-    idt: InterruptDescriptorTable,
 }
 
-struct BootTables(UnsafeCell<Tables>);
+impl Tables {
+    const fn empty() -> Self {
+        Self { gdt: GlobalDescriptorTable::empty(), tss: TaskStateSegment::new() }
+    }
+}
 
-// SAFETY: written by the boot CPU alone, in `init` and `set_trap_stacks`, with interrupts off.
-unsafe impl Sync for BootTables {}
+/// Not initialised before their CPU needs them, so that they take no room in the image.
+struct AllTables {
+    /// By the CPU's number.
+    own: UnsafeCell<MaybeUninit<[Tables; MAX_CPUS]>>,
+    /// All CPUs have the same gates.
+    idt: UnsafeCell<MaybeUninit<Gates>>,
+}
 
-static BOOT: BootTables = BootTables(UnsafeCell::new(Tables {
-    gdt: GlobalDescriptorTable::empty(),
-    tss: TaskStateSegment::new(),
-    idt: InterruptDescriptorTable::new(),
-}));
+/// An IDT is 256 entries of 16 bytes, whatever the types of its fields say.
+type Gates = [Entry<HandlerFunc>; 256];
+
+const_assert!(size_of::<Gates>() == size_of::<InterruptDescriptorTable>());
+
+// SAFETY: the IDT is written by the boot CPU alone, in `init`. A CPU's own tables are written in `set_trap_stacks`, which the
+// boot CPU calls while the other is off (or for itself, with interrupts off), and then by that CPU alone.
+unsafe impl Sync for AllTables {}
+
+static TABLES: AllTables =
+    AllTables { own: UnsafeCell::new(MaybeUninit::uninit()), idt: UnsafeCell::new(MaybeUninit::uninit()) };
+
+/// The own tables of the CPU of this number.
+fn tables_of(number: u32) -> *mut Tables {
+    assert!((number as usize) < MAX_CPUS);
+    TABLES.own.get().cast::<Tables>().wrapping_add(number as usize)
+}
 
 /// The stack that all traps share until each has its own.
 #[repr(C, align(16))]
@@ -86,37 +108,64 @@ pub(crate) unsafe fn init<S: System>(cpu: &'static PerCpu, smap: bool) {
             unsafe { place.cast::<[u8; 3]>().write_volatile(CLAC) };
         }
     }
-    // SAFETY: this is the boot CPU, once; nobody else refers to the tables.
-    let tables = unsafe { &mut *BOOT.0.get() };
     let top = VirtAddr::from_ptr(FIRST_STACK.0.get().wrapping_add(1));
     // SAFETY: the stack is static and nobody uses it.
     let top = unsafe { write_header(top, below_what_is_pushed(top.as_u64() - size_of::<Header>() as u64), cpu) };
+    // SAFETY: this is the boot CPU, once; nobody else refers to the tables.
+    let tables = unsafe { write_tables(cpu) };
     tables.tss.interrupt_stack_table = [top; TRAP_STACKS.len()];
-    fill_idt::<S>(&mut tables.idt);
-    // SAFETY: the tables are static, and this is the last that is done to GDT and IDT.
+    // SAFETY: as above, and it is not loaded yet.
+    fill_idt::<S>(unsafe { &mut *TABLES.idt.get() });
+    // SAFETY: the tables are filled; this is the boot CPU, once.
     unsafe { load(tables) };
 }
 
-fn fill_idt<S: System>(idt: &mut InterruptDescriptorTable) {
-    // SAFETY: an IDT is 256 entries of 16 bytes, whatever the types of its fields say.
-    let entries: &mut [Entry<x86_64::structures::idt::HandlerFunc>; 256] =
-        unsafe { &mut *core::ptr::from_mut(idt).cast() };
-    for (vector, entry) in entries.iter_mut().enumerate() {
+/// Loads the tables of another CPU, whose trap stacks were set.
+///
+/// # Safety
+///
+/// Called once, on that CPU, with interrupts off.
+pub(crate) unsafe fn init_secondary(cpu: &'static PerCpu) {
+    // SAFETY: the boot CPU filled the TSS before it started this one, and nobody else refers to the tables since.
+    let tables = unsafe { &mut *tables_of(cpu.number) };
+    // SAFETY: the trap stacks are set, and the IDT was filled when the boot CPU loaded it.
+    unsafe { load(tables) };
+}
+
+/// Writes a CPU's own tables, which are empty then.
+///
+/// # Safety
+///
+/// That CPU has not loaded them, and nobody else refers to them.
+unsafe fn write_tables(cpu: &PerCpu) -> &'static mut Tables {
+    let tables = tables_of(cpu.number);
+    // SAFETY: the place is static, and by the caller's word nobody's.
+    unsafe { tables.write(Tables::empty()) };
+    // SAFETY: as above, and now it is initialised.
+    unsafe { &mut *tables }
+}
+
+fn fill_idt<S: System>(idt: &mut MaybeUninit<Gates>) {
+    let first = idt.as_mut_ptr().cast::<Entry<HandlerFunc>>();
+    for vector in 0..size_of::<Gates>() / size_of::<Entry<HandlerFunc>>() {
+        let mut gate = Entry::missing();
         let address = x86_64::VirtAddr::new(stub::<S>(vector));
         // SAFETY: the stub is entered as the CPU enters a handler.
-        let options = unsafe { entry.set_handler_addr(address) };
+        let options = unsafe { gate.set_handler_addr(address) };
         // SAFETY: every IST entry names a trap stack.
         unsafe { options.set_stack_index(stack_of(vector)) };
         // SAFETY: the kernel's code segment.
         unsafe { options.set_code_selector(SegmentSelector::new(1, x86_64::PrivilegeLevel::Ring0)) };
+        // SAFETY: the vector is below 256.
+        unsafe { first.wrapping_add(vector).write(gate) };
     }
 }
 
-/// Makes the CPU use the tables.
+/// Makes the CPU use its tables and the IDT.
 ///
 /// # Safety
 ///
-/// They are filled, and nobody changes a descriptor or gate any more.
+/// Called once on each CPU, with its own tables; the stacks in the TSS are set, and the IDT is filled.
 unsafe fn load(tables: &mut Tables) {
     let code = tables.gdt.append(Descriptor::kernel_code_segment());
     // SAFETY: the TSS is static, as the GDT is.
@@ -131,8 +180,10 @@ unsafe fn load(tables: &mut Tables) {
     }
     // SAFETY: the segment was just made.
     unsafe { load_tss(tss) };
+    // SAFETY: nobody writes it any more.
+    let idt = unsafe { &*TABLES.idt.get().cast::<InterruptDescriptorTable>() };
     // SAFETY: the IDT is static, and every entry is a stub.
-    unsafe { tables.idt.load_unsafe() };
+    unsafe { idt.load_unsafe() };
 }
 
 /// Where a nested trap is reported from when there is no other stack: below what the CPU and the stub have pushed.
@@ -155,47 +206,52 @@ unsafe fn write_header(top: VirtAddr, emergency: u64, cpu: &'static PerCpu) -> x
 
 impl Traps for X86_64 {
     fn set_trap_stacks<S: System>(
+        cpu: &'static PerCpu,
         new_stack: &mut dyn FnMut(&str, u64) -> Result<VirtAddr, StackError>,
     ) -> Result<(), StackError> {
-        let cpu = <Self as ebbtide_core::arch::Cpu>::per_cpu();
         let mut tops = [VirtAddr::new(0); TRAP_STACKS.len()];
         for ((name, bytes), top) in TRAP_STACKS.into_iter().zip(&mut tops) {
             *top = new_stack(name, bytes)?;
+        }
+        if !core::ptr::eq(cpu, X86_64::per_cpu()) {
+            // SAFETY: the CPU is off, and this one alone prepares it.
+            unsafe { write_tables(cpu) };
         }
         let report = tops[DOUBLE_FAULT].as_u64() - size_of::<Header>() as u64;
         for (number, top) in tops.into_iter().enumerate() {
             let emergency = if number == DOUBLE_FAULT { below_what_is_pushed(report) } else { report };
             // SAFETY: the stack is new.
             let pointer = unsafe { write_header(top, emergency, cpu) };
-            // SAFETY: interrupts are off, so no trap reads a pointer that is half written; an NMI could, as it could come
-            // before this CPU had any table.
-            unsafe { set_ist_pointer(number, pointer) };
+            // SAFETY: the CPU is off, or it is this one with interrupts off, so that no trap reads a pointer that is half
+            // written; an NMI could, as it could come before this CPU had any table.
+            unsafe { set_ist_pointer(cpu, number, pointer) };
         }
         Ok(())
     }
 }
 
-/// Sets an entry of the boot CPU's IST.
+/// Sets an entry of a CPU's IST.
 ///
 /// # Safety
 ///
-/// No trap comes meanwhile; the pointer is what the caller wants the CPU to push to.
-unsafe fn set_ist_pointer(number: usize, pointer: x86_64::VirtAddr) {
-    // SAFETY: nobody has a reference to the tables since `init` returned.
-    let table = unsafe { &raw mut (*BOOT.0.get()).tss.interrupt_stack_table };
+/// No trap comes there meanwhile; the pointer is what the caller wants the CPU to push to.
+unsafe fn set_ist_pointer(cpu: &PerCpu, number: usize, pointer: x86_64::VirtAddr) {
+    // SAFETY: nobody has a reference to the tables: they are not loaded yet, or `load` returned.
+    let table = unsafe { &raw mut (*tables_of(cpu.number)).tss.interrupt_stack_table };
     // SAFETY: the TSS is packed, so its fields are not aligned; the number is below 7.
     unsafe { table.cast::<x86_64::VirtAddr>().wrapping_add(number).write_unaligned(pointer) };
 }
 
-/// The header of a trap stack; with `pointer`, breaks the IST's entry. For [`crate::provoke`].
+/// The header of a trap stack of this CPU; with `pointer`, breaks the IST's entry. For [`crate::provoke`].
 pub(crate) fn provoke_with(number: usize, pointer: Option<u64>) -> *mut Header {
-    // SAFETY: nobody has a reference to the tables since `init` returned.
-    let table = unsafe { &raw const (*BOOT.0.get()).tss.interrupt_stack_table };
+    let cpu = X86_64::per_cpu();
+    // SAFETY: nobody has a reference to the tables since `load` returned.
+    let table = unsafe { &raw const (*tables_of(cpu.number)).tss.interrupt_stack_table };
     // SAFETY: the TSS is packed, so its fields are not aligned.
     let pointers = unsafe { table.read_unaligned() };
     if let Some(pointer) = pointer {
         // SAFETY: a destructive test, with interrupts off.
-        unsafe { set_ist_pointer(number, x86_64::VirtAddr::new(pointer)) };
+        unsafe { set_ist_pointer(cpu, number, x86_64::VirtAddr::new(pointer)) };
     }
     pointers[number].as_u64() as *mut Header
 }

@@ -9,5 +9,5 @@ mod descriptors;
 mod dispatch;
 mod entry;
 
-pub(crate) use descriptors::{TRAP_STACKS, init, provoke_with};
+pub(crate) use descriptors::{TRAP_STACKS, init, init_secondary, provoke_with};
 pub(crate) use entry::{Header, TrapFrame};

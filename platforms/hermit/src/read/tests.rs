@@ -26,6 +26,9 @@ fn tree(memory: &[[u64; 2]], command_line: Option<&[u8]>, counter: Option<&[u8]>
         writer.property_array_u64("reg", region).unwrap();
         writer.end_node(node).unwrap();
     }
+    let node = writer.begin_node("hermit,rsdp@f5a10").unwrap();
+    writer.property_array_u64("reg", &[0xf_5a10, 1]).unwrap();
+    writer.end_node(node).unwrap();
     let chosen = writer.begin_node("chosen").unwrap();
     let properties = [("bootargs", command_line), ("ebbtide,boot-counter", counter)];
     for (name, value) in properties {
@@ -51,6 +54,7 @@ fn everything_is_read() {
     assert_eq!(info.memory, expected);
     assert_eq!(info.command_line, "app --flag");
     assert_eq!(info.counter_at_start, Some(7));
+    assert_eq!(info.acpi_root, Some(PhysAddr::new(0xf_5a10)));
 }
 
 #[test]

@@ -13,6 +13,12 @@
 //! later than 45 ms into the window until then: **a caller gets one or two timer interrupts in the first 100 ms that
 //! it did not ask for**, also after `arm_timer(None)`. If they come too late (a host that is busy), the one-shot starts
 //! again, eight times at most.
+//!
+//! # Several CPUs
+//!
+//! There is one line for all of them, so their TSCs must agree: firmware and hypervisors set them so, and a CPU whose
+//! TSC lies behind what the boot CPU's was when that started it is left out. The boot CPU alone looks at the one-shot and
+//! measures the timer; the others use what it has found.
 
 mod clock;
 mod estimate;
@@ -30,6 +36,8 @@ use estimate::{GOOD_PPM, Reading, Window};
 use given::Given;
 use try_lock::TryLock;
 use tsc::tsc;
+
+use crate::irq;
 
 /// Shortest window, in ticks of the 8254, that the first estimate is made from: 100 µs.
 const FIRST_TICKS: u64 = 120;
@@ -51,6 +59,9 @@ static CLOCK: Clock = Clock::new();
 
 /// When [`refine`] wants a timer interrupt, in nanoseconds since boot; [`NEVER`] once the frequency is known.
 static REFINE_AT: AtomicU64 = AtomicU64::new(NEVER);
+
+/// The boot CPU's TSC when it last started another CPU.
+static TSC_AT_START: AtomicU64 = AtomicU64::new(0);
 
 static CALIBRATION: TryLock<Calibration> = TryLock::new(Calibration {
     boot_tsc: 0,
@@ -94,6 +105,25 @@ pub fn init() -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Starts the timer of another CPU. `irq::init_cpu` has run; interrupts are off.
+///
+/// # Errors
+///
+/// The CPU's time stamp counter lies behind the boot CPU's, so time would go back.
+pub fn init_cpu() -> Result<(), &'static str> {
+    if tsc() < TSC_AT_START.load(Ordering::Acquire) {
+        return Err("its time stamp counter lies behind the boot CPU's");
+    }
+    timer::enable();
+    arm_timer(None);
+    Ok(())
+}
+
+/// Notes the TSC of the boot CPU, which is about to start another one.
+pub(crate) fn note_cpu_start() {
+    TSC_AT_START.store(tsc(), Ordering::Release);
+}
+
 /// Nanoseconds since [`note_start`]; 0 before [`init`]. Never goes back, on any CPU, at any time (`clock.rs` says why).
 #[inline]
 pub fn now() -> u64 {
@@ -107,7 +137,11 @@ pub fn now() -> u64 {
 /// frequency is known better and better), after which the caller arms again, and for [`refine`] (see the module's
 /// head).
 pub fn arm_timer(deadline: Option<u64>) {
-    let deadline = deadline.unwrap_or(NEVER).min(REFINE_AT.load(Ordering::Relaxed));
+    let mut deadline = deadline.unwrap_or(NEVER);
+    let refine_at = REFINE_AT.load(Ordering::Relaxed);
+    if refine_at < deadline && irq::is_boot_cpu() {
+        deadline = refine_at;
+    }
     let tsc = tsc();
     let line = CLOCK.line();
     let nanos = (deadline != NEVER).then(|| deadline.saturating_sub(line.nanos(tsc)));
@@ -119,7 +153,7 @@ pub fn arm_timer(deadline: Option<u64>) {
 #[inline]
 pub fn refine() {
     timer::refine();
-    if REFINE_AT.load(Ordering::Relaxed) != NEVER {
+    if REFINE_AT.load(Ordering::Relaxed) != NEVER && irq::is_boot_cpu() {
         CALIBRATION.try_with(Calibration::refine);
     }
 }

@@ -83,18 +83,23 @@ pub(super) fn init() -> Result<(), &'static str> {
         }
         spin_loop();
     }
+    if !TSC_DEADLINE.load(Ordering::Relaxed) && RATIO.load(Ordering::Relaxed) == 0 {
+        return Err("the local APIC's timer does not run");
+    }
+    enable();
+    Ok(())
+}
+
+/// Lets the timer of this CPU interrupt. What is known of the boot CPU's timer holds for all: one clock drives them.
+pub(super) fn enable() {
     if TSC_DEADLINE.load(Ordering::Relaxed) {
         Register::LVT_TIMER.write(LVT_TSC_DEADLINE | u32::from(TIMER_VECTOR));
         // SAFETY: orders the write of the table, which is to memory in xAPIC mode, before that of the deadline, which
         // is to an MSR (Intel SDM volume 3, 11.5.4.1). A fence of Rust's promises nothing about MSRs.
         unsafe { core::arch::asm!("mfence", options(nostack, preserves_flags)) };
-        return Ok(());
+    } else {
+        Register::LVT_TIMER.write(TIMER_VECTOR.into());
     }
-    if RATIO.load(Ordering::Relaxed) == 0 {
-        return Err("the local APIC's timer does not run");
-    }
-    Register::LVT_TIMER.write(TIMER_VECTOR.into());
-    Ok(())
 }
 
 /// Makes the timer interrupt come in `nanos`, or never. Interrupts are off.

@@ -76,6 +76,15 @@ impl Machine {
         self.checks.borrow_mut().pages.publish(self.cpu().number);
     }
 
+    /// CPU `number` forgets all translations.
+    pub(crate) fn invalidate_all(&self, number: usize) {
+        self.observe_all();
+        self.cpus[number].tlb.invalidate_all();
+        self.checks.borrow_mut().pages.invalidated_all(number);
+        let present: Vec<u64> = self.checks.borrow().pages.present().map(|(page, _)| page).collect();
+        present.into_iter().for_each(|page| self.fill_eagerly(page));
+    }
+
     /// CPU `number` forgets a page.
     pub(crate) fn invalidate(&self, number: usize, page: u64) {
         self.observe_all();

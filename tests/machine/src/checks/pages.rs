@@ -207,6 +207,11 @@ impl Pages {
         }
     }
 
+    pub fn invalidated_all(&mut self, cpu: usize) {
+        self.invalidations += 1;
+        self.pages.values_mut().for_each(|page| page.may_be_known &= !(1 << cpu));
+    }
+
     /// Says whether a page was populated and that is not yet published.
     pub fn is_unpublished(&self, page: u64) -> bool {
         self.pages.get(&page).is_some_and(|page| page.unpublished.is_some())

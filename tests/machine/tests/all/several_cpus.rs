@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ebbtide_core::arch::{PAGE_BYTES, StackEntry};
-use ebbtide_core::thread::{Builder, park};
+use ebbtide_core::thread::{Builder, CpuSet, park, set_affinity};
 use ebbtide_machine::tamper::{own_page, read, walk_ahead};
 use ebbtide_machine::{Fill, Host, Outcome, Plan, Wrong, cpu_number, deeper, settle, sleep, work};
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
@@ -17,8 +17,16 @@ fn a_thread_sleeps_here_and_wakes_there_and_its_records_survive() {
         let sleeper = || {
             let mut cpus = BTreeSet::new();
             for depth in 1..20 {
-                deeper(depth * 500, || sleep::<Reclaiming>(1_000_000));
-                cpus.insert(cpu_number());
+                deeper(depth * 500, || {
+                    sleep::<Reclaiming>(1_000_000);
+                    cpus.insert(cpu_number());
+                    // Its records move with it.
+                    set_affinity::<Reclaiming>(CpuSet::only(depth as u32 % 3)).unwrap();
+                    cpus.insert(cpu_number());
+                    sleep::<Reclaiming>(100_000);
+                    assert_eq!(cpu_number(), depth as usize % 3);
+                    set_affinity::<Reclaiming>(CpuSet::ALL).unwrap();
+                });
             }
             cpus.len()
         };

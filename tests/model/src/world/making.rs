@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::boot::MemoryRegion;
@@ -24,8 +24,7 @@ use crate::plan::{Plan, Program, STACK_BYTES, Walker};
 impl World {
     /// Builds a model, which is there for good.
     pub fn new<S: System>(plan: Plan) -> &'static Self {
-        let Plan { cpus, frames, ticks, reach, fill, walker, threads, mut memory, judge, timer_armed, refuses, .. } =
-            plan;
+        let Plan { cpus, frames, ticks, reach, fill, walker, threads, mut memory, judge, refuses, .. } = plan;
         let all = threads.len() + cpus;
         assert!(cpus + usize::from(walker.is_some()) <= MAX_CPUS && all <= MAX_THREADS, "a small model");
         let books = memory.keep(Books::default());
@@ -63,6 +62,9 @@ impl World {
             fill,
             walker,
             refuses: refuses.is_some(),
+            between_cpus: plan.between_cpus,
+            idles_at_once: plan.idles_at_once || cpus > 2,
+            interrupts_for_shootdowns: plan.interrupts_for_shootdowns,
             memory: RefCell::default(),
             running: Cell::new(0),
             executing: Cell::new(false),
@@ -72,6 +74,8 @@ impl World {
             judge: JudgeBox(judge),
             interrupt: interrupt::<S>,
             forget_calls: model::forget_calls::<S>,
+            forget_links: model::forget_links::<S>,
+            for_each_parked: |f| model::for_each_parked::<S>(f),
             for_each_free: |f| model::for_each_free::<S>(|frame| f(frame.as_u64())),
         };
         for (number, thread) in threads.iter().enumerate() {
@@ -94,6 +98,7 @@ impl World {
         // SAFETY: the frames are the model's, and their first words are there.
         let added = kernel.frames.with::<S, _>(|frames| unsafe { frames.add(region, &[]) });
         assert!(added, "one region fits");
+        kernel.live_threads.store(threads.len(), Ordering::Relaxed);
         let mut made = Vec::new();
         for (number, bytes) in sizes.iter().enumerate() {
             let is_idle = number >= threads.len();
@@ -114,9 +119,6 @@ impl World {
         }
         if let Some(call) = refuses {
             kernel.frames.with::<S, _>(|frames| frames.refuse(Refusal::Nth(call)));
-        }
-        if timer_armed {
-            model::keep_timer_armed::<S>(made[threads.len()]);
         }
         // A thread that is new has used nothing of its stack.
         let tops = made.iter().map(|thread| thread.saved_stack_pointer()).collect();

@@ -1,11 +1,9 @@
 //! Steps: where what executes lets others go on, waits, or is interrupted.
 
-use std::sync::atomic::Ordering;
-
-use ebbtide_core::System;
-use ebbtide_core::thread::{preempt, timer_interrupt};
+use ebbtide_core::{System, trap};
 
 use super::current;
+use crate::contract::TIMER_VECTOR;
 
 /// A point at which others may go on, and where an interrupt may come.
 pub(crate) fn step(what: &'static str) {
@@ -19,9 +17,20 @@ pub(crate) fn step(what: &'static str) {
         return;
     }
     pause(what);
-    let cpu = world.cpu();
-    if cpu.pending.get() && cpu.interrupts.get() {
-        (world.interrupt)();
+    take_interrupt();
+}
+
+/// Waits for what another CPU does.
+pub(crate) fn spin() {
+    pause("spins");
+    take_interrupt();
+}
+
+/// Takes the interrupt that has come where the CPU stands.
+fn take_interrupt() {
+    let cpu = current().cpu();
+    if cpu.takes.get() != 0 && cpu.interrupts.get() {
+        (current().interrupt)();
     }
 }
 
@@ -41,31 +50,38 @@ pub(crate) fn pause(what: &'static str) {
 pub(crate) fn wait_for(other: usize) {
     let world = current();
     if other != world.running.get() {
-        world.cpu().waits_for.set(other as u8 + 1);
-        pause("waits for an answer");
-        world.cpu().waits_for.set(0);
+        loop {
+            world.cpu().waits_for.set(other as u8 + 1);
+            pause("waits for an answer");
+            world.cpu().waits_for.set(0);
+            if world.cpu().takes.get() == 0 {
+                return;
+            }
+            // It answers others meanwhile.
+            take_interrupt();
+        }
     }
 }
 
 /// Stops this CPU for good.
 pub(crate) fn halt() -> ! {
     loop {
-        current().cpu().halted.set(true);
+        current().cpu().stopped.set(true);
         pause("stands still");
     }
 }
 
-/// The timer's interrupt.
+/// The interrupt that has come.
 pub(crate) fn interrupt<S: System>() {
     let world = current();
     let cpu = world.cpu();
-    let idles = cpu.halted.get();
     cpu.interrupts.set(false);
-    cpu.pending.set(false);
-    world.books.now.set(world.books.now.get().max(cpu.armed.replace(0)));
-    timer_interrupt::<S>();
-    if !idles && world.per_cpu().need_resched.load(Ordering::Relaxed) {
-        preempt::<S>();
+    let vector = cpu.takes.replace(0) - 1;
+    if vector == TIMER_VECTOR {
+        world.books.now.set(world.books.now.get().max(cpu.armed.replace(0)));
+    }
+    if trap::interrupt::<S>(vector.into()) {
+        trap::preempt::<S>();
     }
     // The CPU on which the thread goes on.
     current().cpu().interrupts.set(true);

@@ -1,6 +1,8 @@
 //! Explorations. Each prints how many states it has.
 
 mod exhaustion;
+mod parking;
+mod placement;
 mod rest;
 mod state;
 

@@ -55,6 +55,8 @@ unsafe impl<const GENERATION_BITS: u32> Paging for Plain<GENERATION_BITS> {
 
     fn invalidate_local(_: VirtAddr) {}
 
+    fn invalidate_all_local() {}
+
     fn invalidate_everywhere<S: System>(_: impl Iterator<Item = VirtAddr>) {}
 
     unsafe fn activate(_: PhysAddr) {}

@@ -1,0 +1,126 @@
+//! Shootdowns: one CPU makes all others forget translations, where the hardware does not do that by itself.
+//!
+//! Each CPU has one request, which it fills in as the initiator, and a word of bits in which others say that theirs is to
+//! be read. So initiators need no lock among each other, and two that wait for each other answer each other: an initiator
+//! has interrupts on, preemption off, and holds no spin lock (Intel SDM volume 3, 4.10.5, leaves the rest to software).
+//!
+//! ```text
+//!  initiator                                        each other CPU
+//!  entries made absent; fence; who has joined?
+//!  writes its request; waiting = those CPUs
+//!  asked |= initiator there; interrupt, if it was 0 ──► takes all of asked; reads each initiator's request
+//!  invalidates on its own CPU                           invalidates; waiting &= !itself
+//!  waits until waiting is 0 ◄──────────────────────────┘
+//! ```
+
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+use memory_addresses::VirtAddr;
+
+use crate::arch::{Cpu, Paging};
+use crate::audit;
+use crate::cpu::{self, PerCpu, from_pointer};
+use crate::platform::{Ipi, Platform};
+use crate::stop;
+use crate::system::System;
+
+/// Most pages that are invalidated one by one. With more, everything is: that costs a CPU less than so many single ones.
+const MOST_PAGES: usize = 64;
+
+/// A CPU's part in shootdowns.
+#[derive(Debug)]
+pub(crate) struct Shootdown {
+    /// The CPUs, a bit each, whose request is to be carried out here.
+    asked: AtomicU32,
+    /// The CPUs, a bit each, that have not yet carried out this CPU's own request.
+    waiting: AtomicU32,
+    /// How many pages the request names; beyond [`MOST_PAGES`], everything is meant.
+    count: AtomicUsize,
+    pages: [AtomicU64; MOST_PAGES],
+}
+
+impl Shootdown {
+    pub(crate) const fn new() -> Self {
+        Self {
+            asked: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            count: AtomicUsize::new(0),
+            pages: [const { AtomicU64::new(0) }; MOST_PAGES],
+        }
+    }
+
+    /// Forgets a request that was carried out.
+    pub fn forget_request(&self) {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            self.count.store(0, Ordering::Relaxed);
+            self.pages.iter().for_each(|page| page.store(0, Ordering::Relaxed));
+        }
+    }
+
+    /// Carries this request out on the CPU that executes it.
+    fn carry_out<P: Paging>(&self) {
+        // Ordered by `asked`.
+        let count = self.count.load(Ordering::Relaxed);
+        match self.pages.get(..count) {
+            Some(pages) => {
+                pages.iter().for_each(|page| P::invalidate_local(VirtAddr::new(page.load(Ordering::Relaxed))));
+            }
+            None => P::invalidate_all_local(),
+        }
+    }
+}
+
+/// Invalidates the translations of `pages` on every CPU, and returns when all have done so: what
+/// [`Paging::invalidate_everywhere`] asks for. Interrupts are on, preemption is off, and no spin lock is held.
+pub fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>) {
+    let me = cpu::this::<S>();
+    // Whoever joins later finds the entries absent: see `secondary`.
+    fence(Ordering::SeqCst);
+    let others = || S::kernel().cpus().filter(|cpu| !core::ptr::eq(*cpu, me));
+    let waiting = others().fold(0, |waiting, cpu| waiting | 1 << cpu.number);
+    if waiting == 0 {
+        return pages.for_each(S::Arch::invalidate_local);
+    }
+    let request = &me.shootdown;
+    let mut count = 0;
+    for page in pages {
+        if let Some(place) = request.pages.get(count) {
+            place.store(page.as_u64(), Ordering::Relaxed);
+        }
+        S::Arch::invalidate_local(page);
+        count += 1;
+    }
+    if count == 0 {
+        return;
+    }
+    request.count.store(count, Ordering::Relaxed);
+    request.waiting.store(waiting, Ordering::Relaxed);
+    // Not those that have joined since.
+    for other in others().filter(|cpu| waiting & 1 << cpu.number != 0) {
+        audit::race::<S>();
+        let was_asked = other.shootdown.asked.fetch_or(1 << me.number, Ordering::AcqRel) != 0;
+        audit::race::<S>();
+        if !was_asked {
+            S::Platform::send_ipi(other.number, Ipi::Shootdown);
+        }
+    }
+    debug_assert!(S::Arch::interrupts_enabled(), "another CPU may wait for this one likewise");
+    while request.waiting.load(Ordering::Acquire) != 0 {
+        stop::stop_if_the_run_ends::<S>();
+        S::Arch::relax();
+    }
+}
+
+/// Carries out what others ask for. Called by the handler of their interrupt.
+pub(crate) fn answer<S: System>(cpu: &PerCpu) {
+    audit::race::<S>();
+    let mut asked = cpu.shootdown.asked.swap(0, Ordering::AcqRel);
+    while let Some(initiator) = asked.checked_ilog2() {
+        asked &= !(1 << initiator);
+        let initiator = from_pointer(S::kernel().cpus[initiator as usize].load(Ordering::Relaxed));
+        let request = &initiator.expect("a CPU that asks has joined").shootdown;
+        request.carry_out::<S::Arch>();
+        audit::race::<S>();
+        request.waiting.fetch_and(!(1 << cpu.number), Ordering::Release);
+    }
+}
