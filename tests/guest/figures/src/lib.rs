@@ -10,7 +10,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use ebbtide::time::Duration;
-use ebbtide::{env, thread};
+use ebbtide::{env, stack, thread};
 
 /// How long others sleep: longer than any measurement, in the guest's time.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,7 +29,7 @@ pub fn word(name: &str) -> Result<usize, String> {
     value.parse().map_err(|_| format!("`{name}={value}` is not a number"))
 }
 
-/// Puts more threads to sleep until there are `threads`, and returns when all sleep and the CPU has since been idle.
+/// Puts more threads to sleep until there are `threads`, and returns when all sleep and the CPUs have since been idle.
 ///
 /// Each waits for a point in time, so the timer is armed from then on.
 ///
@@ -43,8 +43,7 @@ pub fn put_to_sleep(threads: usize) -> Result<(), String> {
     while ASLEEP.load(Ordering::Acquire) < threads {
         thread::sleep(Duration::from_millis(1));
     }
-    // Nothing is ready any more, so the CPU goes idle.
-    thread::sleep(Duration::from_millis(1));
+    stack::settle();
     Ok(())
 }
 

@@ -38,8 +38,8 @@ fn main() -> Result<(), String> {
     while ASLEEP.load(Ordering::Acquire) < threads {
         thread::sleep(Duration::from_millis(1));
     }
-    // Nothing is ready any more, so the CPU goes idle: it frees what rests and trims its cache.
-    thread::sleep(Duration::from_millis(1));
+    // The CPUs go idle: they free what rests and trim their caches.
+    stack::settle();
     let after = (stack::frames(), stack::sample(), stack::counters());
     check(threads, &before, &after);
     record(threads, &before.2, &after);

@@ -125,9 +125,9 @@ fn a_receiver_that_goes_gives_messages_back() -> Outcome {
             })
             .collect();
         // All of them wait, but for those whose message has room.
-        crate::harness::settle();
+        ebbtide::stack::settle();
         let first = receiver.recv().map_err(|error| error.to_string())?;
-        crate::harness::settle();
+        ebbtide::stack::settle();
         drop(receiver);
         let mut back = Vec::new();
         for (number, thread) in (0..).zip(threads) {

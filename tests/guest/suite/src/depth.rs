@@ -15,7 +15,11 @@ use ebbtide::{println, provoke};
 
 use crate::harness::{Outcome, failed};
 
-tests![a_preemption_fits, a_preemption_that_refills_the_cache_fits];
+tests![
+    ; on one CPU:
+    a_preemption_fits,
+    a_preemption_that_refills_the_cache_fits,
+];
 
 /// What may be used, in bytes.
 const ALLOWED: usize = provoke::PREEMPT_STACK_BYTES as usize;

@@ -8,19 +8,28 @@ use alloc::string::String;
 
 use ebbtide::process::ExitCode;
 use ebbtide::stack::{Frames, Sample};
+use ebbtide::thread::CpuSet;
 use ebbtide::time::{Duration, Instant};
 use ebbtide::{env, log, println, stack, thread};
 
 /// What a test comes to: nothing to say, or what is wrong.
 pub type Outcome = Result<(), String>;
 
-/// A test and its name.
-pub type Test = (&'static str, fn() -> Outcome);
+/// A test.
+pub struct Test {
+    pub name: &'static str,
+    pub run: fn() -> Outcome,
+    /// Its threads share one CPU, however many there are: what it says is about their order.
+    pub on_one_cpu: bool,
+}
 
-/// Names the tests of a module.
+/// Names the tests of a module: those that hold on any number of CPUs, and those whose threads share one.
 macro_rules! tests {
-    ($($name:ident),+ $(,)?) => {
-        pub const TESTS: &[$crate::harness::Test] = &[$((stringify!($name), $name)),+];
+    ($($name:ident),* $(,)? $(; on one CPU: $($bound:ident),+ $(,)?)?) => {
+        pub const TESTS: &[$crate::harness::Test] = &[
+            $($crate::harness::Test { name: stringify!($name), run: $name, on_one_cpu: false },)*
+            $($($crate::harness::Test { name: stringify!($bound), run: $bound, on_one_cpu: true },)+)?
+        ];
     };
 }
 
@@ -49,12 +58,10 @@ macro_rules! check_eq {
 /// Runs the tests that the command line names, or all.
 pub fn run(groups: &[&[Test]]) -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
-    for (name, test) in groups.iter().copied().flatten() {
-        if !is_chosen(name) {
-            continue;
-        }
+    for test in groups.iter().copied().flatten().filter(|test| is_chosen(test.name)) {
+        let name = test.name;
         log::info!("test {name}");
-        match test().and_then(|()| at_rest()) {
+        match run_one(test).and_then(|()| at_rest()) {
             Ok(()) => {
                 passed += 1;
                 println!("test {name} ... ok");
@@ -69,6 +76,20 @@ pub fn run(groups: &[&[Test]]) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn run_one(test: &Test) -> Outcome {
+    if !test.on_one_cpu {
+        return (test.run)();
+    }
+    bind_to(CpuSet::only(thread::current_cpu()))?;
+    let outcome = (test.run)();
+    bind_to(CpuSet::ALL)?;
+    outcome
+}
+
+fn bind_to(cpus: CpuSet) -> Outcome {
+    thread::set_affinity(cpus).map_err(failed("binding the test to a CPU"))
+}
+
 fn is_chosen(name: &str) -> bool {
     let mut parts = env::args().skip(1).filter(|word| !word.contains('=')).peekable();
     parts.peek().is_none() || parts.any(|part| name.contains(&*part))
@@ -79,24 +100,16 @@ pub fn word(key: &str) -> Option<String> {
     env::args().find_map(|word| Some(word.strip_prefix(key)?.strip_prefix('=')?.into()))
 }
 
-/// Lets everything come to rest: threads that have ended are reaped, and what rests is freed.
-pub fn settle() {
-    let before = stack::counters().idle_passes;
-    while stack::counters().idle_passes == before {
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 fn at_rest() -> Outcome {
-    settle();
     let (frames, sample) = conserved()?;
     check_eq!(sample.threads, 0, "threads left over");
     check!(frames.counts.free > 0, "no frame is free any more");
     Ok(())
 }
 
-/// Checks that every frame is free, in the heap, in a page table or in the stack range.
+/// Lets everything come to rest, and checks that every frame is free, in the heap, in a page table or in the stack range.
 pub fn conserved() -> Result<(Frames, Sample), String> {
+    stack::settle();
     let (frames, sample) = (stack::frames(), stack::sample());
     let known = frames.counts.free + frames.heap + frames.tables + sample.range;
     check_eq!(known, frames.counts.total, "frames accounted for ({frames:?}, {sample:?})");

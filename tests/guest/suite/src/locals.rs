@@ -3,8 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use ebbtide::sync::Arc;
 use ebbtide::thread::{self, LocalKey};
 use ebbtide::time::{Duration, Instant};
 
@@ -197,7 +198,15 @@ impl Drop for Result {
 fn the_result_of_a_thread_may_use_values_as_it_ends() -> Outcome {
     let log = Log::new(1);
     let theirs = log.clone();
-    drop(thread::spawn(move || Result(&OLDER, theirs)));
+    let dropped = Arc::new(AtomicBool::new(false));
+    let is_dropped = Arc::clone(&dropped);
+    drop(thread::spawn(move || {
+        while !is_dropped.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        Result(&OLDER, theirs)
+    }));
+    dropped.store(true, Ordering::Release);
     crate::harness::wait_until("the value did not end", || log.len() == 1)?;
     check_eq!(log.read(), [4], "what ended");
     Ok(())

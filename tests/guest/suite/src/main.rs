@@ -13,6 +13,7 @@ extern crate alloc;
 mod harness;
 
 mod channels;
+mod cpus;
 mod depth;
 mod gates;
 mod locals;
@@ -25,6 +26,7 @@ mod rwlocks;
 mod schedule;
 mod scopes;
 mod stacks;
+mod stale;
 mod threads;
 mod time;
 mod timed;
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         time::TESTS,
         memory::TESTS,
         stacks::TESTS,
+        stale::TESTS,
+        cpus::TESTS,
         depth::TESTS,
         registers::TESTS,
         machine::TESTS,

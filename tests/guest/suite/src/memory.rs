@@ -9,7 +9,7 @@ use ebbtide::stack::Frames;
 use ebbtide::thread::{self, Builder, StackError};
 use ebbtide::{provoke, stack, time};
 
-use crate::harness::{Outcome, conserved, failed, settle};
+use crate::harness::{Outcome, conserved, failed};
 
 tests![
     the_heap_grows_and_is_used_again,
@@ -159,7 +159,7 @@ fn an_allocation_that_cannot_be_is_an_error() -> Outcome {
 fn a_spawn_without_memory_is_an_error() -> Outcome {
     let mut threads = Vec::new();
     let (before, error) = loop {
-        settle();
+        stack::settle();
         let before = stack::frames();
         match Builder::new().stack_size(1 << 20).spawn(thread::park) {
             Ok(thread) => threads.push(thread),
@@ -180,7 +180,6 @@ fn goes_on_without_memory(before: &Frames, error: &StackError) -> Outcome {
     check!(matches!(error, StackError::NoFrame { .. }), "another error: {error}");
     let text = format!("{error}");
     check!(text.contains("memory"), "the text says nothing of memory: {text}");
-    settle();
     let (frames, _) = conserved()?;
     let free_or_tables = |frames: &Frames| frames.counts.free + frames.tables;
     check!(free_or_tables(&frames) >= free_or_tables(before), "it kept frames: {before:?}, then {frames:?}");

@@ -8,7 +8,11 @@ use ebbtide::{provoke, stack, thread};
 
 use crate::harness::Outcome;
 
-tests![registers_survive_the_timer, registers_survive_a_yield];
+tests![
+    ; on one CPU:
+    registers_survive_the_timer,
+    registers_survive_a_yield,
+];
 
 /// One is odd and one is even: which flags are set depends on that.
 const PATTERNS: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];

@@ -9,9 +9,11 @@ use ebbtide::sync::Arc;
 use ebbtide::thread::{self, Builder, JoinHandle, Priority};
 use ebbtide::time::{Duration, Instant};
 
+use crate::cpus;
 use crate::harness::{Outcome, failed, is_counted, wait_until, within_a_minute};
 
 tests![
+    ; on one CPU:
     equals_take_turns_in_order,
     a_thread_that_spins_is_preempted,
     registers_survive_preemption,
@@ -156,7 +158,9 @@ fn a_lone_thread_keeps_the_cpu() -> Outcome {
     }
     let after = stack::counters();
     check_eq!(after.cache.switches, before.cache.switches, "switches though nobody else is ready");
-    check_eq!(after.idle_passes, before.idle_passes, "idle passes though a thread is ready");
+    // Other CPUs are idle all the time.
+    let passes = after.idle_passes - before.idle_passes;
+    check!(passes == 0 || cpus::count() > 1, "{passes} idle passes though a thread is ready");
     Ok(())
 }
 

@@ -11,7 +11,8 @@ use ebbtide::sync::Arc;
 use ebbtide::thread::{self, Builder, JoinHandle};
 use ebbtide::time::Duration;
 
-use crate::harness::{Outcome, conserved, failed, settle, wait_until};
+use crate::cpus;
+use crate::harness::{Outcome, conserved, failed, wait_until};
 
 tests![
     a_thread_asleep_shallow_keeps_what_its_policy_says,
@@ -21,8 +22,9 @@ tests![
     deep_frames_survive_yielding,
     deep_frames_survive_preemption,
     a_reference_into_a_sleeping_threads_stack_stays_valid,
-    resting_pages_are_taken_back_without_a_frame,
     an_idle_cpu_frees_what_rests,
+    ; on one CPU:
+    resting_pages_are_taken_back_without_a_frame,
     a_crowd_overflows_the_ring,
 ];
 
@@ -60,7 +62,6 @@ impl<T: Send + 'static> Sleepers<T> {
     /// Samples once all sleep and the CPU has been idle.
     fn sample(&self) -> Result<Sample, String> {
         wait_until("not all of them sleep", || self.asleep.load(Ordering::Acquire) == self.handles.len())?;
-        settle();
         let (_, sample) = conserved()?;
         check_eq!(sample.threads, self.handles.len(), "threads that the walk found");
         Ok(sample)
@@ -210,7 +211,7 @@ fn a_reference_into_a_sleeping_threads_stack_stays_valid() -> Outcome {
     // SAFETY: the thread sleeps in the call that the cell belongs to until it is woken below.
     let cell = unsafe { &*CELL.load(Ordering::Acquire) };
     let there = cell.fetch_add(1, Ordering::AcqRel);
-    settle();
+    stack::settle();
     let still_there = cell.load(Ordering::Acquire);
     let broken: usize = sleepers.wake().into_iter().sum();
     check_eq!((there, still_there), (41, 42), "what another thread saw");
@@ -243,7 +244,8 @@ fn resting_pages_are_taken_back_without_a_frame() -> Outcome {
     thread::yield_now();
     let change = Change::during(|| (0..1_000).for_each(|_| thread::yield_now()));
     other.join().unwrap();
-    check_eq!(change.of(|c| c.idle_passes), 0, "idle passes");
+    // Of this CPU; others are idle all the time.
+    check!(change.of(|c| c.idle_passes) == 0 || cpus::count() > 1, "{} idle passes", change.of(|c| c.idle_passes));
     check!(change.of(|c| c.cache.switches) >= 1_900, "only {} switches", change.of(|c| c.cache.switches));
     let rested = change.of(|c| c.cache.pages_rested);
     if reclaims() {
@@ -257,19 +259,22 @@ fn resting_pages_are_taken_back_without_a_frame() -> Outcome {
 }
 
 fn an_idle_cpu_frees_what_rests() -> Outcome {
-    let sleepers = Sleepers::spawn(40, Builder::new, |_, sleep| {
-        splash();
-        sleep();
-    })?;
-    let mut sample = Ok(Sample::default());
-    let change = Change::during(|| sample = sleepers.sample());
+    let mut found = None;
+    let change = Change::during(|| {
+        let sleepers = Sleepers::spawn(40, Builder::new, |_, sleep| {
+            splash();
+            sleep();
+        });
+        found = Some(sleepers.and_then(|sleepers| Ok((sleepers.sample()?, sleepers))));
+    });
+    let (sample, sleepers) = found.ok_or("nothing was looked at")??;
     sleepers.wake();
-    let sample = sample?;
     if reclaims() {
         let freed = change.of(|c| c.cache.pages_freed);
         check!(freed >= 40 * 3, "only {freed} pages were freed");
-        // What is kept: stacks without a thread, and a reserve for one switch.
-        check!(sample.cache <= 16 * (2 + 4 + 8 + 16 + 32 + 64 + 128 + 256) + 16, "{} frames in caches", sample.cache);
+        // What is kept: stacks without a thread, and a reserve for one switch on each CPU.
+        let kept = 16 * (2 + 4 + 8 + 16 + 32 + 64 + 128 + 256) + 16 * cpus::count();
+        check!(sample.cache <= kept, "{} frames in caches", sample.cache);
     } else {
         check_eq!(change.of(|c| c.cache.pages_freed), 0, "pages that were freed");
     }

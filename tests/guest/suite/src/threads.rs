@@ -9,7 +9,7 @@ use ebbtide::stack;
 use ebbtide::sync::Arc;
 use ebbtide::thread::{self, Builder, StackError};
 
-use crate::harness::{Outcome, failed, settle, wait_until};
+use crate::harness::{Outcome, failed, wait_until};
 
 tests![
     join_returns_results,
@@ -18,9 +18,10 @@ tests![
     names_and_numbers,
     stacks_of_every_size_are_usable,
     a_stack_that_is_too_large_is_an_error,
+    threads_spawn_threads,
+    ; on one CPU:
     spawn_and_join_recycle_slots_and_frames,
     crowds_recycle_slots_and_frames,
-    threads_spawn_threads,
 ];
 
 fn join_returns_results() -> Outcome {
@@ -60,7 +61,7 @@ fn captures_are_dropped_once() -> Outcome {
     // A handle that is dropped lets its thread go on.
     let theirs = Arc::clone(&witness);
     drop(thread::spawn(move || drop(theirs)));
-    settle();
+    stack::settle();
     check_eq!(Arc::strong_count(&witness), 1, "references that are left");
     Ok(())
 }
@@ -118,7 +119,7 @@ fn a_stack_that_is_too_large_is_an_error() -> Outcome {
 
 /// Frames that are free and in the heap, once all is at rest.
 fn frames_at_rest() -> (usize, usize, usize) {
-    settle();
+    stack::settle();
     let frames = stack::frames();
     (frames.counts.free, frames.heap, frames.tables)
 }

@@ -17,6 +17,7 @@ tests![
     sleep_lasts_as_long_as_asked,
     sleepers_wake_in_the_order_of_their_deadlines,
     the_cpu_idles_while_all_sleep,
+    ; on one CPU:
     a_time_slice_is_ten_milliseconds,
 ];
 

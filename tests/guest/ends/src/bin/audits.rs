@@ -5,9 +5,10 @@
 
 extern crate alloc;
 
+use alloc::format;
 use alloc::string::String;
 
-use ebbtide::time::Duration;
+use ebbtide::thread::CpuSet;
 use ebbtide::{provoke, stack, thread};
 use ebbtide_ends::word;
 
@@ -20,12 +21,12 @@ fn main() -> Result<(), String> {
         "nothing" => {}
         other => return Err(other.into()),
     }
-    // The CPU goes idle once (a busy host may take it away for longer than a sleep), and there are switches enough for the
-    // whole machine to be looked at twice.
-    let before = stack::counters().idle_passes;
-    while stack::counters().idle_passes == before {
-        thread::sleep(Duration::from_millis(10));
+    // All CPUs are idle at the same time, often: one that the host has stopped may not come to be looked at.
+    for _ in 0..20 {
+        stack::settle();
     }
+    // And on one of them there are switches enough for the whole machine to be looked at twice.
+    thread::set_affinity(CpuSet::only(0)).map_err(|error| format!("{error}"))?;
     let other = thread::spawn(give_way);
     give_way();
     other.join().unwrap();

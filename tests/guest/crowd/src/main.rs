@@ -1,0 +1,156 @@
+//! A crowd of threads, as many on each CPU, that sleep at random depths and wake each other at random, on whatever CPU the
+//! other is: some tokens go round among them, until they have been passed on so often.
+//!
+//! Each activation record has a canary. Before, meanwhile and afterwards every frame is accounted for, and each CPU's stack
+//! cache is within its bound.
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::hint::black_box;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use ebbtide::sync::{Arc, OnceLock};
+use ebbtide::thread::{self, Builder, CpuSet, Thread};
+use ebbtide::{println, stack};
+use ebbtide_figures::{Mean, word};
+
+ebbtide::main!(main);
+
+/// Tokens that are on their way at the same time, for each CPU.
+const TOKENS_PER_CPU: usize = 16;
+
+/// Canaries of a thread that sleeps as deep as it gets.
+const DEEPEST: u64 = 24;
+
+/// What the threads share.
+struct Crowd {
+    members: OnceLock<Vec<Thread>>,
+    /// The tokens that lie at each member's.
+    letters: Vec<AtomicU32>,
+    /// How often a token was passed on.
+    passed: AtomicU64,
+    enough: u64,
+    /// Canaries that were changed.
+    broken: AtomicU64,
+}
+
+fn main() -> Result<(), String> {
+    let (threads, enough) = (word("threads")?, word("wakes")? as u64);
+    let cpus = thread::available_parallelism().unwrap().get();
+    let crowd = Arc::new(Crowd {
+        members: OnceLock::new(),
+        letters: (0..threads).map(|_| AtomicU32::new(0)).collect(),
+        passed: AtomicU64::new(0),
+        enough,
+        broken: AtomicU64::new(0),
+    });
+    let mut handles = Vec::with_capacity(threads);
+    for number in 0..threads {
+        let crowd = Arc::clone(&crowd);
+        let builder =
+            Builder::new().affinity(CpuSet::only((number % cpus) as u32)).map_err(|error| format!("{error}"))?;
+        let handle = builder.spawn(move || live(&crowd, number));
+        handles.push(handle.map_err(|error| format!("thread {number} of {threads}: {error}"))?);
+    }
+    let members = handles.iter().map(|handle| handle.thread().clone()).collect();
+    assert!(crowd.members.set(members).is_ok(), "set once");
+    stack::settle();
+    conserved();
+    let before = stack::counters();
+    // The first letters; from then on the members are among themselves.
+    for token in 0..TOKENS_PER_CPU * cpus {
+        crowd.send(token % threads);
+    }
+    handles.into_iter().for_each(|handle| handle.join().unwrap());
+    stack::settle();
+    conserved();
+    let after = stack::counters();
+    let broken = crowd.broken.load(Ordering::Acquire);
+    assert_eq!(broken, 0, "canaries that were changed");
+    let passed = crowd.passed.load(Ordering::Acquire);
+    assert!(passed >= enough, "only {passed} tokens were passed on");
+    let (switches, broadcasts) =
+        (after.cache.switches - before.cache.switches, after.cache.tlb_broadcast - before.cache.tlb_broadcast);
+    assert!(switches >= enough / 2, "only {switches} switches");
+    println!(
+        "{threads} threads on {cpus} CPUs woke each other {enough} times: {switches} switches, {} invalidations each, {} \
+         refills failed, {} frames pumped, {} stack faults",
+        Mean::new(broadcasts, switches),
+        after.cache.refills_failed,
+        after.cache.frames_pumped,
+        after.stack_faults,
+    );
+    Ok(())
+}
+
+impl Crowd {
+    /// Passes a token on, and wakes who gets it.
+    fn send(&self, whom: usize) {
+        self.letters[whom].fetch_add(1, Ordering::AcqRel);
+        self.members.wait()[whom].unpark();
+    }
+
+    fn is_over(&self) -> bool {
+        self.passed.load(Ordering::Acquire) >= self.enough
+    }
+}
+
+/// Waits for tokens at a new depth each time, and passes each on, until there were enough. Then everybody is sent away.
+fn live(crowd: &Crowd, me: usize) {
+    let mut dice = Dice(me as u64 * 2 + 1);
+    while !crowd.is_over() {
+        let broken = wait_at(dice.below(DEEPEST + 1), crowd, me);
+        crowd.broken.fetch_add(broken, Ordering::AcqRel);
+        let letters = crowd.letters[me].swap(0, Ordering::AcqRel);
+        for _ in 0..letters {
+            crowd.send(dice.below(crowd.letters.len() as u64) as usize);
+            if crowd.passed.fetch_add(1, Ordering::AcqRel) + 1 == crowd.enough {
+                crowd.members.wait().iter().for_each(Thread::unpark);
+            }
+        }
+    }
+}
+
+/// Calls itself `depth` times, each with a canary, sleeps in the deepest until there is something to do, and returns how many
+/// canaries were changed meanwhile.
+fn wait_at(depth: u64, crowd: &Crowd, me: usize) -> u64 {
+    let word = depth ^ (me as u64) << 8;
+    let canary = black_box([word; 40]);
+    let broken = if depth > 0 {
+        wait_at(depth - 1, crowd, me)
+    } else {
+        while crowd.letters[me].load(Ordering::Acquire) == 0 && !crowd.is_over() {
+            thread::park();
+        }
+        0
+    };
+    broken + u64::from(black_box(&canary).iter().any(|found| *found != word))
+}
+
+/// Checks that every frame is accounted for, and that no stack cache holds more than it may.
+fn conserved() {
+    let (frames, sample) = (stack::frames(), stack::sample());
+    assert_eq!(
+        frames.counts.total,
+        frames.counts.free + frames.heap + frames.tables + sample.range,
+        "frames are conserved: {frames:?}, {sample:?}"
+    );
+}
+
+/// Marsaglia's xorshift64: numbers that look random, and are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
