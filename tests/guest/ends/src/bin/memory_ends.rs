@@ -9,9 +9,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::hint::black_box;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 
-use ebbtide::thread::{self, Builder, Priority};
+use ebbtide::sync::Arc;
+use ebbtide::thread::{self, Builder, CpuSet, JoinHandle, Priority};
 use ebbtide::{println, stack};
 use ebbtide_ends::word;
 
@@ -54,10 +56,47 @@ fn spawn_until_it_fails() -> Result<(), String> {
     Ok(())
 }
 
+/// The other CPUs, kept busy while threads are made: these would run there at once, and take all their pages.
+struct Others {
+    holders: Vec<JoinHandle<()>>,
+    go: Arc<AtomicBool>,
+}
+
+impl Others {
+    fn hold() -> Self {
+        let go = Arc::new(AtomicBool::new(false));
+        let held = Arc::new(AtomicUsize::new(0));
+        let cpus = thread::available_parallelism().unwrap().get();
+        let holders: Vec<_> = (1..cpus)
+            .map(|cpu| {
+                let (go, held) = (Arc::clone(&go), Arc::clone(&held));
+                let builder = Builder::new().priority(Priority::MAX).affinity(CpuSet::only(cpu as u32));
+                let holder = builder.expect("the CPU runs").spawn(move || {
+                    held.fetch_add(1, Ordering::AcqRel);
+                    while !go.load(Ordering::Acquire) {
+                        thread::yield_now();
+                    }
+                });
+                holder.expect("there is memory")
+            })
+            .collect();
+        while held.load(Ordering::Acquire) < holders.len() {
+            thread::yield_now();
+        }
+        Self { holders, go }
+    }
+
+    fn let_go(self) {
+        self.go.store(true, Ordering::Release);
+        self.holders.into_iter().for_each(|holder| holder.join().unwrap());
+    }
+}
+
 /// Threads that all fit while they have one page each. Then they run, one after the other, and each keeps all its
 /// pages, because it sleeps deep: at last one cannot be switched to.
 fn sleep_deep_without_end() -> Result<(), String> {
     let lower = Priority::new(8).expect("a level from 0 to 31");
+    let others = Others::hold();
     for number in 0..stack::frames().counts.free / 2 {
         let thread = Builder::new().priority(lower).spawn(|| {
             go_deep(None, &|| loop {
@@ -66,6 +105,7 @@ fn sleep_deep_without_end() -> Result<(), String> {
         });
         thread.map_err(|error| format!("thread {number}: {error}"))?;
     }
+    others.let_go();
     thread::park();
     Ok(())
 }
@@ -90,11 +130,13 @@ fn go_deep(start: Option<usize>, f: &dyn Fn()) -> usize {
 fn sleep_deep_and_come_through() -> Result<(), String> {
     let lower = Priority::new(8).expect("a level from 0 to 31");
     let mut threads = Vec::new();
+    let others = Others::hold();
     for number in 0..stack::frames().counts.free / 2 {
         let sleep = || thread::sleep(Duration::from_secs(2));
         let thread = Builder::new().priority(lower).spawn(move || go_deep(None, &sleep));
         threads.push(thread.map_err(|error| format!("thread {number}: {error}"))?);
     }
+    others.let_go();
     let total = threads.len();
     for thread in threads {
         thread.join().unwrap();
