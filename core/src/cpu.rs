@@ -61,8 +61,10 @@ pub struct PerCpu {
     pub spurious_faults: AtomicU64,
     /// Faults on addresses of the stack range.
     pub stack_faults: AtomicU64,
-    /// How often this CPU went idle.
+    /// How often this CPU went idle, and had taken care of its own affairs.
     pub idle_passes: AtomicU64,
+    /// How often it then waited for an interrupt.
+    pub halts: AtomicU64,
     /// Interrupts that nobody asked for.
     pub unexpected_interrupts: AtomicU64,
     /// Interrupts that the controller called spurious.
@@ -157,6 +159,7 @@ impl PerCpu {
             spurious_faults: AtomicU64::new(0),
             stack_faults: AtomicU64::new(0),
             idle_passes: AtomicU64::new(0),
+            halts: AtomicU64::new(0),
             unexpected_interrupts: AtomicU64::new(0),
             spurious_interrupts: AtomicU64::new(0),
         }

@@ -9,6 +9,7 @@ use core::sync::atomic::Ordering;
 
 use memory_addresses::PhysAddr;
 
+use crate::arch::Cpu;
 use crate::cpu::PerCpu;
 use crate::kernel::Kernel;
 use crate::memory::frames::Refusal;
@@ -16,7 +17,7 @@ use crate::stack::{CacheCounters, NewStack, NoFrame, SizeClass, Slot, Stack, Sta
 use crate::sync::atomic::AtomicU64;
 use crate::system::System;
 use crate::thread::thread::leak;
-use crate::thread::{self, Kind, Leaving, Priority, Thread, ThreadHandle, ThreadId};
+use crate::thread::{self, Kind, Leaving, Priority, Thread, ThreadHandle, ThreadId, placement};
 
 /// What a model's thread is made of.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +106,11 @@ pub fn handle<S: System>(thread: &'static Thread) -> ThreadHandle<S> {
     ThreadHandle::new(thread::share(thread))
 }
 
+/// Says whether all CPUs but this one wait for something to do.
+pub fn others_are_idle<S: System>() -> bool {
+    placement::others_are_idle::<S>(S::Arch::per_cpu())
+}
+
 /// Runs `f` on the threads in a CPU's run queue.
 pub fn for_each_ready(cpu: &PerCpu, f: impl FnMut(&'static Thread)) {
     cpu.with_run_queue(|queue| queue.iter().for_each(f));
@@ -135,6 +141,7 @@ pub fn for_each_free<S: System>(f: impl FnMut(PhysAddr)) {
 pub fn forget_counts(cpu: &PerCpu) {
     cpu.with_stack_cache(|cache| cache.counters = CacheCounters::default());
     cpu.idle_passes.store(0, Ordering::Relaxed);
+    cpu.halts.store(0, Ordering::Relaxed);
     cpu.shootdown.forget_request();
 }
 

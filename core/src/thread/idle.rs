@@ -27,6 +27,8 @@ pub(crate) fn idle<S: System>() -> ! {
             stack::trim::<S>(cpu, S::kernel().stack_reserve());
             if is_news && has_nothing_to_do::<S>(cpu) {
                 is_news = false;
+                // Before the machine is looked at: whoever waits for this has had time to come meanwhile.
+                cpu.idle_passes.fetch_add(1, Ordering::Relaxed);
                 audit::quiescent::<S>(cpu);
             }
         });
@@ -49,7 +51,8 @@ pub(crate) fn idle<S: System>() -> ! {
     }
 }
 
-/// Says that this CPU is idle, and waits for an interrupt, unless there is something to do. Interrupts are off.
+/// Says that this CPU is idle, and waits until there is something to do. Interrupts are off. One that brings nothing, as when
+/// another CPU looks at the whole machine, leaves this CPU idle in the eyes of all.
 fn wait_for_work<S: System>(cpu: &PerCpu, in_vain: &mut deadlock::InVain) {
     // No slice ends where nothing runs.
     cpu.slice_end.store(0, Ordering::Relaxed);
@@ -57,14 +60,16 @@ fn wait_for_work<S: System>(cpu: &PerCpu, in_vain: &mut deadlock::InVain) {
     placement::ask_for_work::<S>(cpu);
     while has_nothing_to_do::<S>(cpu) {
         if deadlock::is_there_hope::<S>(cpu, in_vain) {
-            cpu.idle_passes.fetch_add(1, Ordering::Relaxed);
+            cpu.halts.fetch_add(1, Ordering::Relaxed);
             audit::interrupts_on::<S>();
             S::Arch::wait_for_interrupt();
             audit::interrupts_off::<S>();
-            return;
         }
-        // What was done meanwhile may have made a thread ready that another CPU runs, and that was work.
-        placement::go_idle::<S>(cpu);
+        // What was done meanwhile, here or by a handler, may have woken a thread that another CPU runs, and that was work. With
+        // one that is ready here this CPU must not pass for idle.
+        if cpu.with_run_queue(|queue| queue.is_empty()) {
+            placement::go_idle::<S>(cpu);
+        }
     }
 }
 

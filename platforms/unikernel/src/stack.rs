@@ -57,8 +57,10 @@ pub struct Counters {
     pub tlb_local: u64,
     /// Faults on stack pages.
     pub stack_faults: u64,
-    /// How often it went idle.
+    /// How often it went idle, and had taken care of its own affairs.
     pub idle_passes: u64,
+    /// How often it then waited for an interrupt.
+    pub halts: u64,
     /// Interrupts that nobody asked for.
     pub unexpected_interrupts: u64,
 }
@@ -72,6 +74,7 @@ pub fn counters() -> Counters {
         tlb_local: sum.tlb_local + cpu.spurious_faults.load(Relaxed),
         stack_faults: sum.stack_faults + cpu.stack_faults.load(Relaxed),
         idle_passes: sum.idle_passes + cpu.idle_passes.load(Relaxed),
+        halts: sum.halts + cpu.halts.load(Relaxed),
         unexpected_interrupts: sum.unexpected_interrupts + cpu.unexpected_interrupts.load(Relaxed),
     })
 }

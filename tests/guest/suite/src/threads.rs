@@ -6,7 +6,7 @@ use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use ebbtide::stack;
-use ebbtide::sync::Arc;
+use ebbtide::sync::{Arc, Barrier};
 use ebbtide::thread::{self, Builder, StackError};
 
 use crate::harness::{Outcome, failed, wait_until};
@@ -124,11 +124,27 @@ fn frames_at_rest() -> (usize, usize, usize) {
     (frames.counts.free, frames.heap, frames.tables)
 }
 
+/// Makes a crowd of threads that are all there at the same time. So as many stacks are kept afterwards as ever are, and the heap
+/// and the page tables are large enough for all crowds that are not larger, however the CPUs share the work.
+fn all_at_once() {
+    let all = Arc::new(Barrier::new(CROWD));
+    let threads: Vec<_> = (0..CROWD)
+        .map(|_| {
+            let all = Arc::clone(&all);
+            thread::spawn(move || {
+                all.wait();
+                use_stack(80 * CROWD)
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| assert!(thread.join().unwrap() >= 80 * CROWD));
+}
+
+const CROWD: usize = 100;
+
 fn spawn_and_join_recycle_slots_and_frames() -> Outcome {
     let round = |n: usize| thread::spawn(move || use_stack(64 * (n % 128))).join().unwrap();
-    for n in 0..200 {
-        round(n);
-    }
+    all_at_once();
     let before = frames_at_rest();
     for n in 0..3_000 {
         round(n);
@@ -139,13 +155,10 @@ fn spawn_and_join_recycle_slots_and_frames() -> Outcome {
 
 fn crowds_recycle_slots_and_frames() -> Outcome {
     let crowd = || {
-        let threads: Vec<_> = (0..100).map(|n| thread::spawn(move || use_stack(80 * n))).collect();
+        let threads: Vec<_> = (0..CROWD).map(|n| thread::spawn(move || use_stack(80 * n))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
     };
-    // More than are kept with their frames when they end.
-    for _ in 0..3 {
-        crowd();
-    }
+    all_at_once();
     let before = frames_at_rest();
     for _ in 0..20 {
         crowd();

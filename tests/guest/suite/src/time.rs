@@ -104,14 +104,14 @@ fn sleepers_wake_in_the_order_of_their_deadlines() -> Outcome {
 /// A host that takes the guest's CPU away for longer than the sleep leaves it no time to idle in: then once more. A CPU
 /// that never idles never comes to an end here, which the time-out tells.
 fn the_cpu_idles_while_all_sleep() -> Outcome {
-    let before = stack::counters().idle_passes;
-    let mut passes = 0;
-    while passes == 0 {
+    let before = stack::counters().halts;
+    let mut halts = 0;
+    while halts == 0 {
         thread::sleep(Duration::from_millis(10));
-        passes = stack::counters().idle_passes - before;
+        halts = stack::counters().halts - before;
     }
     // Tickless: a wake-up for the sleeper, and few that refine the clock.
-    check!(!is_counted() || passes <= 8, "{passes} idle passes in 10 ms");
+    check!(!is_counted() || halts <= 8, "{halts} halts in 10 ms");
     Ok(())
 }
 

@@ -3,9 +3,11 @@
 //!
 //! Interrupts between CPUs come at any point with interrupts on, and others may come in at each step of these protocols.
 
+use ebbtide_core::model;
+use ebbtide_core::platform::{Ipi, Platform};
 use ebbtide_core::sync::Semaphore;
 use ebbtide_core::thread::{CpuSet, park, set_affinity, yield_now};
-use ebbtide_model::{Model, Plan, unpark, work};
+use ebbtide_model::{Board, Model, Plan, done, unpark, work};
 
 use super::well;
 
@@ -46,6 +48,27 @@ fn nobody_is_taken_for_dead_who_is_on_the_way() {
     let permits: &'static Semaphore<S> = plan.share(Semaphore::new(0));
     let plan = plan.thread(0, || permits.acquire()).thread(1, || permits.release());
     well::<S>("a permit across CPUs", plan);
+}
+
+/// Another CPU is interrupted for nothing, as when the whole machine is looked at: nobody takes it for busy meanwhile, or who waits
+/// until all are idle would wait for as long as somebody looks.
+#[test]
+fn an_interrupt_that_brings_nothing_leaves_a_cpu_idle() {
+    let is_idle = model::others_are_idle::<S>;
+    let plan = Plan::new(2, PLENTY).between_cpus().judge(|ended| ended.done == [1]).thread(0, move || {
+        while !is_idle() {
+            yield_now::<S>();
+        }
+        Board::send_ipi(1, Ipi::Reschedule);
+        let was_always_idle = (0..8).fold(true, |was, _| {
+            work();
+            was & is_idle()
+        });
+        if was_always_idle {
+            done();
+        }
+    });
+    well::<S>("interrupted for nothing", plan);
 }
 
 /// A thread moves to the other CPU, and back.
