@@ -11,7 +11,8 @@ use crate::sync::atomic::Ordering;
 use crate::system::System;
 use crate::thread::Thread;
 
-/// The thread that runs: invariants 1 and 3.
+/// The thread that runs: invariants 1 and 3; and that this CPU's stack cache is within its bound, as the way back of frames that
+/// are carried from CPU to CPU says: invariant 8.
 pub(super) fn check_running<S: System>(cpu: &PerCpu, thread: &'static Thread) {
     // SAFETY: it runs here, in the second half of its own switch, so this CPU holds it and nobody else uses its stack's
     // bookkeeping meanwhile.
@@ -26,6 +27,13 @@ pub(super) fn check_running<S: System>(cpu: &PerCpu, thread: &'static Thread) {
     }
     if (stack.is_pinned() || S::Policy::RUNS_POPULATED) && stack.absent() > 0 {
         broken::<S>(1, format_args!("{thread} runs, and {} pages of its stack are absent", stack.absent()));
+    }
+    let (cached, bound) = (cpu.with_stack_cache(|cache| cache.len()), S::kernel().settings.cache());
+    if cached > bound {
+        broken::<S>(
+            8,
+            format_args!("CPU {} has {cached} frames in its stack cache, beyond its bound of {bound}", cpu.number),
+        );
     }
     for page in 0..stack.populated() {
         if let StackEntry::Present { frame } = S::Arch::decode_stack(stack.entry(page).load(Ordering::Relaxed))

@@ -6,9 +6,13 @@ use ebbtide_core::stack::sample;
 use crate::machine::Machine;
 
 impl Machine {
-    /// Every frame is somewhere: free, a page table, in the stack range, or in a stack cache. Called by a thread when
-    /// all other CPUs wait.
+    /// Every frame is somewhere: free, a page table, in the stack range, or in a stack cache, of which none is beyond its bound.
+    /// Called by a thread when all other CPUs wait.
     pub(crate) fn check_frames<S: System>(&self) {
+        for cpu in self.kernel.cpus() {
+            let (cached, bound) = (cpu.cached_frames(), self.kernel.settings.cache());
+            self.require(cached <= bound, || format!("CPU {} has {cached} frames in its cache of {bound}", cpu.number));
+        }
         let sample = sample::<S>();
         self.observe_all();
         let counts = self.kernel.frames.with::<S, _>(|frames| frames.counts());
