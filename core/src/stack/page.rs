@@ -10,6 +10,7 @@
 
 use core::fmt;
 use core::ptr::NonNull;
+use core::sync::atomic;
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
@@ -55,8 +56,8 @@ pub struct Stack {
     pinned: bool,
     /// Where the note of the last rest stands, in the ring of the CPU that made it.
     note: u8,
-    /// Pages that were rested since the stack's thread was spawned, counted at each rest.
-    rested: u64,
+    /// Pages that were rested since the stack's thread was spawned, counted at each rest. Written by the owner alone.
+    rested: atomic::AtomicU64,
 }
 
 // SAFETY: the entries belong to the slot, which the stack owns; they are atomics that every CPU may touch.
@@ -71,7 +72,16 @@ impl Stack {
     /// the slot; all of the stack's entries are empty or resting.
     pub unsafe fn new(slot: Slot, top_entry: NonNull<AtomicU64>, generation: u32) -> Self {
         let pages = slot.class.stack_pages() as u16;
-        Self { top: slot.top(), top_entry, populated: 0, pages, generation, pinned: false, note: 0, rested: 0 }
+        Self {
+            top: slot.top(),
+            top_entry,
+            populated: 0,
+            pages,
+            generation,
+            pinned: false,
+            note: 0,
+            rested: atomic::AtomicU64::new(0),
+        }
     }
 
     #[cfg(test)]
@@ -131,20 +141,25 @@ impl Stack {
         self.generation
     }
 
-    /// Number of pages that were rested since the stack's thread was spawned, counted at each rest.
-    pub fn rested(&self) -> u64 {
-        self.rested
+    /// Where it is counted how many pages were rested since the stack's thread was spawned, at each rest.
+    ///
+    /// # Safety
+    ///
+    /// `stack` points to a stack that is there for as long as the result. Somebody else may own it.
+    pub(crate) unsafe fn rested_in<'a>(stack: *const Self) -> &'a atomic::AtomicU64 {
+        // SAFETY: by the caller's promise. Of all the stack this is the only part that is referred to, and it is atomic.
+        unsafe { &(*stack).rested }
     }
 
     /// Prepares the stack for a new thread.
     pub(crate) fn begin(&mut self, pinned: bool) {
         self.pinned = pinned;
-        self.rested = 0;
+        self.forget_rests();
     }
 
     /// Forgets how many pages were rested.
     pub(crate) fn forget_rests(&mut self) {
-        self.rested = 0;
+        *self.rested.get_mut() = 0;
     }
 
     /// Number of pages, from the top, that hold a byte at or above `stack_pointer`: at least the top page.
@@ -229,7 +244,7 @@ impl Stack {
         }
         self.generation = generation;
         self.populated = first;
-        self.rested += u64::from(count);
+        *self.rested.get_mut() += u64::from(count);
         Rested { pages: count.into(), is_new }
     }
 

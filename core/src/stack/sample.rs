@@ -107,8 +107,7 @@ fn count_slot<S: System>(sample: &mut Sample, slot: Slot) {
     }
     sample.threads += 1;
     sample.stack += present;
-    // SAFETY: threads other than the running one are not switched to while the sampling thread keeps this CPU.
-    sample.reclaimed += unsafe { thread.stack_mut() }.rested();
+    sample.reclaimed += thread.rested();
     sample.oracle += (slot.top() - thread.saved_stack_pointer()).div_ceil(PAGE_BYTES) as usize;
 }
 

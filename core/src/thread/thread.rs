@@ -205,6 +205,12 @@ impl Thread {
         unsafe { &mut *self.stack.get() }
     }
 
+    /// Number of pages of the thread's stack that were rested since it was spawned, counted at each rest. Anybody may ask.
+    pub(crate) fn rested(&self) -> u64 {
+        // SAFETY: the stack is there for as long as its thread.
+        unsafe { Stack::rested_in(self.stack.get()) }.load(Ordering::Relaxed)
+    }
+
     /// Takes the stack of a thread that has ended.
     ///
     /// # Safety
