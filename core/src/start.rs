@@ -46,6 +46,9 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
     if let Err(unknown) = kernel.settings.read(&boot.command_line) {
         report::refuse::<S>(unknown);
     }
+    if !S::AUDIT && kernel.settings.delays() != 0 {
+        report::refuse::<S>("`ebbtide.delays` is for images that audit themselves; build this one with `--audit`");
+    }
     let memory: u64 = boot.memory.iter().map(|region| region.end - region.start).sum();
     // SAFETY: by this function's own contract.
     if unsafe { space::init::<S>(boot, segments) }.is_err() {
