@@ -8,6 +8,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::audit;
 use crate::cpu::{MAX_CPUS, PerCpu, from_pointer};
+use crate::memory::admission::Claims;
 use crate::memory::window::Window;
 use crate::memory::{FrameAllocator, FrameCounts};
 use crate::settings::Settings;
@@ -36,6 +37,11 @@ impl Count {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Takes `n` off.
+    pub fn sub(&self, n: usize) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
     /// The count now.
     pub fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
@@ -53,6 +59,8 @@ pub struct Kernel {
     pub frames: SpinLock<FrameAllocator>,
     /// Frames by use.
     pub accounts: Accounts,
+    /// Frames that are promised to stacks, if admission is strict.
+    pub(crate) claims: Claims,
     /// The range of the kernel stacks.
     pub stacks: StackRange,
     /// Threads that wait for frames for their stacks.
@@ -89,6 +97,7 @@ impl Kernel {
         Self {
             frames: SpinLock::new(FrameAllocator::new(window)),
             accounts: Accounts { tables: Count::new(), heap: Count::new() },
+            claims: Claims::new(),
             stacks: StackRange::new(),
             stack_wait: StackWait::new(),
             placement: Placement::new(),
@@ -166,6 +175,12 @@ impl Kernel {
     /// Frames that an idle CPU keeps for the next switch: the most that any thread may lack.
     pub(crate) fn stack_reserve(&self) -> usize {
         self.stack_reserve.load(Ordering::Relaxed)
+    }
+
+    /// The last frames, which the heap does not get: what each CPU keeps in reserve, and the largest stack.
+    pub(crate) fn last_frames(&self) -> usize {
+        let reserve = self.stack_reserve();
+        reserve * self.cpus().count() + reserve + 1
     }
 
     /// Raises the reserve to what a thread with this stack may lack.

@@ -1,7 +1,7 @@
 //! The kernel command line: words that start with `ebbtide.` are the kernel's, all others the app's.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use log::LevelFilter;
 
@@ -10,12 +10,22 @@ use log::LevelFilter;
 pub struct Settings {
     log: AtomicU8,
     cache: AtomicUsize,
+    is_strict: AtomicBool,
     delays: AtomicU32,
 }
 
+/// Whether threads may come to need more frames for their stacks than there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// They may.
+    Overcommit,
+    /// A spawn fails that would make that possible, and the heap gets none of what the living threads may need.
+    Strict,
+}
+
 /// The keys that exist, for the message about one that does not.
-const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), ebbtide.delays=SEED (with the \
-                     feature audit)";
+const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
+                     ebbtide.admission=overcommit|strict, ebbtide.delays=SEED (with the feature audit)";
 
 /// A word of the command line that means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +48,12 @@ impl Settings {
 
     /// The defaults.
     pub const fn new() -> Self {
-        Self { log: AtomicU8::new(LevelFilter::Warn as u8), cache: AtomicUsize::new(64), delays: AtomicU32::new(0) }
+        Self {
+            log: AtomicU8::new(LevelFilter::Warn as u8),
+            cache: AtomicUsize::new(64),
+            is_strict: AtomicBool::new(false),
+            delays: AtomicU32::new(0),
+        }
     }
 
     /// Takes the kernel's words from a command line.
@@ -65,6 +80,14 @@ impl Settings {
                 }
                 self.cache.store(frames, Ordering::Relaxed);
             }
+            "ebbtide.admission" => {
+                let is_strict = match value {
+                    "overcommit" => false,
+                    "strict" => true,
+                    _ => return Err(unknown),
+                };
+                self.is_strict.store(is_strict, Ordering::Relaxed);
+            }
             "ebbtide.delays" => {
                 let seed = value.parse().map_err(|_| unknown)?;
                 self.delays.store(seed, Ordering::Relaxed);
@@ -83,6 +106,11 @@ impl Settings {
     /// The seed of the delays at points where CPUs race, in a build with the feature `audit`; 0: there are none.
     pub fn delays(&self) -> u32 {
         self.delays.load(Ordering::Relaxed)
+    }
+
+    /// Whether threads may come to need more frames than there are.
+    pub fn admission(&self) -> Admission {
+        if self.is_strict.load(Ordering::Relaxed) { Admission::Strict } else { Admission::Overcommit }
     }
 
     /// The bound of a CPU's stack cache, in frames.
@@ -144,9 +172,10 @@ mod tests {
     #[test]
     fn takes_its_own_words_and_leaves_the_apps() {
         let settings = Settings::new();
-        settings.read("one ebbtide.log=debug two=2 ebbtide.cache=32").unwrap();
+        settings.read("one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict").unwrap();
         assert_eq!(settings.log(), LevelFilter::Debug);
         assert_eq!(settings.cache(), 32);
+        assert_eq!(settings.admission(), Admission::Strict);
     }
 
     #[test]
@@ -161,7 +190,14 @@ mod tests {
 
     #[test]
     fn refuses_unknown_keys_and_values_and_names_the_known_ones() {
-        for word in ["ebbtide.lag=warn", "ebbtide.log=loud", "ebbtide.log", "ebbtide.cache=15", "ebbtide.cache=x"] {
+        for word in [
+            "ebbtide.lag=warn",
+            "ebbtide.log=loud",
+            "ebbtide.log",
+            "ebbtide.cache=15",
+            "ebbtide.cache=x",
+            "ebbtide.admission=no",
+        ] {
             let error = Settings::new().read(word).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("ebbtide.log=error|warn"), "{error}");
         }

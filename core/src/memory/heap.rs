@@ -1,22 +1,28 @@
 //! The heap: `talc`, in a range of its own that grows frame by frame.
 //!
-//! The source of `talc` takes frames or fails, and never drains stack caches. It leaves the last frames to the
-//! stacks: what the CPUs keep in reserve and the largest stack of a living thread.
+//! The source of `talc` takes frames or fails, and never drains stack caches. What is free at its end goes back before a stack is
+//! refused its frames. It leaves the last frames to the
+//! stacks: what the CPUs keep in reserve and the largest stack of a living thread; and if [admission] is strict, all that these
+//! may come to need.
 #![expect(unsafe_code, reason = "maps what talc claims")]
 
 use core::alloc::Layout;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
+use heapless::Vec;
 use memory_addresses::{PhysAddr, VirtAddr};
 use talc::TalcLock;
 use talc::base::Talc;
 use talc::base::binning::Binning;
 use talc::source::Source;
 
-use crate::arch::{Access, PAGE_BYTES};
+use crate::arch::{Access, PAGE_BYTES, Paging, TableEntry};
+use crate::cpu;
+use crate::memory::admission;
 use crate::memory::layout::{HEAP, HEAP_BYTES};
 use crate::sync::RawSpinLock;
+use crate::sync::atomic::Ordering;
 use crate::system::System;
 
 /// The allocator that a composition root makes its `#[global_allocator]`.
@@ -53,18 +59,21 @@ impl<S: System> HeapSource<S> {
             return None;
         }
         let kernel = S::kernel();
-        let keep = kernel.stack_reserve();
+        let keep = kernel.last_frames();
         let frames = ((end - self.mapped_end) / PAGE_BYTES) as usize;
         if kernel.frames.with::<S, _>(|all| all.counts().free) < keep + frames {
             return None;
         }
-        while self.mapped_end < end {
-            let frame = kernel.frames.with::<S, _>(|all| all.allocate_above(keep))?;
-            if !self.map(frame) {
-                return None;
-            }
-        }
-        Some(end)
+        // Until they are counted.
+        admission::claim::<S>(frames).ok()?;
+        while self.mapped_end < end && self.map_one(keep) {}
+        admission::give_up::<S>(frames);
+        (self.mapped_end == end).then_some(end)
+    }
+
+    /// Maps a page more, if there are frames beside the last `keep`.
+    fn map_one(&mut self, keep: usize) -> bool {
+        S::kernel().frames.with::<S, _>(|all| all.allocate_above(keep)).is_some_and(|frame| self.map(frame))
     }
 
     fn map(&mut self, frame: PhysAddr) -> bool {
@@ -82,6 +91,57 @@ impl<S: System> HeapSource<S> {
         kernel.accounts.heap.add(1);
         self.mapped_end += PAGE_BYTES;
         true
+    }
+}
+
+/// Gives the frames back that nobody uses at the end of the heap: before it is said that there is no memory for a stack.
+///
+/// Interrupts are on; preemption may be off. The heap's lock is held while the other CPUs forget the pages: whoever waits for
+/// it does so with interrupts on, and answers.
+pub(crate) fn trim<S: System>() {
+    let Some(heap) = S::heap() else { return };
+    let mut talc = heap.lock();
+    let Some(heap_end) = talc.source.heap_end else { return };
+    // SAFETY: it is the end that `talc` gave last.
+    let used_end = VirtAddr::from_ptr(unsafe { talc.reserved(heap_end) }.up_to.as_ptr());
+    let end = used_end.as_u64().next_multiple_of(PAGE_BYTES);
+    // SAFETY: as above; there is no other source that it could forbid this to.
+    talc.source.heap_end = unsafe { talc.truncate(heap_end, VirtAddr::new(end).as_mut_ptr()) };
+    talc.source.unmap_from(end);
+}
+
+/// Pages that are unmapped at a time.
+const UNMAPPED_AT_A_TIME: usize = 64;
+
+impl<S: System> HeapSource<S> {
+    /// Unmaps what lies behind `end`, from the last page down.
+    fn unmap_from(&mut self, end: u64) {
+        while self.mapped_end > end {
+            let mut frames = Vec::<_, UNMAPPED_AT_A_TIME>::new();
+            let behind = self.mapped_end;
+            while self.mapped_end > end && !frames.is_full() {
+                self.mapped_end -= PAGE_BYTES;
+                frames.extend(take_page::<S>(VirtAddr::new(self.mapped_end)));
+            }
+            let pages = (self.mapped_end..behind).step_by(PAGE_BYTES as usize).map(VirtAddr::new);
+            cpu::without_preemption::<S, _>(|| S::Arch::invalidate_everywhere::<S>(pages));
+            S::kernel().accounts.heap.sub(frames.len());
+            S::kernel().frames.with::<S, _>(|all| {
+                for frame in frames {
+                    // SAFETY: no entry names it, and every CPU has forgotten the one that did.
+                    unsafe { all.deallocate(frame) };
+                }
+            });
+        }
+    }
+}
+
+/// Takes a page's frame out of its entry.
+fn take_page<S: System>(page: VirtAddr) -> Option<PhysAddr> {
+    let (entry, level) = S::kernel().tables::<S>().leaf(page)?;
+    match S::Arch::decode(entry.swap(0, Ordering::AcqRel), level) {
+        TableEntry::Leaf(frame) => Some(frame),
+        _ => None,
     }
 }
 

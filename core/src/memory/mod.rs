@@ -1,5 +1,6 @@
 //! Memory: the address space's layout, frames, page tables, the heap.
 
+pub mod admission;
 pub mod frames;
 pub mod heap;
 pub mod layout;

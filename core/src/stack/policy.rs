@@ -199,7 +199,7 @@ pub(crate) fn populate_from_allocator<S: System>(stack: &mut Stack, pages: usize
 const SPAWN_LEAVES: usize = 16;
 
 fn allocate<S: System>() -> Option<PhysAddr> {
-    let keep = S::kernel().stack_reserve() + SPAWN_LEAVES;
+    let keep = S::kernel().last_frames() + SPAWN_LEAVES;
     S::kernel().frames.with::<S, _>(|frames| frames.allocate_above(keep))
 }
 

@@ -14,6 +14,8 @@ use memory_addresses::VirtAddr;
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::cpu;
+use crate::memory::admission::{self, Overcommitted};
+use crate::memory::heap;
 use crate::memory::table::OutOfFrames;
 use crate::stack::page::{NoFrame, Stack};
 use crate::stack::policy::{NewStack, StackPolicy, populate_from_allocator};
@@ -45,6 +47,8 @@ pub enum StackError {
         /// Frames that are free.
         free: usize,
     },
+    /// Admission is strict, and the frames that there are for stacks are promised to the living threads.
+    Overcommitted(Overcommitted),
 }
 
 impl fmt::Display for StackError {
@@ -59,6 +63,12 @@ impl fmt::Display for StackError {
                 "no memory for another kernel stack ({free} frames of 4 KiB are free); give the machine more memory \
                  or spawn fewer threads"
             ),
+            Self::Overcommitted(overcommitted) => {
+                write!(
+                    f,
+                    "{overcommitted}; give the machine more memory, spawn fewer threads, or admit them by `overcommit`"
+                )
+            }
         }
     }
 }
@@ -161,9 +171,10 @@ pub(crate) fn entries<S: System>(slot: Slot) -> Option<Entries> {
 pub(crate) fn allocate<S: System>(bytes: u64, pinned: bool) -> Result<Stack, StackError> {
     let class = SizeClass::for_stack(bytes).ok_or(StackError::TooLarge { bytes })?;
     match try_allocate::<S>(class, pinned) {
-        Err(StackError::NoFrame { .. }) => {
+        Err(StackError::NoFrame { .. } | StackError::Overcommitted(_)) => {
             thread::reap::<S>();
             recycle::<S>();
+            heap::trim::<S>();
             try_allocate::<S>(class, pinned)
         }
         result => result,
@@ -171,6 +182,15 @@ pub(crate) fn allocate<S: System>(bytes: u64, pinned: bool) -> Result<Stack, Sta
 }
 
 fn try_allocate<S: System>(class: SizeClass, pinned: bool) -> Result<Stack, StackError> {
+    admission::claim::<S>(class.stack_pages()).map_err(StackError::Overcommitted)?;
+    let stack = allocate_claimed::<S>(class, pinned);
+    if stack.is_err() {
+        admission::give_up::<S>(class.stack_pages());
+    }
+    stack
+}
+
+fn allocate_claimed<S: System>(class: SizeClass, pinned: bool) -> Result<Stack, StackError> {
     let mut stack = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| take::<S>(slots, class))?;
     stack.begin(pinned || class.stack_bytes() > MAX_POLICY_STACK_BYTES);
     // The CPU that writes the entries makes them visible to the walkers: a thread that was moved between the two would do so
@@ -197,6 +217,7 @@ pub(crate) fn set_owner(stack: &Stack, thread: &Thread) {
 /// Runs in a thread (not the one that ended) with interrupts on.
 pub(crate) fn release<S: System>(stack: Stack) {
     let class = stack.slot().class;
+    admission::give_up::<S>(class.stack_pages());
     let left = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| {
         // Under the lock, so that a walk of the range never meets the owner of a stack that is being released.
         Note::Unowned.store(stack.note());

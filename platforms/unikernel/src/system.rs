@@ -30,6 +30,10 @@ impl System for Ebbtide {
     fn kernel() -> &'static Kernel {
         &KERNEL
     }
+
+    fn heap() -> Option<&'static Heap<Self>> {
+        Some(&HEAP)
+    }
 }
 
 #[panic_handler]

@@ -12,8 +12,8 @@ use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 
-use ebbtide::sync::Arc;
-use ebbtide::thread::{self, Builder, CpuSet, JoinHandle, Priority};
+use ebbtide::sync::{Arc, Barrier, OnceLock};
+use ebbtide::thread::{self, Builder, CpuSet, JoinHandle, Priority, StackError};
 use ebbtide::{println, stack};
 use ebbtide_ends::word;
 
@@ -42,6 +42,9 @@ fn main() -> Result<(), String> {
         },
         "switch" => sleep_deep_without_end()?,
         "through" => sleep_deep_and_come_through()?,
+        "promised" => be_deep_at_once_as_promised()?,
+        "heap-then-spawn" => spawn_with_what_the_heap_had()?,
+        "heap-then-deep" => go_deep_with_what_the_heap_had()?,
         other => return Err(other.into()),
     }
     Ok(())
@@ -143,5 +146,101 @@ fn sleep_deep_and_come_through() -> Result<(), String> {
     }
     let parked = stack::counters().cache.parked;
     println!("{total} threads came through, and some had waited for frames: {}", parked > 0);
+    Ok(())
+}
+
+/// Threads that go deep together: each waits for all others, and this one, before it goes down, and again when it is there.
+#[derive(Default)]
+struct Together {
+    threads: Vec<JoinHandle<()>>,
+    all: Arc<OnceLock<[Barrier; 2]>>,
+}
+
+impl Together {
+    fn spawn(&mut self) -> Result<(), StackError> {
+        let all = Arc::clone(&self.all);
+        let thread = Builder::new().spawn(move || {
+            let [start, deep] = all.wait();
+            start.wait();
+            go_deep(None, &|| drop(deep.wait()));
+        });
+        thread.map(|thread| self.threads.push(thread))
+    }
+
+    /// Allocates nothing once it has begun.
+    fn go_deep(self) -> usize {
+        let count = self.threads.len();
+        let barrier = || Barrier::new(count + 1);
+        let [start, deep] = self.all.get_or_init(|| [barrier(), barrier()]);
+        start.wait();
+        deep.wait();
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        count
+    }
+}
+
+/// As many threads as are let in, and a heap that takes what it gets. Then all of them need their whole stacks at the same
+/// time: that is what was promised if admission is strict.
+fn be_deep_at_once_as_promised() -> Result<(), String> {
+    let (mut together, food) = (Together::default(), food());
+    together.threads.reserve(PAGES);
+    let refused = loop {
+        if let Err(refused) = together.spawn() {
+            break refused;
+        }
+    };
+    println!("the thread after the last: {refused}");
+    let eaten = eat(food);
+    println!("{} threads were deep at the same time, beside {} KiB of heap", together.go_deep(), CHUNK / 1024 * eaten.len());
+    Ok(())
+}
+
+const CHUNK: usize = 4 << 10;
+
+/// Pages of the machine: there are fewer threads than that, and fewer chunks.
+const PAGES: usize = (16 << 20) / CHUNK;
+
+/// A list that has the room it may need.
+fn food() -> Vec<Vec<u8>> {
+    Vec::with_capacity(PAGES)
+}
+
+/// Allocates until there is no more.
+fn eat(mut all: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    loop {
+        let mut chunk = Vec::new();
+        if chunk.try_reserve_exact(CHUNK).is_err() {
+            return all;
+        }
+        all.push(chunk);
+    }
+}
+
+/// The heap has had all there is; then it is free, and threads need it.
+fn spawn_with_what_the_heap_had() -> Result<(), String> {
+    drop(eat(food()));
+    let before = stack::frames();
+    let mut threads = Vec::new();
+    // More than are free, by far.
+    for number in 0..before.counts.free + 100 {
+        let thread = Builder::new().always_populated().spawn(thread::yield_now);
+        threads.push(thread.map_err(|error| format!("thread {number}: {error}"))?);
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    println!("the heap gave back {} frames", if stack::frames().heap < before.heap / 2 { "most of its" } else { "few" });
+    Ok(())
+}
+
+/// The same for threads that are there already, and go deep.
+fn go_deep_with_what_the_heap_had() -> Result<(), String> {
+    let mut together = Together::default();
+    let before = stack::frames();
+    for number in 0..before.counts.free / 8 {
+        together.spawn().map_err(|error| format!("thread {number}: {error}"))?;
+    }
+    drop(eat(food()));
+    let left = stack::frames().counts.free;
+    let count = together.go_deep();
+    println!("{count} threads were deep at the same time, with what the heap had: {}", left < count);
     Ok(())
 }
