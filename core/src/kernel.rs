@@ -11,6 +11,7 @@ use crate::cpu::{MAX_CPUS, PerCpu, from_pointer};
 use crate::memory::admission::Claims;
 use crate::memory::window::Window;
 use crate::memory::{FrameAllocator, FrameCounts};
+use crate::secondary::Started;
 use crate::settings::Settings;
 use crate::stack::{Stack, StackRange};
 use crate::stop::Stop;
@@ -79,6 +80,8 @@ pub struct Kernel {
     pub(crate) table_lock: SpinLock<()>,
     /// The CPUs that run, by number.
     pub(crate) cpus: [AtomicPtr<PerCpu>; MAX_CPUS],
+    /// Which CPUs have been started.
+    pub(crate) started: Started,
     /// Who ends the run.
     pub(crate) stop: Stop,
     /// The app's threads that were spawned and have not exited.
@@ -107,6 +110,7 @@ impl Kernel {
             gathering: audit::Gathering::new(),
             table_lock: SpinLock::new(()),
             cpus: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS],
+            started: Started::new(),
             stop: Stop::new(),
             live_threads: AtomicUsize::new(0),
             next_thread: AtomicU64::new(1),

@@ -22,7 +22,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 use crate::arch::{Cpu, Paging};
 use crate::audit;
@@ -32,6 +32,7 @@ use crate::platform::Platform;
 use crate::stack::StackError;
 use crate::start::{self, prepare_cpu};
 use crate::system::System;
+use crate::thread;
 
 /// How long a CPU may take to come up, in nanoseconds.
 const PATIENCE_NS: u64 = 2_000_000_000;
@@ -90,19 +91,52 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// Starts all CPUs that the machine has; those that cannot be used are reported and left out. Called by the boot CPU, before
-/// there are threads, with interrupts off.
-pub(crate) fn start_all<S: System>() {
-    let cpus = S::Platform::cpus();
-    for number in 1..cpus.min(MAX_CPUS as u32) {
-        if let Err(why) = start_one::<S>(number) {
-            console::print::<S>(format_args!("ebbtide: CPU {number} is left out: {why}\n"));
-        }
+/// Which CPUs have been started, or left out: all below this number.
+#[derive(Debug)]
+pub(crate) struct Started {
+    next: AtomicU32,
+    /// Somebody starts them.
+    is_at_it: AtomicBool,
+}
+
+impl Started {
+    pub const fn new() -> Self {
+        Self { next: AtomicU32::new(1), is_at_it: AtomicBool::new(false) }
     }
+}
+
+/// Starts the CPUs that the machine has, or as many as are to run when the app's `main` begins; those that cannot be used are
+/// reported and left out. Called by the boot CPU, before there are threads, with interrupts off.
+pub(crate) fn start_at_boot<S: System>() {
+    start_below::<S>(S::kernel().settings.max_cpus() as u32);
+    let cpus = S::Platform::cpus();
     if cpus > MAX_CPUS as u32 {
         console::print::<S>(format_args!(
             "ebbtide: CPUs from {MAX_CPUS} on are left out: the machine has {cpus}, and {MAX_CPUS} can be used\n"
         ));
+    }
+}
+
+/// Starts the CPUs that have not been: at boot not all were to run (`ebbtide.maxcpus`, as Linux has it). Those that cannot be used
+/// are reported and left out. Called by a thread; returns when all that run have joined.
+pub fn start_the_others<S: System>() {
+    let started = &S::kernel().started;
+    while started.is_at_it.swap(true, Ordering::Acquire) {
+        thread::yield_now::<S>();
+    }
+    start_below::<S>(MAX_CPUS as u32);
+    started.is_at_it.store(false, Ordering::Release);
+}
+
+/// Starts those with smaller numbers than this that have not been. One caller at a time.
+fn start_below<S: System>(limit: u32) {
+    let next = &S::kernel().started.next;
+    let end = limit.min(S::Platform::cpus());
+    while next.load(Ordering::Relaxed) < end {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if let Err(why) = start_one::<S>(number) {
+            console::print::<S>(format_args!("ebbtide: CPU {number} is left out: {why}\n"));
+        }
     }
 }
 

@@ -5,12 +5,15 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering}
 
 use log::LevelFilter;
 
+use crate::cpu::MAX_CPUS;
+
 /// What the command line chose. Read where it acts, never on the switch path.
 #[derive(Debug)]
 pub struct Settings {
     log: AtomicU8,
     cache: AtomicUsize,
     is_strict: AtomicBool,
+    max_cpus: AtomicUsize,
     delays: AtomicU32,
 }
 
@@ -25,7 +28,8 @@ pub enum Admission {
 
 /// The keys that exist, for the message about one that does not.
 const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
-                     ebbtide.admission=overcommit|strict, ebbtide.delays=SEED (with the feature audit)";
+                     ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ebbtide.delays=SEED (with the feature \
+                     audit)";
 
 /// A word of the command line that means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,7 @@ impl Settings {
             log: AtomicU8::new(LevelFilter::Warn as u8),
             cache: AtomicUsize::new(64),
             is_strict: AtomicBool::new(false),
+            max_cpus: AtomicUsize::new(MAX_CPUS),
             delays: AtomicU32::new(0),
         }
     }
@@ -88,6 +93,13 @@ impl Settings {
                 };
                 self.is_strict.store(is_strict, Ordering::Relaxed);
             }
+            "ebbtide.maxcpus" => {
+                let cpus: usize = value.parse().map_err(|_| unknown)?;
+                if !(1..=MAX_CPUS).contains(&cpus) {
+                    return Err(unknown);
+                }
+                self.max_cpus.store(cpus, Ordering::Relaxed);
+            }
             "ebbtide.delays" => {
                 let seed = value.parse().map_err(|_| unknown)?;
                 self.delays.store(seed, Ordering::Relaxed);
@@ -111,6 +123,11 @@ impl Settings {
     /// Whether threads may come to need more frames than there are.
     pub fn admission(&self) -> Admission {
         if self.is_strict.load(Ordering::Relaxed) { Admission::Strict } else { Admission::Overcommit }
+    }
+
+    /// How many CPUs run when the app's `main` begins, at most; it may start the others.
+    pub fn max_cpus(&self) -> usize {
+        self.max_cpus.load(Ordering::Relaxed)
     }
 
     /// The bound of a CPU's stack cache, in frames.
@@ -172,10 +189,13 @@ mod tests {
     #[test]
     fn takes_its_own_words_and_leaves_the_apps() {
         let settings = Settings::new();
-        settings.read("one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict").unwrap();
+        settings
+            .read("one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict ebbtide.maxcpus=2")
+            .unwrap();
         assert_eq!(settings.log(), LevelFilter::Debug);
         assert_eq!(settings.cache(), 32);
         assert_eq!(settings.admission(), Admission::Strict);
+        assert_eq!(settings.max_cpus(), 2);
     }
 
     #[test]
@@ -197,6 +217,8 @@ mod tests {
             "ebbtide.cache=15",
             "ebbtide.cache=x",
             "ebbtide.admission=no",
+            "ebbtide.maxcpus=0",
+            "ebbtide.maxcpus=17",
         ] {
             let error = Settings::new().read(word).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("ebbtide.log=error|warn"), "{error}");

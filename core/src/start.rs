@@ -67,7 +67,7 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
     let cpu = S::Arch::per_cpu();
     match prepare_boot_cpu::<S>(cpu).and_then(|()| main_thread::<S>(main)) {
         Ok(main) => {
-            secondary::start_all::<S>();
+            secondary::start_at_boot::<S>();
             banner::<S>(memory);
             thread::first::<S>(cpu, main)
         }

@@ -18,7 +18,7 @@
 use core::num::NonZero;
 use core::time::Duration;
 
-use ebbtide_core::{System as _, thread};
+use ebbtide_core::{System as _, secondary, thread};
 
 pub use ebbtide_core::stack::StackError;
 pub use ebbtide_core::thread::{AccessError, CpuSet, DEFAULT_STACK_BYTES, NoSuchCpu, Priority, Result, ThreadId};
@@ -168,6 +168,13 @@ pub fn park_timeout(timeout: Duration) {
 /// Never: the kernel knows. The type is std's, so that `available_parallelism().unwrap()` means the same.
 pub fn available_parallelism() -> Result<NonZero<usize>> {
     Ok(NonZero::new(Ebbtide::kernel().cpus().count()).expect("who asks runs on a CPU"))
+}
+
+/// Starts the CPUs that have not been: with `ebbtide.maxcpus=N` on the kernel's command line, only so many run when `main` begins.
+/// One that cannot be used is reported on the console and left out. Returns how many run now.
+pub fn start_other_cpus() -> usize {
+    secondary::start_the_others::<Ebbtide>();
+    Ebbtide::kernel().cpus().count()
 }
 
 /// The CPU that the running thread is on; it may be on another one by the time the answer is looked at, unless it is bound.

@@ -1,4 +1,4 @@
-//! One CPU ends the run while others are in the middle of something.
+//! One CPU comes up, or ends the run, while others are in the middle of something.
 
 #![no_std]
 #![no_main]
@@ -9,9 +9,9 @@ use alloc::string::String;
 use core::hint::{black_box, spin_loop};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use ebbtide::thread::{self, Builder, CpuSet};
+use ebbtide::thread::{self, Builder, CpuSet, Priority};
 use ebbtide::time::{Duration, Instant};
-use ebbtide::{println, provoke};
+use ebbtide::{println, provoke, stack};
 use ebbtide_ends::word;
 
 ebbtide::main!(main);
@@ -23,6 +23,7 @@ fn main() -> Result<(), String> {
             meet();
             fail()
         }),
+        "late" => come_up_during_a_storm(),
         "overflow" => on(last(), || {
             black_box(overflow(0));
         }),
@@ -121,4 +122,61 @@ fn panic_while_waited_for() {
     loop {
         thread::sleep(Duration::from_micros(100));
     }
+}
+
+/// Threads of the storm.
+const STORM: usize = 48;
+
+/// Pages of stacks are freed all the time, and each time all CPUs that have joined are made to forget them, while one CPU after
+/// the other comes up.
+fn come_up_during_a_storm() {
+    static IS_OVER: AtomicBool = AtomicBool::new(false);
+    assert_eq!(count(), 1, "CPUs before the others are started");
+    // Above the thread that starts the CPUs, so that it goes on meanwhile.
+    let above = || Builder::new().priority(Priority::new(20).expect("a level from 0 to 31"));
+    let storm: alloc::vec::Vec<_> = (0..STORM)
+        .map(|number| {
+            let thread = above().spawn(move || {
+                let mut rounds = 0_u64;
+                while !IS_OVER.load(Ordering::Acquire) {
+                    assert_eq!(sleep_below(number as u64 ^ rounds << 8, 40), 0, "canaries that were changed");
+                    // Shallow: what was used rests, and is freed if nobody comes soon.
+                    thread::sleep(Duration::from_micros(500));
+                    rounds += 1;
+                }
+                rounds
+            });
+            thread.expect("there is memory")
+        })
+        .collect();
+    let freed = || stack::counters().cache.pages_freed;
+    let wait_for_more = || {
+        let before = freed();
+        while freed() < before + 1_000 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    wait_for_more();
+    let before = freed();
+    let cpus = thread::start_other_cpus();
+    let during = freed() - before;
+    wait_for_more();
+    // Each is one that runs threads.
+    on_each(|cpu| assert_eq!(thread::current_cpu(), cpu));
+    IS_OVER.store(true, Ordering::Release);
+    let rounds: u64 = storm.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert!(rounds > STORM as u64, "only {rounds} rounds");
+    println!("{cpus} CPUs run; while they came up {during} pages were freed");
+}
+
+/// Sleeps so many activation records deeper, each with a canary; returns how many were changed.
+fn sleep_below(word: u64, depth: usize) -> u64 {
+    let canary = black_box([word; 24]);
+    let changed = if depth > 0 {
+        sleep_below(word + 1, depth - 1)
+    } else {
+        thread::sleep(Duration::from_micros(200));
+        0
+    };
+    changed + u64::from(black_box(&canary).iter().any(|found| *found != word))
 }

@@ -191,7 +191,11 @@ fn be_deep_at_once_as_promised() -> Result<(), String> {
     };
     println!("the thread after the last: {refused}");
     let eaten = eat(food);
-    println!("{} threads were deep at the same time, beside {} KiB of heap", together.go_deep(), CHUNK / 1024 * eaten.len());
+    println!(
+        "{} threads were deep at the same time, beside {} KiB of heap",
+        together.go_deep(),
+        CHUNK / 1024 * eaten.len()
+    );
     Ok(())
 }
 
@@ -227,7 +231,10 @@ fn spawn_with_what_the_heap_had() -> Result<(), String> {
         threads.push(thread.map_err(|error| format!("thread {number}: {error}"))?);
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    println!("the heap gave back {} frames", if stack::frames().heap < before.heap / 2 { "most of its" } else { "few" });
+    println!(
+        "the heap gave back {} frames",
+        if stack::frames().heap < before.heap / 2 { "most of its" } else { "few" }
+    );
     Ok(())
 }
 
