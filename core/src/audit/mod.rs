@@ -65,7 +65,9 @@ fn check_switch<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving
 /// no thread here stands between taking a frame and putting it where it is counted; and none does on another CPU, if all are
 /// idle.
 pub(crate) fn quiescent<S: System>(cpu: &PerCpu) {
-    if S::AUDIT {
+    // Looked at twice: it stops all the others, which is in vain while one of them is busy, and that may change until they stand
+    // still.
+    if S::AUDIT && placement::others_are_idle::<S>(cpu) {
         cpu::without_interrupts::<S, _>(|| {
             gather::alone::<S, _>(cpu, || {
                 if placement::others_are_idle::<S>(cpu) {
