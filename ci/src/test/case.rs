@@ -27,14 +27,17 @@ pub enum Group {
 }
 
 impl Group {
-    /// All groups, in order.
-    pub const ALL: &'static [Self] =
-        &[Self::Deps, Self::Lint, Self::Host, Self::Build, Self::Guest, Self::Docs, Self::Compare, Self::Mutants];
-
-    /// Whether cases of this group run side by side; the others use all CPUs or take cargo's lock.
-    pub fn side_by_side(self) -> bool {
-        self == Self::Guest
-    }
+    /// All groups, in order: those that stand together run together. Builds take turns, since each takes the build lock; guests run
+    /// beside them, and beside each other. All others use all CPUs or take cargo's lock.
+    pub const ALL: &'static [&'static [Self]] = &[
+        &[Self::Deps],
+        &[Self::Lint],
+        &[Self::Host],
+        &[Self::Build, Self::Guest],
+        &[Self::Docs],
+        &[Self::Compare],
+        &[Self::Mutants],
+    ];
 }
 
 impl fmt::Display for Group {
@@ -62,6 +65,8 @@ pub struct Case {
     pub name: String,
     /// The kind.
     pub group: Group,
+    /// The case that it waits for, if that is run too: the build of its image.
+    pub after: Option<String>,
     /// When it is given up.
     pub timeout: Duration,
     /// Carries it out.

@@ -171,15 +171,20 @@ fn built_name(key: &Key) -> String {
 /// The case of one build.
 fn build(images: &Arc<Images>, key: Key) -> Case {
     let images = Arc::clone(images);
-    let loader = key.loader.as_deref().map(last_part);
-    let loader = loader.map(|name| format!("+{name}")).unwrap_or_default();
-    let program = key.bin.as_deref().unwrap_or(last_part(&key.package));
-    let name = format!("build::{}::{program}{loader}", built_name(&key));
+    let name = build_name(&key);
     let run = move || {
         let error = images.get(&key)?.err();
         Ok(vec![Outcome::of(error.is_none(), error.unwrap_or_default())])
     };
-    Case { name, group: Group::Build, timeout: BUILD, run: Box::new(run) }
+    Case { name, group: Group::Build, after: None, timeout: BUILD, run: Box::new(run) }
+}
+
+/// What the build of an image is called.
+fn build_name(key: &Key) -> String {
+    let loader = key.loader.as_deref().map(last_part);
+    let loader = loader.map(|name| format!("+{name}")).unwrap_or_default();
+    let program = key.bin.as_deref().unwrap_or(last_part(&key.package));
+    format!("build::{}::{program}{loader}", built_name(key))
 }
 
 /// The case of one boot.
@@ -188,6 +193,7 @@ fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch
     let name = format!("guest::{}::{}{}", built_name(&key), case.name, machine.suffix);
     let boots = if case.kind == Kind::Damaged { damage::count() } else { 1 };
     let limit = timeout(&case) * boots;
+    let after = Some(build_name(&key));
     let run = move || {
         let image = match images.get(&key)? {
             Ok(image) => image,
@@ -200,7 +206,7 @@ fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch
             Kind::Suite | Kind::End => boot(&image, &case.name),
         }
     };
-    Case { name, group: Group::Guest, timeout: limit, run: Box::new(run) }
+    Case { name, group: Group::Guest, after, timeout: limit, run: Box::new(run) }
 }
 
 /// When a boot of a case is given up.

@@ -73,7 +73,7 @@ fn case(project: &Project, package: Tested) -> Case {
         let ran = captured(command.current_dir(project.root()), Some(TIMEOUT))?;
         Ok(judge(ran.ok, &ran.output))
     };
-    Case { name, group: Group::Host, timeout: TIMEOUT, run: Box::new(run) }
+    Case { name, group: Group::Host, after: None, timeout: TIMEOUT, run: Box::new(run) }
 }
 
 /// loom's models.
@@ -87,7 +87,7 @@ fn loom(project: &Project) -> Case {
         }
         Ok(outcomes)
     };
-    Case { name: "host::loom".into(), group: Group::Host, timeout: TIMEOUT, run: Box::new(run) }
+    Case { name: "host::loom".into(), group: Group::Host, after: None, timeout: TIMEOUT, run: Box::new(run) }
 }
 
 /// `cargo test` with loom's atomics; the tests' names are still to be added.

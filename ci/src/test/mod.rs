@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test once, the quick and the fundamental ones first.
 //!
 //! ```text
-//!   deps ─► lint ─► host ─► build ─► guest (side by side) ─► docs ─► compare --quick --check
+//!   deps ─► lint ─► host ─► build, and guest as soon as its image is built (side by side) ─► docs ─► compare --quick --check
 //! ```
 //!
 //! A case that reaches its time-out has failed, and nothing is tried a second time. What guests are booted and how
@@ -15,6 +15,7 @@ mod images;
 mod judge;
 mod manifest;
 mod mutants;
+mod order;
 mod own;
 mod summary;
 
@@ -183,11 +184,11 @@ fn run_all(cases: &[Case], repeat: u32, jobs: Option<usize>) -> Ran {
     let mut all = Ran { done: Vec::new(), stopped: None };
     let stop = AtomicBool::new(false);
     for round in 1..=repeat {
-        for group in Group::ALL {
-            let these: Vec<_> = cases.iter().filter(|case| case.group == *group).collect();
-            let jobs = if group.side_by_side() { guests } else { 1 };
-            let ran = parallel::map(jobs, &these, |case| {
-                let ran = (!stop.load(Ordering::SeqCst)).then(|| run_one(case, round, &progress))?;
+        for groups in Group::ALL {
+            let these: Vec<_> = cases.iter().filter(|case| groups.contains(&case.group)).collect();
+            let jobs = if groups.contains(&Group::Guest) { guests } else { 1 };
+            let ran = parallel::in_order(jobs, &order::of(&these), |index| {
+                let ran = (!stop.load(Ordering::SeqCst)).then(|| run_one(these[index], round, &progress))?;
                 stop.fetch_or(ran.is_err(), Ordering::SeqCst);
                 Some(ran)
             });
@@ -244,7 +245,7 @@ mod tests {
     use crate::exit::{self, Code, code_of};
 
     fn case(name: &str, run: fn() -> anyhow::Result<Vec<Outcome>>) -> Case {
-        Case { name: name.into(), group: Group::Host, timeout: Duration::from_secs(1), run: Box::new(run) }
+        Case { name: name.into(), group: Group::Host, after: None, timeout: Duration::from_secs(1), run: Box::new(run) }
     }
 
     #[test]

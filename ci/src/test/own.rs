@@ -26,7 +26,7 @@ pub fn deps(project: &Project) -> Case {
         let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
         Ok(vec![Outcome::of(lines.is_empty(), lines.join("\n"))])
     };
-    Case { name: "deps".into(), group: Group::Deps, timeout: TIMEOUT, run: Box::new(run) }
+    Case { name: "deps".into(), group: Group::Deps, after: None, timeout: TIMEOUT, run: Box::new(run) }
 }
 
 /// Each check of lint.
@@ -38,6 +38,7 @@ pub fn lint(project: &Project, compilers: &[Bare]) -> Result<Vec<Case>> {
     let case = |step: crate::lint::step::Step| Case {
         name: format!("lint::{}", step.name),
         group: Group::Lint,
+        after: None,
         timeout: TIMEOUT,
         run: Box::new(move || {
             let checked = (step.run)()?;
@@ -60,7 +61,7 @@ pub fn docs(project: &Project) -> Result<Vec<Case>> {
             let failures = docs::carry_out(&project, &page, COMMAND)?;
             Ok(vec![Outcome::of(failures.is_empty(), failures.join("\n"))])
         };
-        Case { name, group: Group::Docs, timeout: COMMAND, run: Box::new(run) }
+        Case { name, group: Group::Docs, after: None, timeout: COMMAND, run: Box::new(run) }
     };
     Ok(docs::pages(project)?.into_iter().map(case).collect())
 }
@@ -93,5 +94,5 @@ pub fn compare(
         }
         Ok(outcomes)
     };
-    Case { name: "compare".into(), group: Group::Compare, timeout: COMPARE, run: Box::new(run) }
+    Case { name: "compare".into(), group: Group::Compare, after: None, timeout: COMPARE, run: Box::new(run) }
 }

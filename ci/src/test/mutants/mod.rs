@@ -72,7 +72,7 @@ pub fn cases(project: &Project, setup: &SetupArgs, is_wanted: impl Fn(&str) -> b
         let name = name(&mutant);
         let run =
             move || Ok(vec![bench.judge(&mutant)?.map_or_else(|| Outcome::passed(""), |why| Outcome::failed("", why))]);
-        Case { name, group: Group::Mutants, timeout: TIMEOUT, run: Box::new(run) }
+        Case { name, group: Group::Mutants, after: None, timeout: TIMEOUT, run: Box::new(run) }
     };
     Ok(mutants.into_iter().map(case).collect())
 }
