@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "a promise about page tables")]
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
@@ -92,6 +92,7 @@ pub struct Kernel {
     image_base: AtomicU64,
     boot_stack: [AtomicU64; 2],
     stack_reserve: AtomicUsize,
+    last_frames: AtomicUsize,
 }
 
 impl Kernel {
@@ -119,6 +120,7 @@ impl Kernel {
             image_base: AtomicU64::new(0),
             boot_stack: [const { AtomicU64::new(0) }; 2],
             stack_reserve: AtomicUsize::new(0),
+            last_frames: AtomicUsize::new(0),
         }
     }
 
@@ -183,20 +185,31 @@ impl Kernel {
 
     /// The last frames, which the heap does not get: what each CPU keeps in reserve, and the largest stack.
     pub(crate) fn last_frames(&self) -> usize {
+        self.last_frames.load(Ordering::Relaxed)
+    }
+
+    /// Raises them to what there is now: neither CPUs nor what a thread may lack become less.
+    fn raise_last_frames(&self) {
+        // With whoever raises the other of the two: one of both sees both.
+        fence(Ordering::SeqCst);
         let reserve = self.stack_reserve();
-        reserve * self.cpus().count() + reserve + 1
+        self.last_frames.fetch_max(reserve * self.cpus().count() + reserve + 1, Ordering::Relaxed);
     }
 
     /// Raises the reserve to what a thread with this stack may lack.
     pub(crate) fn note_reserve(&self, stack: &Stack) {
         if !stack.is_pinned() {
-            self.stack_reserve.fetch_max(stack.pages() - 1, Ordering::Relaxed);
+            let lacks = stack.pages() - 1;
+            if self.stack_reserve.fetch_max(lacks, Ordering::Relaxed) < lacks {
+                self.raise_last_frames();
+            }
         }
     }
 
     /// From now on `cpu` is one of the CPUs that run.
     pub(crate) fn join(&self, cpu: &'static PerCpu) {
         self.cpus[cpu.number as usize].store(core::ptr::from_ref(cpu).cast_mut(), Ordering::Release);
+        self.raise_last_frames();
     }
 
     /// The CPUs that run.
