@@ -47,12 +47,16 @@ pub(crate) fn is_there_hope<S: System>(cpu: &PerCpu, in_vain: &mut InVain) -> bo
         // Who is at it on another CPU looks once more itself.
         return served.is_none();
     }
-    if !is_timer_armed {
-        stop_others::<S>();
-        let _ = writeln!(Report::<S>::new(), "ebbtide: deadlock on memory for stacks: {}", Shortage::<S>(PhantomData));
-        report::end::<S>(End::StackDeadlock)
-    }
-    tell::<S>();
+    // So that no CPU takes the queue apart meanwhile, of which the first is told; one that is at that looks once more itself.
+    let _told = kernel.stack_wait.at_last_resort::<S, _>(|| {
+        if !is_timer_armed {
+            stop_others::<S>();
+            let _ =
+                writeln!(Report::<S>::new(), "ebbtide: deadlock on memory for stacks: {}", Shortage::<S>(PhantomData));
+            report::end::<S>(End::StackDeadlock)
+        }
+        tell::<S>();
+    });
     true
 }
 

@@ -62,6 +62,18 @@ impl StackWait {
         self.parked.load(Ordering::Acquire)
     }
 
+    /// Runs `f` as the only CPU that is at the [last resort](last_resort); not at all, if another one is.
+    pub(crate) fn at_last_resort<S: System, R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        audit::race::<S>();
+        if self.last_resort.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        let result = f();
+        audit::race::<S>();
+        self.last_resort.store(false, Ordering::Release);
+        Some(result)
+    }
+
     /// Says whether a CPU is at the [last resort](last_resort).
     pub(crate) fn is_at_last_resort(&self) -> bool {
         self.last_resort.load(Ordering::Acquire)
@@ -243,18 +255,13 @@ fn refill_and_give<S: System>(cpu: &PerCpu) {
 /// there is then suffices has it. One CPU at a time does this, with interrupts on and preemption off. Returns whether a
 /// thread is ready now; nothing, if another CPU is at it.
 pub(crate) fn last_resort<S: System>(cpu: &PerCpu) -> Option<bool> {
-    let resort = &S::kernel().stack_wait.last_resort;
-    audit::race::<S>();
-    if resort.swap(true, Ordering::Acquire) {
-        return None;
-    }
-    let before = S::kernel().stack_wait.parked();
-    give_all_to_one::<S>(cpu);
-    refill_and_give::<S>(cpu);
-    audit::race::<S>();
-    let served = S::kernel().stack_wait.parked() < before;
-    resort.store(false, Ordering::Release);
-    Some(served)
+    let wait = &S::kernel().stack_wait;
+    wait.at_last_resort::<S, _>(|| {
+        let before = wait.parked();
+        give_all_to_one::<S>(cpu);
+        refill_and_give::<S>(cpu);
+        wait.parked() < before
+    })
 }
 
 fn give_all_to_one<S: System>(cpu: &PerCpu) {
