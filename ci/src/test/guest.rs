@@ -32,7 +32,7 @@ pub struct Lists {
     pub profiles: Vec<Profile>,
     /// Whether every case runs in an image that checks its own invariants, not just those that ask for it.
     pub audit: bool,
-    /// Numbers of CPUs; empty: what each case needs.
+    /// Numbers of CPUs, for cases that are not about a number of their own; empty: one.
     pub smp: Vec<u8>,
     /// Machine types; empty: what each case needs.
     pub machines: Vec<Selected>,
@@ -135,19 +135,20 @@ impl Machine {
     /// A case's own.
     pub fn of(case: &GuestCase) -> Self {
         let machine = case.machine.clone().map(Selected::new);
-        Self { smp: case.smp, machine, cpu: Selected::new(&*case.cpu), suffix: String::new() }
+        Self { smp: case.smp.unwrap_or(1), machine, cpu: Selected::new(&*case.cpu), suffix: String::new() }
     }
 }
 
-/// The machines of a case: its own, or what the command line names instead.
+/// The machines of a case: its own, or what the command line names instead. A case that is about a number of CPUs keeps it.
 fn machines(case: &GuestCase, lists: &Lists) -> Vec<Machine> {
     let one_of = |list: &[Selected], own: Option<Selected>| match list {
         [] => vec![(own, String::new())],
         named => named.iter().map(|one| (Some(one.clone()), format!("::{one}"))).collect(),
     };
-    let smps = match &lists.smp[..] {
-        [] => vec![(case.smp, String::new())],
-        named => named.iter().map(|count| (*count, format!("::smp{count}"))).collect(),
+    let smps = match (case.smp, &lists.smp[..]) {
+        (Some(own), _) => vec![(own, String::new())],
+        (None, []) => vec![(1, String::new())],
+        (None, named) => named.iter().map(|count| (*count, format!("::smp{count}"))).collect(),
     };
     let mut found = Vec::new();
     for (smp, smp_name) in smps {

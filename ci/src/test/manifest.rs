@@ -40,9 +40,8 @@ pub struct GuestCase {
     pub memory: String,
     /// QEMU's machine type; without it the architecture's default.
     pub machine: Option<String>,
-    /// The number of CPUs.
-    #[serde(default = "default_smp")]
-    pub smp: u8,
+    /// The number of CPUs that it is about; without it those that `--smp` names, or one.
+    pub smp: Option<u8>,
     /// Whether its image is built with the feature `audit`, also without `--audit`.
     #[serde(default)]
     pub audit: bool,
@@ -141,10 +140,6 @@ fn default_memory() -> String {
     "256M".into()
 }
 
-fn default_smp() -> u8 {
-    1
-}
-
 fn default_cpu() -> String {
     "max".into()
 }
@@ -174,7 +169,9 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<GuestCase>> {
 
 /// Checks what the types do not say.
 fn check(case: &GuestCase) -> Result<(), String> {
-    cpus(&case.smp.to_string()).map_err(|allowed| format!("`smp` is {}; {allowed}", case.smp))?;
+    if let Some(smp) = case.smp {
+        cpus(&smp.to_string()).map_err(|allowed| format!("`smp` is {smp}; {allowed}"))?;
+    }
     memory(&case.memory).map_err(|allowed| format!("`memory` is {}; {allowed}", case.memory))?;
     for (key, value) in [("cpu", Some(&case.cpu)), ("machine", case.machine.as_ref())] {
         if let Some(Err(allowed)) = value.map(|value| value.parse::<Selected>()) {
@@ -216,7 +213,7 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
     #[test]
     fn defaults_are_filled_in() {
         let cases = parse("cases.toml", GOOD).expect("good cases");
-        assert_eq!((cases[0].kind, cases[0].smp, cases[0].memory.as_str()), (Kind::Suite, 1, "256M"));
+        assert_eq!((cases[0].kind, cases[0].smp, cases[0].memory.as_str()), (Kind::Suite, None, "256M"));
         assert_eq!(cases[0].policies, Names::All);
         assert!(cases[1].policies.contain("static") && !cases[1].policies.contain("other"));
         assert_eq!(cases[1].expect.code, 102);

@@ -51,7 +51,7 @@ pub struct Args {
     /// Profiles of the guests, or `all`
     #[arg(long, default_value = "release")]
     profile: List<Profile>,
-    /// Numbers of CPUs, 1 to 16 [default: what each case needs]
+    /// Numbers of CPUs, 1 to 16, for cases that are not about a number of their own [default: 1]
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = cli::cpus)]
     smp: Vec<u8>,
     /// QEMU's machine types, options after `:` [default: what each case needs]
