@@ -48,7 +48,7 @@ pub(crate) fn is_there_hope<S: System>(cpu: &PerCpu, in_vain: &mut InVain) -> bo
         return served.is_none();
     }
     // So that no CPU takes the queue apart meanwhile, of which the first is told; one that is at that looks once more itself.
-    let _told = kernel.stack_wait.at_last_resort::<S, _>(|| {
+    let told = kernel.stack_wait.at_last_resort::<S, _>(|| {
         if !is_timer_armed {
             stop_others::<S>();
             let _ =
@@ -57,7 +57,8 @@ pub(crate) fn is_there_hope<S: System>(cpu: &PerCpu, in_vain: &mut InVain) -> bo
         }
         tell::<S>();
     });
-    true
+    // Whoever came to the last resort meanwhile, and was sent away, had stirred before.
+    told.is_none() || kernel.placement.is_undisturbed(cpu)
 }
 
 /// Runs `f` with interrupts on and preemption off.

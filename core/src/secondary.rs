@@ -23,6 +23,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use core::time::Duration;
 
 use crate::arch::{Cpu, Paging};
 use crate::audit;
@@ -122,7 +123,8 @@ pub(crate) fn start_at_boot<S: System>() {
 pub fn start_the_others<S: System>() {
     let started = &S::kernel().started;
     while started.is_at_it.swap(true, Ordering::Acquire) {
-        thread::yield_now::<S>();
+        // It may be of a lower priority.
+        thread::sleep::<S>(Duration::from_millis(1));
     }
     start_below::<S>(MAX_CPUS as u32);
     started.is_at_it.store(false, Ordering::Release);
@@ -191,6 +193,8 @@ pub unsafe fn enter<S: System>(cpu: &'static PerCpu) -> ! {
     S::kernel().join(cpu);
     fence(Ordering::SeqCst);
     S::Arch::invalidate_all_local();
+    // Somebody may be looking at the whole machine, who did not know of this CPU.
+    audit::stand_still::<S>(cpu);
     cpu.presence.set_joined();
     start::run_idle::<S>(cpu)
 }

@@ -4,7 +4,7 @@
 //! interrupts off as well, and only for a while: one of them may wait for a spin lock that a third one holds, which already
 //! stands still. Then it lets them go, and looks another time.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 use crate::arch::Cpu;
 use crate::cpu::PerCpu;
@@ -34,6 +34,8 @@ pub(super) fn alone<S: System, R>(cpu: &PerCpu, f: impl FnOnce() -> R) -> Option
     if even == odd || count.compare_exchange(even, odd, Ordering::AcqRel, Ordering::Relaxed).is_err() {
         return None;
     }
+    // A CPU that joins does so, fences, and then looks whether it is to stand still: if it did not see that, it is seen here.
+    fence(Ordering::SeqCst);
     let others = || S::kernel().cpus().filter(|other| !core::ptr::eq(*other, cpu));
     others().for_each(|other| S::Platform::send_ipi(other.number, Ipi::Reschedule));
     let all_came = || others().all(|other| other.gathered.load(Ordering::Acquire) == odd);

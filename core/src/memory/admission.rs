@@ -6,8 +6,9 @@
 //! populates of it, and neither another spawn nor the heap gets what is claimed. So all stacks can be in use to their last
 //! page at the same time.
 //!
-//! Frames in stack caches, resting, and in stacks that are kept without a thread are among those that may be claimed: all of
-//! them are given up before anybody is refused a frame.
+//! Frames in stack caches, resting, and in stacks that are kept without a thread are among those that may be claimed. A thread that
+//! waits for frames gets all of them in the end. A spawn does not wait: it asks for what is kept and for what this CPU let rest, and
+//! may fail while other CPUs still have some.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,6 +25,11 @@ pub(crate) struct Claims(AtomicUsize);
 impl Claims {
     pub const fn new() -> Self {
         Self(AtomicUsize::new(0))
+    }
+
+    /// How many frames are claimed; 0, unless admission is strict.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

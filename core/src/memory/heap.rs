@@ -17,7 +17,7 @@ use talc::base::Talc;
 use talc::base::binning::Binning;
 use talc::source::Source;
 
-use crate::arch::{Access, PAGE_BYTES, Paging, TableEntry};
+use crate::arch::{Access, Cpu, PAGE_BYTES, Paging, TableEntry};
 use crate::cpu;
 use crate::memory::admission;
 use crate::memory::layout::{HEAP, HEAP_BYTES};
@@ -64,23 +64,29 @@ impl<S: System> HeapSource<S> {
         if kernel.frames.with::<S, _>(|all| all.counts().free) < keep + frames {
             return None;
         }
-        // Until they are counted.
-        admission::claim::<S>(frames).ok()?;
-        while self.mapped_end < end && self.map_one(keep) {}
-        admission::give_up::<S>(frames);
+        // Until they are counted, with their page tables.
+        let claimed = frames + frames.div_ceil(512) + 2;
+        admission::claim::<S>(claimed).ok()?;
+        self.map_up_to(end, keep);
+        admission::give_up::<S>(claimed);
         (self.mapped_end == end).then_some(end)
     }
 
-    /// Maps a page more, if there are frames beside the last `keep`.
-    fn map_one(&mut self, keep: usize) -> bool {
-        S::kernel().frames.with::<S, _>(|all| all.allocate_above(keep)).is_some_and(|frame| self.map(frame))
+    /// Maps pages up to `end`, as long as there are frames beside the last `keep`.
+    fn map_up_to(&mut self, end: u64, keep: usize) {
+        while self.mapped_end < end {
+            let frame = S::kernel().frames.with::<S, _>(|all| all.allocate_above(keep));
+            if !frame.is_some_and(|frame| self.map(frame)) {
+                return;
+            }
+        }
     }
 
     fn map(&mut self, frame: PhysAddr) -> bool {
         let kernel = S::kernel();
         let page = VirtAddr::new(self.mapped_end);
         let mapped = kernel.with_tables::<S, _>(|tables, new_table| {
-            // SAFETY: the page belongs to the heap and was never mapped; the frame is new.
+            // SAFETY: the page belongs to the heap and is not mapped, and every CPU has forgotten what it was; the frame is new.
             unsafe { tables.map(page, frame, PAGE_BYTES, Access::ReadWrite, 0, new_table) }
         });
         if mapped.is_err() {
@@ -96,10 +102,13 @@ impl<S: System> HeapSource<S> {
 
 /// Gives the frames back that nobody uses at the end of the heap: before it is said that there is no memory for a stack.
 ///
-/// Interrupts are on; preemption may be off. The heap's lock is held while the other CPUs forget the pages: whoever waits for
-/// it does so with interrupts on, and answers.
+/// Preemption may be off. The heap's lock is held while the other CPUs forget the pages: whoever waits for it does so with
+/// interrupts on, and answers. With interrupts off, as at boot, nobody could be asked, and nothing is given back.
 pub(crate) fn trim<S: System>() {
     let Some(heap) = S::heap() else { return };
+    if !S::Arch::interrupts_enabled() {
+        return;
+    }
     let mut talc = heap.lock();
     let Some(heap_end) = talc.source.heap_end else { return };
     // SAFETY: it is the end that `talc` gave last.

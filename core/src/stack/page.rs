@@ -159,7 +159,7 @@ impl Stack {
 
     /// Forgets how many pages were rested.
     pub(crate) fn forget_rests(&mut self) {
-        *self.rested.get_mut() = 0;
+        self.rested.store(0, Ordering::Relaxed);
     }
 
     /// Number of pages, from the top, that hold a byte at or above `stack_pointer`: at least the top page.
@@ -244,7 +244,8 @@ impl Stack {
         }
         self.generation = generation;
         self.populated = first;
-        *self.rested.get_mut() += u64::from(count);
+        // One writes, and others read.
+        self.rested.store(self.rested.load(Ordering::Relaxed) + u64::from(count), Ordering::Relaxed);
         Rested { pages: count.into(), is_new }
     }
 

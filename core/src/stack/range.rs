@@ -175,6 +175,8 @@ pub(crate) fn allocate<S: System>(bytes: u64, pinned: bool) -> Result<Stack, Sta
             thread::reap::<S>();
             recycle::<S>();
             heap::trim::<S>();
+            // Somebody may have been waiting for such for longer.
+            stack_wait::frames_came::<S>();
             try_allocate::<S>(class, pinned)
         }
         result => result,

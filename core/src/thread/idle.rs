@@ -59,7 +59,8 @@ fn wait_for_work<S: System>(cpu: &PerCpu, in_vain: &mut deadlock::InVain) {
     placement::go_idle::<S>(cpu);
     placement::ask_for_work::<S>(cpu);
     while has_nothing_to_do::<S>(cpu) {
-        if deadlock::is_there_hope::<S>(cpu, in_vain) {
+        // Once more: interrupts may have been on meanwhile, for the last resort.
+        if deadlock::is_there_hope::<S>(cpu, in_vain) && has_nothing_to_do::<S>(cpu) {
             cpu.halts.fetch_add(1, Ordering::Relaxed);
             audit::interrupts_on::<S>();
             S::Arch::wait_for_interrupt();

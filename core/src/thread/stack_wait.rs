@@ -65,12 +65,13 @@ impl StackWait {
     /// Runs `f` as the only CPU that is at the [last resort](last_resort); not at all, if another one is.
     pub(crate) fn at_last_resort<S: System, R>(&self, f: impl FnOnce() -> R) -> Option<R> {
         audit::race::<S>();
-        if self.last_resort.swap(true, Ordering::Acquire) {
+        // Both swaps release and acquire: who was sent away is seen, with what it did before, by the one that it met here.
+        if self.last_resort.swap(true, Ordering::AcqRel) {
             return None;
         }
         let result = f();
         audit::race::<S>();
-        self.last_resort.store(false, Ordering::Release);
+        self.last_resort.swap(false, Ordering::AcqRel);
         Some(result)
     }
 
@@ -256,12 +257,15 @@ fn refill_and_give<S: System>(cpu: &PerCpu) {
 /// thread is ready now; nothing, if another CPU is at it.
 pub(crate) fn last_resort<S: System>(cpu: &PerCpu) -> Option<bool> {
     let wait = &S::kernel().stack_wait;
-    wait.at_last_resort::<S, _>(|| {
+    let served = wait.at_last_resort::<S, _>(|| {
         let before = wait.parked();
         give_all_to_one::<S>(cpu);
         refill_and_give::<S>(cpu);
         wait.parked() < before
-    })
+    });
+    // What the last one left of a refill: this CPU is idle.
+    stack::trim::<S>(cpu, S::kernel().stack_reserve());
+    served
 }
 
 fn give_all_to_one<S: System>(cpu: &PerCpu) {

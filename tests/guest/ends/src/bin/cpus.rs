@@ -125,7 +125,7 @@ fn panic_while_waited_for() {
 }
 
 /// Threads of the storm.
-const STORM: usize = 48;
+const STORM: usize = 24;
 
 /// Pages of stacks are freed all the time, and each time all CPUs that have joined are made to forget them, while one CPU after
 /// the other comes up.
@@ -141,7 +141,7 @@ fn come_up_during_a_storm() {
                 while !IS_OVER.load(Ordering::Acquire) {
                     assert_eq!(sleep_below(number as u64 ^ rounds << 8, 40), 0, "canaries that were changed");
                     // Shallow: what was used rests, and is freed if nobody comes soon.
-                    thread::sleep(Duration::from_micros(500));
+                    thread::sleep(Duration::from_millis(2));
                     rounds += 1;
                 }
                 rounds
@@ -175,7 +175,7 @@ fn sleep_below(word: u64, depth: usize) -> u64 {
     let changed = if depth > 0 {
         sleep_below(word + 1, depth - 1)
     } else {
-        thread::sleep(Duration::from_micros(200));
+        thread::sleep(Duration::from_millis(1));
         0
     };
     changed + u64::from(black_box(&canary).iter().any(|found| *found != word))

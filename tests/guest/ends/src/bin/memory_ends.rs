@@ -162,7 +162,9 @@ impl Together {
         let thread = Builder::new().spawn(move || {
             let [start, deep] = all.wait();
             start.wait();
-            go_deep(None, &|| drop(deep.wait()));
+            go_deep(None, &|| {
+                deep.wait();
+            });
         });
         thread.map(|thread| self.threads.push(thread))
     }
