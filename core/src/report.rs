@@ -113,10 +113,6 @@ pub fn panic<S: System>(info: &PanicInfo<'_>) -> ! {
     if out_of_memory {
         let free = S::kernel().frame_counts_now::<S>();
         let _ = writeln!(report, "out of memory: {} KiB of {} KiB are free", 4 * free.free, 4 * free.total);
-        let promised = S::kernel().claims.get();
-        if promised > 0 {
-            let _ = writeln!(report, "admission is strict: {} KiB are promised to the threads' stacks", 4 * promised);
-        }
     }
     let _ = write!(report, "{}", Backtrace::<S>::from(S::Arch::frame_pointer()));
     end::<S>(if out_of_memory { End::OutOfMemory } else { End::Panic })

@@ -26,11 +26,6 @@ impl Claims {
     pub const fn new() -> Self {
         Self(AtomicUsize::new(0))
     }
-
-    /// How many frames are claimed; 0, unless admission is strict.
-    pub fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// There are too few frames that nobody has claimed.

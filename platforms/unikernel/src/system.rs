@@ -30,10 +30,6 @@ impl System for Ebbtide {
     fn kernel() -> &'static Kernel {
         &KERNEL
     }
-
-    fn heap() -> Option<&'static Heap<Self>> {
-        Some(&HEAP)
-    }
 }
 
 #[panic_handler]
