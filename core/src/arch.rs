@@ -282,8 +282,7 @@ pub unsafe trait Paging {
     /// Invalidates the translations of `pages` on every CPU that has loaded the kernel's tables, and returns when all
     /// have done so. What the entries said before the call is visible to their walkers from then on.
     ///
-    /// Interrupts are on, preemption is off and no spin lock is held but the heap's, for which nobody waits with interrupts off:
-    /// another CPU may wait for this one likewise.
+    /// Interrupts are on, preemption is off and no spin lock is held: another CPU may wait for this one likewise.
     fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>);
 
     /// Makes `root` the root of the translation on this CPU.

@@ -38,11 +38,6 @@ impl Count {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Takes `n` off.
-    pub fn sub(&self, n: usize) {
-        self.0.fetch_sub(n, Ordering::Relaxed);
-    }
-
     /// The count now.
     pub fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)

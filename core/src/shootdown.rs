@@ -2,7 +2,7 @@
 //!
 //! Each CPU has one request, which it fills in as the initiator, and a word of bits in which others say that theirs is to
 //! be read. So initiators need no lock among each other, and two that wait for each other answer each other: an initiator
-//! has interrupts on, preemption off, and holds no spin lock but the heap's, for which nobody waits with interrupts off (Intel SDM volume 3, 4.10.5, leaves the rest to software).
+//! has interrupts on, preemption off, and holds no spin lock (Intel SDM volume 3, 4.10.5, leaves the rest to software).
 //!
 //! ```text
 //!  initiator                                        each other CPU

@@ -2,7 +2,6 @@
 
 use crate::arch::Arch;
 use crate::kernel::Kernel;
-use crate::memory::heap::Heap;
 use crate::platform::Platform;
 use crate::stack::StackPolicy;
 
@@ -23,11 +22,6 @@ pub trait System: Sized + 'static {
 
     /// The state of the kernel: a static of the composition root, since statics cannot be generic.
     fn kernel() -> &'static Kernel;
-
-    /// The heap, if it is one that the kernel grew: a static of the composition root too.
-    fn heap() -> Option<&'static Heap<Self>> {
-        None
-    }
 
     /// Stands before what another CPU may see or change, in the protocols between CPUs. Nothing happens here, but in a model
     /// that lets other CPUs come in.

@@ -1,7 +1,6 @@
 //! The heap: `talc`, in a range of its own that grows frame by frame.
 //!
-//! The source of `talc` takes frames or fails, and never drains stack caches. What is free at its end goes back before a stack is
-//! refused its frames. It leaves the last frames to the
+//! The source of `talc` takes frames or fails, and never drains stack caches. It leaves the last frames to the
 //! stacks: what the CPUs keep in reserve and the largest stack of a living thread; and if [admission] is strict, all that these
 //! may come to need.
 #![expect(unsafe_code, reason = "maps what talc claims")]
@@ -10,19 +9,16 @@ use core::alloc::Layout;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use heapless::Vec;
 use memory_addresses::{PhysAddr, VirtAddr};
 use talc::TalcLock;
 use talc::base::Talc;
 use talc::base::binning::Binning;
 use talc::source::Source;
 
-use crate::arch::{Access, Cpu, PAGE_BYTES, Paging, TableEntry};
-use crate::cpu;
+use crate::arch::{Access, PAGE_BYTES};
 use crate::memory::admission;
 use crate::memory::layout::{HEAP, HEAP_BYTES};
 use crate::sync::RawSpinLock;
-use crate::sync::atomic::Ordering;
 use crate::system::System;
 
 /// The allocator that a composition root makes its `#[global_allocator]`.
@@ -86,7 +82,7 @@ impl<S: System> HeapSource<S> {
         let kernel = S::kernel();
         let page = VirtAddr::new(self.mapped_end);
         let mapped = kernel.with_tables::<S, _>(|tables, new_table| {
-            // SAFETY: the page belongs to the heap and is not mapped, and every CPU has forgotten what it was; the frame is new.
+            // SAFETY: the page belongs to the heap and was never mapped; the frame is new.
             unsafe { tables.map(page, frame, PAGE_BYTES, Access::ReadWrite, 0, new_table) }
         });
         if mapped.is_err() {
@@ -97,60 +93,6 @@ impl<S: System> HeapSource<S> {
         kernel.accounts.heap.add(1);
         self.mapped_end += PAGE_BYTES;
         true
-    }
-}
-
-/// Gives the frames back that nobody uses at the end of the heap: before it is said that there is no memory for a stack.
-///
-/// Preemption may be off. The heap's lock is held while the other CPUs forget the pages: whoever waits for it does so with
-/// interrupts on, and answers. With interrupts off, as at boot, nobody could be asked, and nothing is given back.
-pub(crate) fn trim<S: System>() {
-    let Some(heap) = S::heap() else { return };
-    if !S::Arch::interrupts_enabled() {
-        return;
-    }
-    let mut talc = heap.lock();
-    let Some(heap_end) = talc.source.heap_end else { return };
-    // SAFETY: it is the end that `talc` gave last.
-    let used_end = VirtAddr::from_ptr(unsafe { talc.reserved(heap_end) }.up_to.as_ptr());
-    let end = used_end.as_u64().next_multiple_of(PAGE_BYTES);
-    // SAFETY: as above; there is no other source that it could forbid this to.
-    talc.source.heap_end = unsafe { talc.truncate(heap_end, VirtAddr::new(end).as_mut_ptr()) };
-    talc.source.unmap_from(end);
-}
-
-/// Pages that are unmapped at a time.
-const UNMAPPED_AT_A_TIME: usize = 64;
-
-impl<S: System> HeapSource<S> {
-    /// Unmaps what lies behind `end`, from the last page down.
-    fn unmap_from(&mut self, end: u64) {
-        while self.mapped_end > end {
-            let mut frames = Vec::<_, UNMAPPED_AT_A_TIME>::new();
-            let behind = self.mapped_end;
-            while self.mapped_end > end && !frames.is_full() {
-                self.mapped_end -= PAGE_BYTES;
-                frames.extend(take_page::<S>(VirtAddr::new(self.mapped_end)));
-            }
-            let pages = (self.mapped_end..behind).step_by(PAGE_BYTES as usize).map(VirtAddr::new);
-            cpu::without_preemption::<S, _>(|| S::Arch::invalidate_everywhere::<S>(pages));
-            S::kernel().accounts.heap.sub(frames.len());
-            S::kernel().frames.with::<S, _>(|all| {
-                for frame in frames {
-                    // SAFETY: no entry names it, and every CPU has forgotten the one that did.
-                    unsafe { all.deallocate(frame) };
-                }
-            });
-        }
-    }
-}
-
-/// Takes a page's frame out of its entry.
-fn take_page<S: System>(page: VirtAddr) -> Option<PhysAddr> {
-    let (entry, level) = S::kernel().tables::<S>().leaf(page)?;
-    match S::Arch::decode(entry.swap(0, Ordering::AcqRel), level) {
-        TableEntry::Leaf(frame) => Some(frame),
-        _ => None,
     }
 }
 

@@ -15,7 +15,6 @@ use memory_addresses::VirtAddr;
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::cpu;
 use crate::memory::admission::{self, Overcommitted};
-use crate::memory::heap;
 use crate::memory::table::OutOfFrames;
 use crate::stack::page::{NoFrame, Stack};
 use crate::stack::policy::{NewStack, StackPolicy, populate_from_allocator};
@@ -174,9 +173,6 @@ pub(crate) fn allocate<S: System>(bytes: u64, pinned: bool) -> Result<Stack, Sta
         Err(StackError::NoFrame { .. } | StackError::Overcommitted(_)) => {
             thread::reap::<S>();
             recycle::<S>();
-            heap::trim::<S>();
-            // Somebody may have been waiting for such for longer.
-            stack_wait::frames_came::<S>();
             try_allocate::<S>(class, pinned)
         }
         result => result,

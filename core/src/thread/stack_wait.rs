@@ -27,7 +27,6 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use crate::audit;
 use crate::cpu::{self, PerCpu};
-use crate::memory::heap;
 use crate::platform::{Ipi, Platform};
 use crate::stack::{self, Stack, StackPolicy};
 use crate::sync::{SpinLock, order, pass_on};
@@ -277,7 +276,6 @@ fn give_all_to_one<S: System>(cpu: &PerCpu) {
         stripped.push(thread);
     }
     stack::free_resting::<S>(cpu);
-    heap::trim::<S>();
     let mut served = None;
     while let Some(thread) = stripped.pop() {
         // SAFETY: it was taken out of the queue under its lock, so this CPU holds it.

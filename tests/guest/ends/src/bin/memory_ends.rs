@@ -43,8 +43,6 @@ fn main() -> Result<(), String> {
         "switch" => sleep_deep_without_end()?,
         "through" => sleep_deep_and_come_through()?,
         "promised" => be_deep_at_once_as_promised()?,
-        "heap-then-spawn" => spawn_with_what_the_heap_had()?,
-        "heap-then-deep" => go_deep_with_what_the_heap_had()?,
         other => return Err(other.into()),
     }
     Ok(())
@@ -220,36 +218,4 @@ fn eat(mut all: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         }
         all.push(chunk);
     }
-}
-
-/// The heap has had all there is; then it is free, and threads need it.
-fn spawn_with_what_the_heap_had() -> Result<(), String> {
-    drop(eat(food()));
-    let before = stack::frames();
-    let mut threads = Vec::new();
-    // More than are free, by far.
-    for number in 0..before.counts.free + 100 {
-        let thread = Builder::new().always_populated().spawn(thread::yield_now);
-        threads.push(thread.map_err(|error| format!("thread {number}: {error}"))?);
-    }
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
-    println!(
-        "the heap gave back {} frames",
-        if stack::frames().heap < before.heap / 2 { "most of its" } else { "few" }
-    );
-    Ok(())
-}
-
-/// The same for threads that are there already, and go deep.
-fn go_deep_with_what_the_heap_had() -> Result<(), String> {
-    let mut together = Together::default();
-    let before = stack::frames();
-    for number in 0..before.counts.free / 8 {
-        together.spawn().map_err(|error| format!("thread {number}: {error}"))?;
-    }
-    drop(eat(food()));
-    let left = stack::frames().counts.free;
-    let count = together.go_deep();
-    println!("{count} threads were deep at the same time, with what the heap had: {}", left < count);
-    Ok(())
 }
