@@ -120,18 +120,18 @@ pub fn panic<S: System>(info: &PanicInfo<'_>) -> ! {
 
 /// `alloc` reports an allocation that failed by a panic; on stable Rust its text is all that tells it.
 fn is_out_of_memory(info: &PanicInfo<'_>) -> bool {
-    struct Prefix(&'static str);
+    struct Prefix(&'static [u8]);
     impl Write for Prefix {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             let common = text.len().min(self.0.len());
-            if text.as_bytes()[..common] != self.0.as_bytes()[..common] {
+            if text.as_bytes()[..common] != self.0[..common] {
                 return Err(fmt::Error);
             }
             self.0 = &self.0[common..];
             Ok(())
         }
     }
-    let mut prefix = Prefix("memory allocation of ");
+    let mut prefix = Prefix(b"memory allocation of ");
     write!(prefix, "{}", info.message()).is_ok() && prefix.0.is_empty()
 }
 

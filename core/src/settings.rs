@@ -171,7 +171,7 @@ pub fn words(line: &str) -> impl Iterator<Item = &str> {
             }
             false
         });
-        let (word, others) = rest.split_at(end.unwrap_or(rest.len()));
+        let (word, others) = end.and_then(|end| rest.split_at_checked(end)).unwrap_or((rest, ""));
         rest = others.trim_ascii_start();
         (!word.is_empty()).then_some(word)
     })

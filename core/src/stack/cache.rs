@@ -267,7 +267,8 @@ fn free_page<S: System>(cache: &mut StackCache, page: &RestingPage, bound: usize
         if surplus.is_full() {
             release::<S>(cache, surplus);
         }
-        surplus.push(frame).expect("there is room");
+        let pushed = surplus.push(frame);
+        assert!(pushed.is_ok(), "there is room");
     }
 }
 

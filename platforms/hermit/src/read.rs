@@ -101,7 +101,7 @@ pub fn from_tree(bytes: &[u8], fallback_command_line: Option<&str>) -> Result<Bo
 
 /// What the nodes below the root say.
 struct Nodes<'b, 'a, const N: usize> {
-    /// The RAM that all memory nodes name.
+    /// The RAM that all memory nodes name, in ascending order.
     memory: Vec<MemoryRegion, N>,
     chosen: Option<FdtNode<'b, 'a>>,
     /// The address of the node that hermit-loader writes for ACPI.
@@ -125,12 +125,13 @@ impl<'b, 'a, const N: usize> Nodes<'b, 'a, N> {
     }
 }
 
-/// Adds the RAM that a memory node names.
+/// Adds the RAM that a memory node names, in ascending order.
 fn add<const N: usize>(regions: &mut Vec<MemoryRegion, N>, node: FdtNode<'_, '_>) -> Result<(), BootError> {
     for region in node.reg().into_iter().flatten() {
         let (start, bytes) = (region.starting_address.addr() as u64, region.size.unwrap_or(0) as u64);
         if let Some(region) = whole_pages(start, bytes)? {
-            regions.push(region).map_err(|_| BootError::TooManyRegions)?;
+            let behind = regions.partition_point(|other| other.start <= region.start);
+            regions.insert(behind, region).map_err(|_| BootError::TooManyRegions)?;
         }
     }
     Ok(())
@@ -152,9 +153,8 @@ fn whole_pages(start: u64, bytes: u64) -> Result<Option<MemoryRegion>, BootError
     Ok((region.start < region.end).then_some(region))
 }
 
-/// Sorts regions, and joins those that touch or overlap.
+/// Joins those of the regions that touch or overlap; they are in ascending order.
 fn merge<const N: usize>(regions: &mut Vec<MemoryRegion, N>) {
-    regions.sort_unstable_by_key(|region| region.start);
     let mut last = 0;
     for at in 1..regions.len() {
         let next = regions[at];
