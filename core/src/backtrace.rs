@@ -9,6 +9,7 @@ use core::marker::PhantomData;
 
 use memory_addresses::VirtAddr;
 
+use crate::memory::layout;
 use crate::system::System;
 
 /// Most frames that are shown: those nearest to what went wrong. A report stays short, and ends, whatever a stack says.
@@ -20,13 +21,22 @@ pub struct Backtrace<S> {
     /// The instruction at which a trap came, if one did.
     instruction: Option<VirtAddr>,
     frame_pointer: VirtAddr,
+    read: ReadFrame,
     system: PhantomData<fn() -> S>,
 }
+
+/// How the two words at a frame pointer are read: the caller's frame pointer and the return address, on both architectures.
+pub(crate) type ReadFrame = fn(VirtAddr) -> Option<[u64; 2]>;
 
 impl<S: System> Backtrace<S> {
     /// Starts with the caller of the function whose frame pointer this is.
     pub fn from(frame_pointer: VirtAddr) -> Self {
-        Self { instruction: None, frame_pointer, system: PhantomData }
+        Self { instruction: None, frame_pointer, read: read_frame::<S>, system: PhantomData }
+    }
+
+    /// Starts with the instruction at which user mode was left; `read` reads its stack.
+    pub(crate) fn from_user_mode(instruction: VirtAddr, frame_pointer: VirtAddr, read: ReadFrame) -> Self {
+        Self { instruction: Some(instruction), frame_pointer, read, system: PhantomData }
     }
 
     /// Starts with the instruction at which a trap came.
@@ -49,7 +59,7 @@ impl<S: System> fmt::Display for Backtrace<S> {
         }
         let mut frame = self.frame_pointer;
         for _ in 0..MOST_FRAMES {
-            let Some((caller, return_address)) = read_frame::<S>(frame) else { return Ok(()) };
+            let Some([caller, return_address]) = (self.read)(frame) else { return Ok(()) };
             if return_address == 0 {
                 return Ok(());
             }
@@ -64,10 +74,10 @@ impl<S: System> fmt::Display for Backtrace<S> {
     }
 }
 
-/// The two words at a frame pointer: the caller's frame pointer and the return address, on both architectures.
-fn read_frame<S: System>(frame: VirtAddr) -> Option<(u64, u64)> {
-    if S::kernel().root().is_null() {
-        // Before the kernel has tables there is nothing to look the addresses up in.
+/// Reads a frame on a stack of the kernel's.
+fn read_frame<S: System>(frame: VirtAddr) -> Option<[u64; 2]> {
+    if S::kernel().root().is_null() || layout::is_user(frame) {
+        // Before the kernel has tables there is nothing to look the addresses up in; and user mode's are not read like that.
         return None;
     }
     let tables = S::kernel().tables::<S>();
@@ -78,5 +88,5 @@ fn read_frame<S: System>(frame: VirtAddr) -> Option<(u64, u64)> {
     tables.translate(frame)?;
     tables.translate(second)?;
     // SAFETY: both words are mapped and aligned, and everything that is mapped can be read.
-    Some(unsafe { frame.as_ptr::<[u64; 2]>().read_volatile() }.into())
+    Some(unsafe { frame.as_ptr::<[u64; 2]>().read_volatile() })
 }

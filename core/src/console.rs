@@ -21,15 +21,20 @@ const CHUNK_BYTES: usize = 128;
 ///
 /// The text is formatted before the lock is taken, so formatting may allocate, block, or print itself.
 pub fn print<S: System>(arguments: fmt::Arguments<'_>) {
-    let mut chunk = Chunk { bytes: heapless::String::new(), write: locked::<S> };
+    let mut chunk = Chunk::new(locked::<S>);
     // A `Display` that fails is not the console's to mend.
     let _ = chunk.write_fmt(arguments);
     chunk.flush();
 }
 
+/// Writes text, in one piece.
+pub(crate) fn print_str<S: System>(text: &str) {
+    locked::<S>(text);
+}
+
 /// Writes formatted text without taking a lock, for reports of a kernel that may hold it.
 pub fn print_unlocked<S: System>(arguments: fmt::Arguments<'_>) {
-    let mut chunk = Chunk { bytes: heapless::String::new(), write: unlocked::<S> };
+    let mut chunk = Chunk::new(unlocked::<S>);
     let _ = chunk.write_fmt(arguments);
     chunk.flush();
 }
@@ -61,13 +66,18 @@ impl<S: System> Write for Report<S> {
     }
 }
 
-struct Chunk {
+/// Text that is collected and written in pieces.
+pub(crate) struct Chunk {
     bytes: heapless::String<CHUNK_BYTES>,
     write: fn(&str),
 }
 
 impl Chunk {
-    fn flush(&mut self) {
+    pub(crate) fn new(write: fn(&str)) -> Self {
+        Self { bytes: heapless::String::new(), write }
+    }
+
+    pub(crate) fn flush(&mut self) {
         if !self.bytes.is_empty() {
             (self.write)(&self.bytes);
             self.bytes.clear();

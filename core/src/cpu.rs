@@ -25,6 +25,8 @@ pub struct PerCpu {
     pub head: Head,
     /// The running thread.
     pub current: AtomicPtr<Thread>,
+    /// Where an entry from user mode keeps a register for a moment.
+    pub scratch: AtomicU64,
     /// A thread that should run instead of the current one has become runnable.
     pub need_resched: AtomicBool,
     /// Frames have come free while threads wait for some: the idle thread hands them on.
@@ -140,6 +142,7 @@ impl PerCpu {
         Self {
             head: Head::new(0),
             current: AtomicPtr::new(core::ptr::null_mut()),
+            scratch: AtomicU64::new(0),
             need_resched: AtomicBool::new(false),
             frames_came: AtomicBool::new(false),
             idle: ThreadCell::new(),

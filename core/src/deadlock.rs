@@ -107,7 +107,8 @@ impl<S: System> fmt::Display for Shortage<S> {
         let cache = cpu::this::<S>().with_stack_cache(|cache| cache.len());
         let counts = kernel.frame_counts_now::<S>();
         let (heap, tables) = (kernel.accounts.heap.get(), kernel.accounts.tables.get());
-        let stacks = counts.total.saturating_sub(counts.free + heap + tables + cache);
+        let elsewhere = heap + tables + kernel.accounts.user.get();
+        let stacks = counts.total.saturating_sub(counts.free + elsewhere + cache);
         write!(
             f,
             "; of {} frames {} are free, {cache} in the stack cache, {heap} in the heap, {tables} in page tables and {stacks} \

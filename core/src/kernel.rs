@@ -26,6 +26,8 @@ pub struct Accounts {
     pub tables: Count,
     /// The heap.
     pub heap: Count,
+    /// Memory of threads that run in user mode.
+    pub user: Count,
 }
 
 /// A count that several CPUs may change.
@@ -36,6 +38,11 @@ impl Count {
     /// Adds `n`.
     pub fn add(&self, n: usize) {
         self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes `n` off.
+    pub fn remove(&self, n: usize) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
     /// The count now.
@@ -95,7 +102,7 @@ impl Kernel {
     pub const fn new(window: Window) -> Self {
         Self {
             frames: SpinLock::new(FrameAllocator::new(window)),
-            accounts: Accounts { tables: Count::new(), heap: Count::new() },
+            accounts: Accounts { tables: Count::new(), heap: Count::new(), user: Count::new() },
             claims: Claims::new(),
             stacks: StackRange::new(),
             stack_wait: StackWait::new(),

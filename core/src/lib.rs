@@ -34,6 +34,7 @@ pub mod system;
 pub mod thread;
 pub mod time;
 pub mod trap;
+pub mod user;
 
 pub use arch::Arch;
 pub use kernel::Kernel;

@@ -7,17 +7,17 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
-use memory_addresses::PhysAddr;
+use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::Cpu;
-use crate::cpu::PerCpu;
+use crate::cpu::{self, PerCpu};
 use crate::kernel::Kernel;
 use crate::memory::frames::Refusal;
 use crate::stack::{CacheCounters, NewStack, NoFrame, SizeClass, Slot, Stack, StackPolicy};
 use crate::sync::atomic::AtomicU64;
 use crate::system::System;
 use crate::thread::thread::leak;
-use crate::thread::{self, Kind, Leaving, Priority, Thread, ThreadHandle, ThreadId, placement};
+use crate::thread::{self, Kind, Leaving, Priority, Thread, ThreadHandle, ThreadId, border, placement};
 
 /// What a model's thread is made of.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ pub unsafe fn new_thread<S: System>(
     // SAFETY: the caller's promise.
     let mut stack = unsafe { Stack::new(Slot { class, number: parts.number }, parts.top_entry, 0) };
     stack.begin(parts.is_idle);
-    let mut new = NewStack::new(&mut stack, populate);
+    let mut new = NewStack::new(&mut stack, false, populate);
     if parts.is_idle { new.populate_all() } else { S::Policy::on_spawn(&mut new) }?;
     S::kernel().note_reserve(&stack);
     let kind = if parts.is_idle { Kind::System } else { Kind::App };
@@ -99,6 +99,20 @@ pub fn begin<S: System>(left: &'static Thread, leaving: Leaving) {
 /// How a thread ends.
 pub fn end<S: System>() -> ! {
     thread::end::<S>()
+}
+
+/// The running thread, whose stack pointer this is, goes to user mode.
+pub fn leave_kernel<S: System>(stack_pointer: VirtAddr) {
+    cpu::mask_interrupts::<S>();
+    border::leave::<S>(stack_pointer);
+    cpu::unmask_interrupts::<S>();
+}
+
+/// The running thread comes back from there.
+pub fn enter_kernel<S: System>() {
+    cpu::mask_interrupts::<S>();
+    border::enter::<S>();
+    cpu::unmask_interrupts::<S>();
 }
 
 /// A handle to a thread.

@@ -19,7 +19,7 @@ use crate::memory::space::{self, Segments};
 use crate::platform::Platform;
 use crate::report;
 use crate::secondary;
-use crate::stack::{StackError, StackPolicy};
+use crate::stack::{Pages, StackError, StackPolicy};
 use crate::system::System;
 use crate::thread::{self, CpuSet, Kind, Priority, Request, Thread, Work};
 
@@ -135,7 +135,7 @@ fn main_thread<S: System>(main: Main) -> Result<&'static Thread, StackError> {
         kind: Kind::App,
         priority: Priority::NORMAL,
         stack_bytes: MAIN_STACK_BYTES,
-        pinned: false,
+        pages: Pages::OfKernelThread,
         affinity: CpuSet::ALL,
     };
     thread::create::<S>(request, Box::new(main))
@@ -148,7 +148,7 @@ fn system(name: &str, stack_bytes: u64) -> Request {
         kind: Kind::System,
         priority: Priority::MAX,
         stack_bytes,
-        pinned: true,
+        pages: Pages::Always,
         affinity: CpuSet::ALL,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::arch::Arch;
 use crate::kernel::Kernel;
+use crate::memory::space::Segments;
 use crate::platform::Platform;
 use crate::stack::StackPolicy;
 
@@ -22,6 +23,11 @@ pub trait System: Sized + 'static {
 
     /// The state of the kernel: a static of the composition root, since statics cannot be generic.
     fn kernel() -> &'static Kernel;
+
+    /// The parts of the image. An image without any has no threads in user mode.
+    fn image() -> Segments {
+        Segments::new()
+    }
 
     /// Stands before what another CPU may see or change, in the protocols between CPUs. Nothing happens here, but in a model
     /// that lets other CPUs come in.

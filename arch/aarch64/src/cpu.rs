@@ -17,14 +17,14 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::asm::wfi;
 use aarch64_cpu::registers::{
-    CPACR_EL1, CurrentEL, DAIF, ID_AA64DFR0_EL1, ID_AA64MMFR0_EL1, ID_AA64MMFR1_EL1, ReadWriteable, Readable,
-    TPIDR_EL1, Writeable,
+    CPACR_EL1, CurrentEL, DAIF, ID_AA64DFR0_EL1, ID_AA64MMFR0_EL1, ID_AA64MMFR1_EL1, MDSCR_EL1, Readable, TPIDR_EL1,
+    Writeable,
 };
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::thread::{Head, Thread};
 use ebbtide_core::{System, VirtAddr, arch};
 
-use crate::{Aarch64, trap};
+use crate::{Aarch64, trap, user};
 
 /// PMCR_EL0: E, the counters run; LC, the cycle counter has 64 bits (D24.5.11).
 const COUNTERS_RUN: u64 = 1 << 0 | 1 << 6;
@@ -208,17 +208,18 @@ pub(crate) unsafe fn init_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), Lac
     }
     // SAFETY: interrupts are off, and the stack in use is not the one for traps.
     unsafe { trap::init::<S>() };
-    // The kernel is compiled without floating point and SIMD: who uses them all the same has gone astray.
-    CPACR_EL1.modify(CPACR_EL1::FPEN::TrapEl0El1);
+    // All code is compiled without floating point and SIMD: who uses them all the same has gone astray.
+    CPACR_EL1.write(CPACR_EL1::FPEN::TrapEl0El1);
     barrier::isb(barrier::SY);
     start_cycle_counter();
     if ID_AA64MMFR1_EL1.read(ID_AA64MMFR1_EL1::PAN) != 0 {
-        // SAFETY: no page is EL0's, so PAN forbids nothing that the kernel does. This is `msr pan, #1`, which the
-        // assembler only knows for CPUs that all have it.
+        // SAFETY: the kernel touches what is EL0's only as EL0 may (see `user`). This is `msr pan, #1`, which the assembler
+        // only knows for CPUs that all have it.
         unsafe { asm!(".inst 0xd500419f", options(nostack, preserves_flags)) };
     }
-    // SAFETY: no breakpoint, watchpoint or step is an exception; the register's reset value is anything (D24.3.20).
-    unsafe { asm!("msr mdscr_el1, xzr", options(nomem, nostack, preserves_flags)) };
+    user::init_cpu();
+    // No breakpoint, watchpoint or step is an exception; the register's reset value is anything (D24.3.20).
+    MDSCR_EL1.write(MDSCR_EL1::TDCC::SET);
     barrier::isb(barrier::SY);
     // SAFETY: the vectors are there for an SError.
     unsafe { asm!("msr daifclr, #12", options(nostack, preserves_flags)) };

@@ -9,8 +9,9 @@
 //! what makes x86_64 invert it, a load that goes on with the address of an entry that is not present, no Arm CPU does
 //! (Arm's statement on the "L1 Terminal Fault").
 //!
-//! AF is set in every leaf from the beginning and DBM in none, so no walker writes one. nG is clear: there is one address
-//! space, so translations are global, and are invalidated for all ASIDs. No leaf has the contiguous hint.
+//! AF is set in every leaf from the beginning and DBM in none, so no walker writes one. nG is set in the leaves of what the
+//! image only reads and executes, in which the two views differ; all else is global. Translations are invalidated for all ASIDs. No
+//! leaf has the contiguous hint.
 
 use ebbtide_core::PhysAddr;
 use ebbtide_core::arch::{Access, StackEntry, TableEntry};
@@ -30,13 +31,15 @@ const VALID: u64 = 1 << 0;
 const TABLE_OR_PAGE: u64 = 1 << 1;
 /// AttrIndx: which of [`MEMORY_ATTRIBUTES`] the memory has.
 const DEVICE: u64 = 1 << 2;
-/// `AP[1]`: EL0 may read, and write if EL1 may. No page of the kernel's says so (D8.4.1).
+/// `AP[1]`: EL0 may read, and write if EL1 may; EL1 does neither while PSTATE.PAN is set (D8.4.1).
 pub const USER: u64 = 1 << 6;
 /// `AP[2]`: EL1 may not write.
 const READ_ONLY: u64 = 1 << 7;
 const INNER_SHAREABLE: u64 = 0b11 << 8;
 /// AF: the page was accessed, or nobody asks (D8.5.1).
 pub const ACCESS_FLAG: u64 = 1 << 10;
+/// nG: the translation is that of one ASID.
+const NOT_GLOBAL: u64 = 1 << 11;
 const EL1_EXECUTE_NEVER: u64 = 1 << 53;
 const EL0_EXECUTE_NEVER: u64 = 1 << 54;
 const NEVER_EXECUTE: u64 = EL1_EXECUTE_NEVER | EL0_EXECUTE_NEVER;
@@ -45,7 +48,7 @@ const NEVER_EXECUTE: u64 = EL1_EXECUTE_NEVER | EL0_EXECUTE_NEVER;
 /// Device-nGnRE, as drivers expect of registers (D8.6.1).
 pub const MEMORY_ATTRIBUTES: u64 = 0x04_ff;
 
-const LEAF: u64 = VALID | INNER_SHAREABLE | ACCESS_FLAG | EL0_EXECUTE_NEVER;
+const LEAF: u64 = VALID | INNER_SHAREABLE | ACCESS_FLAG;
 
 const STACK: u64 = LEAF | TABLE_OR_PAGE | NEVER_EXECUTE;
 
@@ -57,11 +60,14 @@ pub const fn encode_table(table: PhysAddr) -> u64 {
 /// Encodes a leaf: `level` 0 (which the manual calls 3) maps 4 KiB, 1 maps 2 MiB.
 pub const fn encode_leaf(frame: PhysAddr, access: Access, level: u32) -> u64 {
     let flags = match access {
-        Access::ReadOnly => READ_ONLY | NEVER_EXECUTE,
+        Access::ReadOnly => NOT_GLOBAL | READ_ONLY | NEVER_EXECUTE,
+        Access::Execute => NOT_GLOBAL | READ_ONLY | EL0_EXECUTE_NEVER,
+        Access::UserReadOnly => NOT_GLOBAL | USER | READ_ONLY | NEVER_EXECUTE,
+        Access::UserExecute => NOT_GLOBAL | USER | READ_ONLY | EL1_EXECUTE_NEVER,
         Access::ReadWrite => NEVER_EXECUTE,
-        Access::Execute => READ_ONLY,
+        Access::UserReadWrite => USER | NEVER_EXECUTE,
         Access::Device => DEVICE | NEVER_EXECUTE,
-        Access::Boot => 0,
+        Access::Boot => EL0_EXECUTE_NEVER,
     };
     let kind = if level == 0 { TABLE_OR_PAGE } else { 0 };
     frame.as_usize() as u64 | LEAF | flags | kind
@@ -110,6 +116,12 @@ mod tests {
 
     use super::*;
 
+    /// What is the kernel's alone.
+    const KERNEL: [Access; 4] = [Access::ReadOnly, Access::ReadWrite, Access::Execute, Access::Device];
+
+    /// What is user mode's as well.
+    const USERS: [Access; 3] = [Access::UserReadOnly, Access::UserExecute, Access::UserReadWrite];
+
     fn frame(number: u64) -> PhysAddr {
         PhysAddr::new(number << 12)
     }
@@ -142,14 +154,13 @@ mod tests {
         #[test]
         fn leaves_and_tables_survive_their_encoding(number in 0..1u64 << 27, level in 0..2u32) {
             let address = PhysAddr::new(number << 21);
-            for access in [Access::ReadOnly, Access::ReadWrite, Access::Execute, Access::Device] {
+            for access in KERNEL.into_iter().chain(USERS) {
                 let entry = encode_leaf(address, access, level);
                 prop_assert_eq!(decode(entry, level), TableEntry::Leaf(address));
                 let writable = entry & READ_ONLY == 0;
-                prop_assert!(!writable || entry & EL1_EXECUTE_NEVER != 0, "W^X");
-                prop_assert!(entry & EL0_EXECUTE_NEVER != 0 && entry & USER == 0, "nothing is EL0's");
+                prop_assert!(!writable || entry & NEVER_EXECUTE == NEVER_EXECUTE, "W^X");
                 prop_assert!(entry & 1 << 51 == 0 && entry & 1 << 52 == 0, "neither DBM nor contiguous");
-                prop_assert_eq!(entry & 1 << 11, 0, "global");
+                prop_assert_eq!(entry & NOT_GLOBAL == 0, writable, "global, unless the views differ in it");
                 prop_assert!(entry & ACCESS_FLAG != 0, "no access flag fault");
             }
             prop_assert_eq!(decode(encode_table(address), level + 1), TableEntry::Table(address));
@@ -163,10 +174,25 @@ mod tests {
     }
 
     #[test]
+    fn the_kernels_is_not_el0s_and_el0s_code_is_not_the_kernels() {
+        for access in KERNEL {
+            let entry = encode_leaf(frame(1), access, 0);
+            assert!(entry & EL0_EXECUTE_NEVER != 0 && entry & USER == 0, "{access:?}");
+            assert_eq!(entry & EL1_EXECUTE_NEVER == 0, access == Access::Execute, "{access:?}");
+        }
+        for access in USERS {
+            let entry = encode_leaf(frame(1), access, 0);
+            assert!(entry & USER != 0 && entry & EL1_EXECUTE_NEVER != 0, "{access:?}");
+            assert_eq!(entry & EL0_EXECUTE_NEVER == 0, access == Access::UserExecute, "{access:?}");
+            assert_eq!(entry & READ_ONLY == 0, access == Access::UserReadWrite, "{access:?}");
+        }
+    }
+
+    #[test]
     fn only_a_device_is_not_cached() {
         let attributes = |access| MEMORY_ATTRIBUTES >> (8 * (encode_leaf(frame(1), access, 0) >> 2 & 0b111)) & 0xff;
         assert_eq!(attributes(Access::Device), 0x04);
-        for access in [Access::ReadOnly, Access::ReadWrite, Access::Execute, Access::Boot] {
+        for access in USERS.into_iter().chain([Access::ReadOnly, Access::ReadWrite, Access::Execute, Access::Boot]) {
             assert_eq!(attributes(access), 0xff);
         }
     }

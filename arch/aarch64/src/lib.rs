@@ -24,6 +24,8 @@ pub mod secondary;
 mod switch;
 #[cfg(target_os = "none")]
 mod trap;
+#[cfg(target_os = "none")]
+mod user;
 
 #[cfg(target_os = "none")]
 pub use cpu::{Lack, init_boot_cpu};

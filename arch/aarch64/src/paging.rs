@@ -36,6 +36,10 @@ const UPPER_HALF: u64 = 256 * 8;
 const RESERVED_AS_ONE: u64 = 1 << 29 | 1 << 28 | 1 << 22 | 1 << 20 | 1 << 11;
 /// SPAN: an exception leaves PSTATE.PAN alone. Reserved as 1 on a CPU without PAN.
 const LEAVE_PAN: u64 = 1 << 23;
+/// TIDCP: EL0 gets at no system register of an implementation's own. Only with FEAT_TIDCP1.
+const TRAP_OWN_REGISTERS: u64 = 1 << 63;
+/// ID_AA64MMFR1_EL1.TIDCP1: not 0 with FEAT_TIDCP1 (D24.2.64).
+const HAS_TRAP_OF_OWN_REGISTERS: u64 = 0b1111 << 52;
 
 // SAFETY: the bits are those of the manual, and `decode` undoes `encode` (see `descriptor`).
 unsafe impl Paging for Aarch64 {
@@ -133,12 +137,16 @@ fn translation() -> u64 {
     .value
 }
 
-/// SCTLR_EL1: MMU, caches and the check of the stack pointer's alignment on, everything else of EL0's trapped or off. WXN
+/// SCTLR_EL1: MMU, caches and the check of the stack pointer's alignment on, everything of EL0's trapped or off. WXN
 /// is clear, since the first tables say execute and write; the final ones never say both.
 fn controls() -> u64 {
     let on = SCTLR_EL1::M::Enable + SCTLR_EL1::C::Cacheable + SCTLR_EL1::I::Cacheable + SCTLR_EL1::SA::Enable;
     let has_pan = ID_AA64MMFR1_EL1.read(ID_AA64MMFR1_EL1::PAN) != 0;
-    on.value | RESERVED_AS_ONE | if has_pan { 0 } else { LEAVE_PAN }
+    let traps_own_registers = ID_AA64MMFR1_EL1.get() & HAS_TRAP_OF_OWN_REGISTERS != 0;
+    on.value
+        | RESERVED_AS_ONE
+        | if has_pan { 0 } else { LEAVE_PAN }
+        | if traps_own_registers { TRAP_OWN_REGISTERS } else { 0 }
 }
 
 /// Replaces the tables, with the MMU off: whatever the tables before said, of this address and of others, with which

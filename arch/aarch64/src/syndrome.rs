@@ -30,11 +30,13 @@ impl Syndrome {
         self.class() == class as u64
     }
 
-    /// What was tried, if it was an access of this exception level that the tables do not allow.
+    /// What was tried, if it was an access, of this exception level or user mode, that the tables do not allow.
     pub fn tried(self) -> Option<Tried> {
-        let access = if self.is(ESR_EL1::EC::Value::InstrAbortCurrentEL) {
+        use ESR_EL1::EC::Value as Class;
+        let in_user_mode = self.is(Class::InstrAbortLowerEL) || self.is(Class::DataAbortLowerEL);
+        let access = if self.is(Class::InstrAbortCurrentEL) || self.is(Class::InstrAbortLowerEL) {
             "execution"
-        } else if !self.is(ESR_EL1::EC::Value::DataAbortCurrentEL) {
+        } else if !(self.is(Class::DataAbortCurrentEL) || self.is(Class::DataAbortLowerEL)) {
             return None;
         } else if self.0 & WRITE != 0 && self.0 & CACHE_MAINTENANCE == 0 {
             "write"
@@ -44,6 +46,8 @@ impl Syndrome {
         match (self.0 & FAULT_STATUS) >> 2 {
             TRANSLATION => Some(Tried { access, absent: true }),
             PERMISSION => Some(Tried { access, absent: false }),
+            // The flag is set in all that is user mode's.
+            ACCESS_FLAG if in_user_mode => Some(Tried { access, absent: false }),
             _ => None,
         }
     }
@@ -126,9 +130,17 @@ mod tests {
         assert_eq!(tried(0x9600_004f).as_deref(), Some("write, which is forbidden there"));
         assert_eq!(tried(0x8600_000f).as_deref(), Some("execution, which is forbidden there"));
         assert_eq!(tried(0x9600_0147).as_deref(), Some("read, nothing is mapped there"), "cache maintenance");
-        // An external abort, and one of a lower exception level.
-        assert_eq!(tried(0x9600_0010), None);
-        assert_eq!(tried(0x9200_0007), None);
+        assert_eq!(tried(0x9600_0010), None, "external abort");
+    }
+
+    #[test]
+    fn aborts_of_user_mode_say_so_too() {
+        assert_eq!(tried(0x9200_0007).as_deref(), Some("read, nothing is mapped there"));
+        assert_eq!(tried(0x9200_004f).as_deref(), Some("write, which is forbidden there"));
+        assert_eq!(tried(0x8200_0004).as_deref(), Some("execution, nothing is mapped there"));
+        // A page of the kernel's whose access flag is clear.
+        assert_eq!(tried(0x9200_000b).as_deref(), Some("read, which is forbidden there"));
+        assert_eq!(tried(0x9200_0010), None, "external abort");
     }
 
     #[test]

@@ -13,10 +13,10 @@ use ebbtide_core::{System, VirtAddr, arch};
 use raw_cpuid::{CpuId, ExtendedFeatures};
 use x86_64::instructions::{hlt, interrupts};
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, Efer, EferFlags};
-use x86_64::registers::model_specific::{GsBase, KernelGsBase};
+use x86_64::registers::model_specific::GsBase;
 use x86_64::registers::rflags::{self, RFlags};
 
-use crate::{X86_64, trap};
+use crate::{X86_64, trap, user};
 
 // SAFETY: each method is the instruction that its name says.
 unsafe impl arch::Cpu for X86_64 {
@@ -89,7 +89,6 @@ unsafe impl arch::Cpu for X86_64 {
         cpu.head.cpu.store(from_ref(cpu).cast_mut(), core::sync::atomic::Ordering::Relaxed);
         let base = x86_64::VirtAddr::from_ptr(cpu);
         GsBase::write(base);
-        KernelGsBase::write(base);
     }
 
     #[inline]
@@ -184,17 +183,20 @@ pub(crate) unsafe fn init_secondary_cpu(cpu: &'static PerCpu) {
 /// The CPU has no-execute pages, and its descriptor tables are loaded.
 unsafe fn set_control_registers(features: Option<&ExtendedFeatures>) {
     let has = |test: fn(&ExtendedFeatures) -> bool| features.is_some_and(test);
-    let mut cr4 = Cr4::read() | Cr4Flags::PAGE_GLOBAL;
+    // User mode reads neither clock nor counters, and sets no base.
+    let mut cr4 = (Cr4::read() | Cr4Flags::PAGE_GLOBAL | Cr4Flags::TIMESTAMP_DISABLE)
+        & !(Cr4Flags::PERFORMANCE_MONITOR_COUNTER | Cr4Flags::FSGSBASE);
     cr4.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, has(ExtendedFeatures::has_smep));
     cr4.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, has(ExtendedFeatures::has_smap));
     cr4.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, has(ExtendedFeatures::has_umip));
-    // SAFETY: no user page is mapped and none will be, so SMEP and SMAP forbid nothing that the kernel does.
+    // SAFETY: the kernel touches what is user mode's only where it says so (see `user`).
     unsafe { Cr4::write(cr4) };
-    // Read-only pages bind the kernel too, and x87 errors are exceptions.
-    let cr0 = (Cr0::read() | Cr0Flags::WRITE_PROTECT | Cr0Flags::NUMERIC_ERROR)
-        & !(Cr0Flags::EMULATE_COPROCESSOR | Cr0Flags::TASK_SWITCHED);
+    // Read-only pages bind the kernel too; and nobody has floating point, so that there is no state to keep or to leak.
+    let cr0 = (Cr0::read() | Cr0Flags::WRITE_PROTECT | Cr0Flags::NUMERIC_ERROR | Cr0Flags::EMULATE_COPROCESSOR)
+        & !Cr0Flags::TASK_SWITCHED;
     // SAFETY: paging stays on; what is written to is writable.
     unsafe { Cr0::write(cr0) };
     // SAFETY: the CPU has NX, by the caller's word; no entry of a loader's has the bit set.
     unsafe { Efer::update(|efer| efer.insert(EferFlags::NO_EXECUTE_ENABLE)) };
+    user::init_cpu();
 }

@@ -10,6 +10,7 @@ mod provoke;
 pub mod secondary;
 mod switch;
 mod trap;
+mod user;
 
 use ebbtide_core::Arch;
 

@@ -25,28 +25,39 @@ const HALF: u32 = 11;
 const HALF_MASK: u64 = (1 << HALF) - 1;
 
 /// Accessed and Dirty are set in every leaf, so that no walker writes one.
-const LEAF: PageTableFlags =
-    PageTableFlags::PRESENT.union(PageTableFlags::ACCESSED).union(PageTableFlags::DIRTY).union(PageTableFlags::GLOBAL);
+const LEAF: PageTableFlags = PageTableFlags::PRESENT.union(PageTableFlags::ACCESSED).union(PageTableFlags::DIRTY);
 
-const STACK: PageTableFlags = LEAF.union(PageTableFlags::WRITABLE).union(PageTableFlags::NO_EXECUTE);
+const STACK: PageTableFlags =
+    LEAF.union(PageTableFlags::GLOBAL).union(PageTableFlags::WRITABLE).union(PageTableFlags::NO_EXECUTE);
+
+const GLOBAL_DATA: PageTableFlags =
+    PageTableFlags::GLOBAL.union(PageTableFlags::NO_EXECUTE).union(PageTableFlags::WRITABLE);
 
 // SAFETY: the bits are those of the SDM (4.5), and `decode` undoes `encode` (see the tests).
 unsafe impl Paging for X86_64 {
     const GENERATION_BITS: u32 = 2 * HALF;
 
     fn encode_table(table: PhysAddr) -> u64 {
-        let flags = PageTableFlags::PRESENT | PageTableFlags::WRITABLE | PageTableFlags::ACCESSED;
+        // What user mode may do, the leaves say.
+        let flags = PageTableFlags::PRESENT
+            | PageTableFlags::WRITABLE
+            | PageTableFlags::ACCESSED
+            | PageTableFlags::USER_ACCESSIBLE;
         table.as_u64() | flags.bits()
     }
 
     fn encode_leaf(frame: PhysAddr, access: Access, level: u32) -> u64 {
         let mut flags = LEAF
             | match access {
+                // Not global: in the user's view it is the user's.
                 Access::ReadOnly => PageTableFlags::NO_EXECUTE,
-                Access::ReadWrite => PageTableFlags::NO_EXECUTE | PageTableFlags::WRITABLE,
                 Access::Execute => PageTableFlags::empty(),
-                Access::Device => PageTableFlags::NO_EXECUTE | PageTableFlags::WRITABLE | PageTableFlags::NO_CACHE,
-                Access::Boot => PageTableFlags::WRITABLE,
+                Access::UserReadOnly => PageTableFlags::NO_EXECUTE | PageTableFlags::USER_ACCESSIBLE,
+                Access::UserExecute => PageTableFlags::USER_ACCESSIBLE,
+                Access::ReadWrite => GLOBAL_DATA,
+                Access::UserReadWrite => GLOBAL_DATA | PageTableFlags::USER_ACCESSIBLE,
+                Access::Device => GLOBAL_DATA | PageTableFlags::NO_CACHE,
+                Access::Boot => PageTableFlags::GLOBAL | PageTableFlags::WRITABLE,
             };
         flags.set(PageTableFlags::HUGE_PAGE, level > 0);
         frame.as_u64() | flags.bits()

@@ -9,6 +9,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 
 use super::{broken, threads};
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
+use crate::kernel::Count;
 use crate::memory::layout::HEAP;
 use crate::stack::{self, Note, SizeClass, Slot};
 use crate::sync::SpinLock;
@@ -130,19 +131,20 @@ fn check_slot<S: System>(walk: &mut Walk<'_>, slot: Slot) {
     }
 }
 
-/// Free frames, heap, page tables and the stack range are all the frames there are: invariant 4.
+/// Free frames, heap, page tables, user mode's memory and the stack range are all the frames there are: invariant 4.
 pub(super) fn check_conservation<S: System>() {
     let sample = stack::sample::<S>();
     let kernel = S::kernel();
     let counts = kernel.frames.with::<S, _>(|frames| frames.counts());
-    let (tables, heap) = (kernel.accounts.tables.get(), kernel.accounts.heap.get());
-    let found = counts.free + tables + heap + sample.range;
+    let accounts = &kernel.accounts;
+    let [tables, heap, user] = [&accounts.tables, &accounts.heap, &accounts.user].map(Count::get);
+    let found = counts.free + tables + heap + user + sample.range;
     if found != counts.total {
         broken::<S>(
             4,
             format_args!(
                 "there are {} frames, and {found} are accounted for: {} free, {tables} in page tables, {heap} in the heap, \
-                 {} in the stack range",
+                 {user} in user mode's memory, {} in the stack range",
                 counts.total, counts.free, sample.range
             ),
         );

@@ -62,7 +62,7 @@ pub(crate) fn claim<S: System>(frames: usize) -> Result<(), Overcommitted> {
     }
     // The lock makes all claims one after the other.
     kernel.frames.with::<S, _>(|all| {
-        let taken = kernel.accounts.heap.get() + kernel.accounts.tables.get() + UNCLAIMED;
+        let taken = kernel.accounts.heap.get() + kernel.accounts.user.get() + kernel.accounts.tables.get() + UNCLAIMED;
         let for_stacks = all.counts().total.saturating_sub(taken);
         let claimed = kernel.claims.0.load(Ordering::Relaxed);
         if claimed + frames > for_stacks {

@@ -5,7 +5,7 @@
 //! may come to need.
 #![expect(unsafe_code, reason = "maps what talc claims")]
 
-use core::alloc::Layout;
+use core::alloc::{GlobalAlloc, Layout};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -20,9 +20,65 @@ use crate::memory::admission;
 use crate::memory::layout::{HEAP, HEAP_BYTES};
 use crate::sync::RawSpinLock;
 use crate::system::System;
+use crate::user;
 
 /// The allocator that a composition root makes its `#[global_allocator]`.
-pub type Heap<S> = TalcLock<RawSpinLock<S>, HeapSource<S>>;
+///
+/// In user mode it is the running thread's own heap ([`user`]).
+pub struct Heap<S: System>(TalcLock<RawSpinLock<S>, HeapSource<S>>);
+
+impl<S: System> Heap<S> {
+    /// Creates a heap that has no memory yet.
+    pub const fn new() -> Self {
+        Self(TalcLock::new(HeapSource::new()))
+    }
+}
+
+impl<S: System> core::fmt::Debug for Heap<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Heap").finish_non_exhaustive()
+    }
+}
+
+impl<S: System> Default for Heap<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// SAFETY: each is one of two allocators, and what is allocated in user mode is given back there, since nothing of the kernel's
+// heap is reached from there.
+unsafe impl<S: System> GlobalAlloc for Heap<S> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if user::is_user_mode::<S>() {
+            // SAFETY: the caller's promise.
+            return unsafe { (user::heap_calls::<S>().allocate)(layout) };
+        }
+        // SAFETY: as above.
+        unsafe { self.0.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if user::is_user_mode::<S>() {
+            // SAFETY: the caller's promise.
+            return unsafe { (user::heap_calls::<S>().deallocate)(pointer, layout) };
+        }
+        // SAFETY: as above.
+        unsafe { self.0.dealloc(pointer, layout) };
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        if user::is_user_mode::<S>() {
+            // SAFETY: the caller's promise.
+            return unsafe { (user::heap_calls::<S>().reallocate)(pointer, layout, bytes) };
+        }
+        // SAFETY: as above.
+        unsafe { self.0.realloc(pointer, layout, bytes) }
+    }
+}
 
 /// The heap grows by at least this many bytes at a time.
 const STEP_BYTES: u64 = 32 << 10;

@@ -3,6 +3,7 @@
 //! ```text
 //! 0000_0000_0000_0000  page 0: never mapped
 //!                      the image, where the loader put it (virtual = physical)
+//! 0000_4000_0000_0000  memory of threads that run in user mode: a window for each
 //! ffff_8000_0000_0000  direct map: every frame of RAM but the image's read-only ones
 //! ffff_9000_0000_0000  heap, grows upwards
 //! ffff_a000_0000_0000  kernel stacks: one region of 64 GiB for each size class
@@ -30,6 +31,17 @@ pub const STACK_CLASS_BYTES: u64 = 64 << 30;
 
 /// First byte of the devices' range.
 pub const DEVICES: u64 = 0xffff_b000_0000_0000;
+
+/// First byte of the memory of user mode.
+pub const USER: u64 = 0x0000_4000_0000_0000;
+
+/// Room for it: what one entry of the root table maps.
+pub const USER_BYTES: u64 = 1 << 39;
+
+/// Says whether an address lies in the memory of user mode.
+pub const fn is_user(address: VirtAddr) -> bool {
+    address.as_usize() as u64 / USER_BYTES == USER / USER_BYTES
+}
 
 /// Where `address` lies in the direct map.
 pub const fn direct(address: PhysAddr) -> VirtAddr {

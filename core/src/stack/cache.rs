@@ -114,7 +114,12 @@ impl StackCache {
     /// other one's rest be noted.
     #[inline]
     pub(crate) fn is_ready<P: StackPolicy>(&self, need: usize) -> bool {
-        self.frames.len() >= need && (!P::RESTS_AT_SWITCH || self.ring.has_room())
+        self.frames.len() >= need && (!P::RESTS_AT_SWITCH || self.has_room_for_a_note())
+    }
+
+    /// Says whether what rests next can be noted.
+    pub(crate) fn has_room_for_a_note(&self) -> bool {
+        self.ring.has_room()
     }
 
     /// The frames in reserve.

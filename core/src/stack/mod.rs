@@ -14,7 +14,7 @@ pub(crate) use cache::CachedFrames;
 pub use cache::{CacheCounters, StackCache, trim};
 pub use page::{NoFrame, OutsideStack, Stack};
 pub use policy::{Incoming, Leaving, NewStack, Outgoing, StackPolicy};
-pub use range::{StackError, StackRange};
+pub use range::{Pages, StackError, StackRange};
 pub use sample::{Sample, sample, settle};
 pub use slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
 

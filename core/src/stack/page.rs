@@ -54,6 +54,8 @@ pub struct Stack {
     generation: u32,
     /// Always populated: no policy is asked.
     pinned: bool,
+    /// Its thread runs in user mode, or was preempted there: nothing of the kernel's runs on it.
+    in_user_mode: bool,
     /// Where the note of the last rest stands, in the ring of the CPU that made it.
     note: u8,
     /// Pages that were rested since the stack's thread was spawned, counted at each rest. Written by the owner alone.
@@ -79,6 +81,7 @@ impl Stack {
             pages,
             generation,
             pinned: false,
+            in_user_mode: false,
             note: 0,
             rested: atomic::AtomicU64::new(0),
         }
@@ -131,6 +134,16 @@ impl Stack {
         self.pinned
     }
 
+    /// Says whether its thread runs in user mode, or was preempted there. Kept under policies that change stacks at entries.
+    pub fn is_in_user_mode(&self) -> bool {
+        self.in_user_mode
+    }
+
+    /// Notes that the thread goes to user mode, or has come from there.
+    pub(crate) fn set_in_user_mode(&mut self, in_user_mode: bool) {
+        self.in_user_mode = in_user_mode;
+    }
+
     /// Leaves the stack to the policy, or does not from now on; all of it is populated then. Returns whether it was pinned.
     pub(crate) fn pin(&mut self, pinned: bool) -> bool {
         core::mem::replace(&mut self.pinned, pinned)
@@ -154,6 +167,7 @@ impl Stack {
     /// Prepares the stack for a new thread.
     pub(crate) fn begin(&mut self, pinned: bool) {
         self.pinned = pinned;
+        self.in_user_mode = false;
         self.forget_rests();
     }
 

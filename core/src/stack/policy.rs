@@ -6,6 +6,8 @@
 //! | [`frames_to_switch_in`](StackPolicy::frames_to_switch_in) | `schedule()` | interrupts off | keep the thread from running |
 //! | [`before_switch_in`](StackPolicy::before_switch_in) | first half of the switch | interrupts off, on prev's stack | end the run with a message |
 //! | [`after_switch_out`](StackPolicy::after_switch_out) | second half | interrupts off, on next's stack | keep too much |
+//! | [`on_user_entry`](StackPolicy::on_user_entry) | entry from user mode | interrupts off, on the thread's own top page | end the run with a report |
+//! | [`on_user_exit`](StackPolicy::on_user_exit) | exit to user mode | likewise | keep too much |
 //!
 //! A policy is safe code: it says what it wants through the handles below, and the mechanism checks that. It can
 //! waste memory or stop the run, but never corrupt a stack. Every method has a default that does nothing, so a
@@ -30,6 +32,8 @@ pub enum Leaving {
     Blocked,
     /// It may no longer run on this CPU, and stays runnable.
     Moved,
+    /// It has entered the kernel from user mode and lacks frames for that.
+    Parked,
     /// It ended.
     Exited,
     /// It is the idle thread, which is never queued.
@@ -49,8 +53,13 @@ pub trait StackPolicy: 'static {
     /// [parked](crate::thread::StackWait), so a policy that asks without having said so does not compile.
     const ASKS_FOR_FRAMES: bool = false;
 
-    /// Whether a thread's stack is wholly populated while it runs.
+    /// Whether a thread's stack is wholly populated while it runs in the kernel.
     const RUNS_POPULATED: bool = true;
+
+    /// Whether [`StackPolicy::on_user_entry`] and [`StackPolicy::on_user_exit`] do something. Entries and exits then see to it
+    /// that the frames are reserved, and that the ring has room for a note; a policy that does something without having said so
+    /// does not compile.
+    const CHANGES_AT_ENTRY: bool = false;
 
     /// Populates what a new thread's stack starts with: the top page at least.
     ///
@@ -74,18 +83,40 @@ pub trait StackPolicy: 'static {
     fn after_switch_out<S: System>(prev: &mut Outgoing<'_, S>, leaving: Leaving) {
         let _ = (prev, leaving);
     }
+
+    /// Prepares the stack of a thread that has entered the kernel from user mode, by a system call or by an exception that ends
+    /// it; interrupts do not count. Cannot fail, because what [`StackPolicy::frames_to_switch_in`] says is reserved.
+    fn on_user_entry<S: System>(current: &mut Incoming<'_, S>) {
+        let _ = current;
+    }
+
+    /// Takes what it can from the stack of a thread that goes to user mode: what lies below all that the running code can still
+    /// reach.
+    fn on_user_exit<S: System>(current: &mut Outgoing<'_, S>) {
+        let _ = current;
+    }
 }
 
 /// The stack of a thread that is being spawned.
 #[derive(Debug)]
 pub struct NewStack<'a> {
     stack: &'a mut Stack,
+    for_user_mode: bool,
     populate: fn(&mut Stack, usize) -> Result<(), NoFrame>,
 }
 
 impl<'a> NewStack<'a> {
-    pub(crate) fn new(stack: &'a mut Stack, populate: fn(&mut Stack, usize) -> Result<(), NoFrame>) -> Self {
-        Self { stack, populate }
+    /// Says whether the thread is one that goes to user mode.
+    pub fn is_for_user_mode(&self) -> bool {
+        self.for_user_mode
+    }
+
+    pub(crate) fn new(
+        stack: &'a mut Stack,
+        for_user_mode: bool,
+        populate: fn(&mut Stack, usize) -> Result<(), NoFrame>,
+    ) -> Self {
+        Self { stack, for_user_mode, populate }
     }
 
     /// Populates the top page.
@@ -118,6 +149,11 @@ pub struct Incoming<'a, S> {
 impl<'a, S: System> Incoming<'a, S> {
     pub(crate) fn new(stack: &'a mut Stack, cache: &'a mut StackCache) -> Self {
         Self { stack, cache, system: core::marker::PhantomData }
+    }
+
+    /// Says whether the thread runs in user mode, or was preempted there.
+    pub fn is_in_user_mode(&self) -> bool {
+        self.stack.is_in_user_mode()
     }
 
     /// Populates every page: resting ones are taken back, the others take frames from the stack cache.
@@ -164,7 +200,12 @@ impl<'a, S: System> Outgoing<'a, S> {
         if self.stack.is_pinned() {
             return;
         }
-        const { assert!(S::Policy::RESTS_AT_SWITCH, "a policy that rests at a switch says so: RESTS_AT_SWITCH") };
+        const {
+            assert!(
+                S::Policy::RESTS_AT_SWITCH || S::Policy::CHANGES_AT_ENTRY,
+                "a policy that rests says where: RESTS_AT_SWITCH, CHANGES_AT_ENTRY"
+            );
+        };
         match self.stack.live_pages(self.saved_stack_pointer) {
             Ok(live) => {
                 let rested = self.stack.rest::<S::Arch>(live, &mut self.cache.ring);

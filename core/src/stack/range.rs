@@ -162,38 +162,49 @@ pub(crate) fn entries<S: System>(slot: Slot) -> Option<Entries> {
     top_entry::<S>(slot).map(|top| Entries { slot, top })
 }
 
-/// Takes a stack of at least `bytes`, populated as the policy starts a thread, or wholly if it is `pinned`.
+/// Who says which pages of a stack are populated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Nobody: all are, always.
+    Always,
+    /// The policy, for a thread that stays in the kernel.
+    OfKernelThread,
+    /// The policy, for one that goes to user mode.
+    OfUserThread,
+}
+
+/// Takes a stack of at least `bytes`, populated as the policy starts a thread, or wholly.
 ///
 /// # Errors
 ///
 /// There is no slot or no memory, or the stack would be too large.
-pub(crate) fn allocate<S: System>(bytes: u64, pinned: bool) -> Result<Stack, StackError> {
+pub(crate) fn allocate<S: System>(bytes: u64, pages: Pages) -> Result<Stack, StackError> {
     let class = SizeClass::for_stack(bytes).ok_or(StackError::TooLarge { bytes })?;
-    match try_allocate::<S>(class, pinned) {
+    match try_allocate::<S>(class, pages) {
         Err(StackError::NoFrame { .. } | StackError::Overcommitted(_)) => {
             thread::reap::<S>();
             recycle::<S>();
-            try_allocate::<S>(class, pinned)
+            try_allocate::<S>(class, pages)
         }
         result => result,
     }
 }
 
-fn try_allocate<S: System>(class: SizeClass, pinned: bool) -> Result<Stack, StackError> {
+fn try_allocate<S: System>(class: SizeClass, pages: Pages) -> Result<Stack, StackError> {
     admission::claim::<S>(class.stack_pages()).map_err(StackError::Overcommitted)?;
-    let stack = allocate_claimed::<S>(class, pinned);
+    let stack = allocate_claimed::<S>(class, pages);
     if stack.is_err() {
         admission::give_up::<S>(class.stack_pages());
     }
     stack
 }
 
-fn allocate_claimed<S: System>(class: SizeClass, pinned: bool) -> Result<Stack, StackError> {
+fn allocate_claimed<S: System>(class: SizeClass, pages: Pages) -> Result<Stack, StackError> {
     let mut stack = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| take::<S>(slots, class))?;
-    stack.begin(pinned || class.stack_bytes() > MAX_POLICY_STACK_BYTES);
+    stack.begin(pages == Pages::Always || class.stack_bytes() > MAX_POLICY_STACK_BYTES);
     // The CPU that writes the entries makes them visible to the walkers: a thread that was moved between the two would do so
     // on another one.
-    match cpu::without_preemption::<S, _>(|| populate_new::<S>(&mut stack)) {
+    match cpu::without_preemption::<S, _>(|| populate_new::<S>(&mut stack, pages)) {
         Ok(()) => Ok(stack),
         Err(NoFrame) => {
             // Not kept: it has the last frames, and others may do with fewer.
@@ -264,11 +275,11 @@ fn free<S: System>(mut stack: Stack) {
     });
 }
 
-fn populate_new<S: System>(stack: &mut Stack) -> Result<(), NoFrame> {
+fn populate_new<S: System>(stack: &mut Stack, pages: Pages) -> Result<(), NoFrame> {
     if stack.is_pinned() {
         return populate_from_allocator::<S>(stack, stack.pages());
     }
-    S::Policy::on_spawn(&mut NewStack::new(stack, populate_from_allocator::<S>))?;
+    S::Policy::on_spawn(&mut NewStack::new(stack, pages == Pages::OfUserThread, populate_from_allocator::<S>))?;
     assert!(stack.populated() > 0, "policy {} left a new thread without its top page", S::Policy::NAME);
     Ok(())
 }

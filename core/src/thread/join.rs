@@ -7,10 +7,12 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
 
-use crate::stack::StackError;
+use crate::stack::{Pages, StackError};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::system::System;
-use crate::thread::{CpuSet, Kind, NoSuchCpu, Priority, Request, ThreadHandle, Work, affinity, local, spawn};
+use crate::thread::{
+    CpuSet, Kind, NoSuchCpu, Priority, Request, Thread, ThreadHandle, Work, affinity, local, spawn_noted,
+};
 use crate::time::{self, NEVER};
 
 /// Bytes of stack that a thread has when it does not ask for more: what a Linux kernel thread has.
@@ -64,7 +66,7 @@ impl<T> Packet<T> {
 pub struct Builder {
     name: Option<String>,
     stack_bytes: u64,
-    pinned: bool,
+    pages: Pages,
     priority: Priority,
     /// `None`: its spawner's.
     affinity: Option<CpuSet>,
@@ -74,7 +76,13 @@ impl Builder {
     /// Starts with std's defaults: no name; 16 KiB of stack, left to the policy; normal priority; the CPUs of the thread that
     /// spawns it.
     pub const fn new() -> Self {
-        Self { name: None, stack_bytes: DEFAULT_STACK_BYTES, pinned: false, priority: Priority::NORMAL, affinity: None }
+        Self {
+            name: None,
+            stack_bytes: DEFAULT_STACK_BYTES,
+            pages: Pages::OfKernelThread,
+            priority: Priority::NORMAL,
+            affinity: None,
+        }
     }
 
     /// Names the thread.
@@ -92,7 +100,7 @@ impl Builder {
 
     /// Asks for a stack that is always populated, whatever the policy (the mail's "permanent big stacks").
     pub const fn always_populated(mut self) -> Self {
-        self.pinned = true;
+        self.pages = Pages::Always;
         self
     }
 
@@ -125,7 +133,23 @@ impl Builder {
         T: Send + 'static,
     {
         // SAFETY: neither the closure nor its result borrows anything that could end.
-        unsafe { self.spawn_unchecked::<S, F, T>(f) }
+        unsafe { self.spawn_unchecked::<S, F, T>(f, |_| ()) }
+    }
+
+    /// The same for a thread that goes to user mode; `note` gets to know it before it can run.
+    pub(crate) fn spawn_for_user_mode<S, F, T>(
+        mut self,
+        f: F,
+        note: impl FnOnce(&Arc<Thread>),
+    ) -> core::result::Result<JoinHandle<S, T>, StackError>
+    where
+        S: System,
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.pages = Pages::OfUserThread;
+        // SAFETY: as above.
+        unsafe { self.spawn_unchecked::<S, F, T>(f, note) }
     }
 
     /// Spawns a thread whose closure may borrow.
@@ -137,7 +161,12 @@ impl Builder {
     /// # Safety
     ///
     /// What `f` and its result borrow lives until `f` has been run and the result is gone.
-    pub(super) unsafe fn spawn_unchecked<'a, S, F, T>(self, f: F) -> core::result::Result<JoinHandle<S, T>, StackError>
+    #[inline(always)]
+    pub(super) unsafe fn spawn_unchecked<'a, S, F, T>(
+        self,
+        f: F,
+        note: impl FnOnce(&Arc<Thread>),
+    ) -> core::result::Result<JoinHandle<S, T>, StackError>
     where
         S: System,
         F: FnOnce() -> T + Send + 'a,
@@ -150,7 +179,7 @@ impl Builder {
             kind: Kind::App,
             priority: self.priority,
             stack_bytes: self.stack_bytes,
-            pinned: self.pinned,
+            pages: self.pages,
             affinity: self.affinity.unwrap_or_else(affinity::affinity::<S>),
         };
         let work: Box<dyn FnOnce() + Send + 'a> = Box::new(move || {
@@ -164,7 +193,7 @@ impl Builder {
         });
         // SAFETY: by the caller's promise what it borrows lives for as long as the thread uses it.
         let work = unsafe { core::mem::transmute::<Box<dyn FnOnce() + Send + 'a>, Work>(work) };
-        let thread = spawn::<S>(request, work)?;
+        let thread = spawn_noted::<S>(request, work, note)?;
         Ok(JoinHandle { thread: ThreadHandle::new(thread), packet })
     }
 }

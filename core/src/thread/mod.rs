@@ -1,6 +1,7 @@
 //! Threads and the scheduler.
 
 pub(crate) mod affinity;
+pub(crate) mod border;
 mod idle;
 mod inbox;
 mod join;
@@ -36,6 +37,6 @@ pub(crate) use idle::idle;
 pub(crate) use inbox::Inbox;
 pub(crate) use placement::{Placement, reschedule_interrupt};
 pub(crate) use schedule::{block, first, wake, wake_handle};
-pub(crate) use spawn::{begin, create, create_without_work, end, reap, stack_top};
+pub(crate) use spawn::{begin, create, create_without_work, end, reap, spawn_noted, stack_top};
 pub(crate) use thread::{ThreadCell, from_pointer, share};
 pub(crate) use timers::block_until;

@@ -267,7 +267,7 @@ fn step_aside<S: System>() {
 }
 
 /// The next thread to run: the first one that is ready, else idle.
-fn take_next(cpu: &PerCpu) -> &'static Thread {
+pub(super) fn take_next(cpu: &PerCpu) -> &'static Thread {
     cpu.need_resched.store(false, Ordering::Relaxed);
     cpu.with_run_queue(|queue| queue.pop()).unwrap_or_else(|| cpu.idle())
 }
@@ -317,7 +317,7 @@ fn switch_now<S: System>(
 
 /// Says whether a thread that this CPU has taken can be switched to with what is in reserve: its stack is `next`.
 #[inline(always)]
-fn is_ready<S: System>(cpu: &PerCpu, next: &Stack) -> bool {
+pub(super) fn is_ready<S: System>(cpu: &PerCpu, next: &Stack) -> bool {
     let need = S::Policy::frames_to_switch_in(next);
     cpu.with_stack_cache(|cache| cache.is_ready::<S::Policy>(need))
 }
@@ -347,10 +347,11 @@ fn one_that_can<S: System>(
         stack_wait::park::<S>(cpu, next);
         let least = match leaving {
             Leaving::Yielded | Leaving::Preempted => prev.priority(),
-            Leaving::Blocked | Leaving::Moved | Leaving::Exited | Leaving::Idle => Priority::MIN,
+            Leaving::Blocked | Leaving::Moved | Leaving::Exited | Leaving::Parked | Leaving::Idle => Priority::MIN,
         };
         let other = cpu.with_run_queue(|queue| queue.pop_at_least(least));
-        let idle = || matches!(leaving, Leaving::Blocked | Leaving::Moved | Leaving::Exited).then(|| cpu.idle());
+        let leaves = matches!(leaving, Leaving::Blocked | Leaving::Moved | Leaving::Exited | Leaving::Parked);
+        let idle = || leaves.then(|| cpu.idle());
         next = other.or_else(idle)?;
     }
 }
@@ -361,7 +362,7 @@ fn one_that_can<S: System>(
 /// # Errors
 ///
 /// There are none; the number is what it lacks.
-fn reserve<S: System>(cpu: &PerCpu, stack: &mut Stack) -> Result<(), usize> {
+pub(super) fn reserve<S: System>(cpu: &PerCpu, stack: &mut Stack) -> Result<(), usize> {
     let mut need = S::Policy::frames_to_switch_in(stack);
     S::Arch::preempt_disable();
     cpu::unmask_interrupts::<S>();
@@ -413,6 +414,7 @@ fn hand_on<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving) {
         Leaving::Blocked if left.state.finish_block() => {}
         Leaving::Blocked | Leaving::Yielded | Leaving::Preempted => placement::place::<S>(cpu, left),
         Leaving::Moved => placement::place::<S>(cpu, left),
+        Leaving::Parked => stack_wait::park::<S>(cpu, left),
         Leaving::Exited => {
             cpu.push_ended(left);
             // Its stack's, when it is reaped.

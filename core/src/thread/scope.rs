@@ -107,7 +107,7 @@ impl Builder {
         scope.running.threads.fetch_add(1, Ordering::Relaxed);
         // SAFETY: `f` is used up, and its result gone or with its handle, before the count falls; and `scope` returns
         // only when it has, and so before 'scope ends.
-        match unsafe { self.spawn_unchecked::<S, _, ()>(work) } {
+        match unsafe { self.spawn_unchecked::<S, _, ()>(work, |_| ()) } {
             Ok(handle) => Ok(ScopedJoinHandle { thread: handle.thread().clone(), packet, scope: PhantomData }),
             Err(error) => {
                 // Nobody waits yet: the scope is still being filled by who is told, or by another of its threads.

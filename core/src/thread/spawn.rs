@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 
 use crate::arch::Switch;
 use crate::cpu;
-use crate::stack::{self, StackError};
+use crate::stack::{self, Pages, StackError};
 use crate::system::System;
 use crate::thread::thread::{leak, reclaim};
 use crate::thread::{CpuSet, Kind, Leaving, Priority, Thread, ThreadId, schedule};
@@ -23,8 +23,8 @@ pub struct Request {
     pub priority: Priority,
     /// Bytes of stack, at least.
     pub stack_bytes: u64,
-    /// Whether its stack is always populated.
-    pub pinned: bool,
+    /// Who says which of its stack's pages are populated.
+    pub pages: Pages,
     /// The CPUs that it may run on; one of them runs.
     pub affinity: CpuSet,
 }
@@ -38,8 +38,19 @@ pub type Work = Box<dyn FnOnce() + Send>;
 ///
 /// There is no memory for its stack, or no stack is that large.
 pub fn spawn<S: System>(request: Request, work: Work) -> Result<Arc<Thread>, StackError> {
+    spawn_noted::<S>(request, work, |_| ())
+}
+
+/// The same; `note` gets to know the thread before that can run.
+#[inline(always)]
+pub(crate) fn spawn_noted<S: System>(
+    request: Request,
+    work: Work,
+    note: impl FnOnce(&Arc<Thread>),
+) -> Result<Arc<Thread>, StackError> {
     let thread = create::<S>(request, work)?;
     let shared = super::thread::share(thread);
+    note(&shared);
     schedule::make_ready::<S>(thread);
     Ok(shared)
 }
@@ -61,8 +72,8 @@ pub(crate) fn create<S: System>(request: Request, work: Work) -> Result<&'static
 /// Makes a thread that is never switched to by way of its first activation record: it names a stack.
 pub(crate) fn create_without_work<S: System>(request: Request) -> Result<&'static Thread, StackError> {
     reap::<S>();
-    let Request { name, kind, priority, stack_bytes, pinned, affinity } = request;
-    let stack = stack::allocate::<S>(stack_bytes, pinned)?;
+    let Request { name, kind, priority, stack_bytes, pages, affinity } = request;
+    let stack = stack::allocate::<S>(stack_bytes, pages)?;
     S::kernel().note_reserve(&stack);
     let id = ThreadId(S::kernel().next_thread.fetch_add(1, Ordering::Relaxed));
     let thread = leak(Arc::new(Thread::new(id, name, kind, priority, stack)));

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use intrusive_collections::{LinkedListAtomicLink, RBTreeAtomicLink};
 use memory_addresses::VirtAddr;
 
+use crate::arch::UserContext;
 use crate::cpu::PerCpu;
 use crate::stack::Stack;
 use crate::sync::WaitQueue;
@@ -80,6 +81,8 @@ pub struct Head {
     pub cpu: AtomicPtr<PerCpu>,
     /// Above 0, the running thread is not preempted. 0 at each switch.
     pub preempt_count: AtomicU32,
+    /// What the entries from user mode need, if the thread runs there.
+    pub user: AtomicPtr<UserContext>,
 }
 
 impl Head {
@@ -88,6 +91,7 @@ impl Head {
             saved_stack_pointer: AtomicU64::new(stack_pointer),
             cpu: AtomicPtr::new(core::ptr::null_mut()),
             preempt_count: AtomicU32::new(0),
+            user: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 }

@@ -16,8 +16,10 @@ unsafe extern "C" {
     static HEADER: Header;
 }
 
-/// The segments of the running image, in whole pages. `guard` (the boot stack's) is left out of them.
-pub(crate) fn segments(guard: Range<u64>) -> Segments {
+/// The segments of the running image, in whole pages. The boot stack's guard is left out of them.
+pub(crate) fn segments() -> Segments {
+    let guard = ebbtide_hermit::boot_stack_guard();
+    let guard = guard.start.as_u64()..guard.end.as_u64();
     let mut segments = Segments::new();
     // Relocations are done, so what was only written for them is read-only from here on.
     let relro = headers().iter().find(|header| header.p_type == PT_GNU_RELRO).map_or(0..0, addresses);

@@ -59,6 +59,7 @@ pub mod sync;
 mod system;
 pub mod thread;
 pub mod time;
+pub mod user;
 
 pub use log;
 

@@ -27,13 +27,14 @@ pub fn settle() {
     stack::settle::<Ebbtide>();
 }
 
-/// Counts where all frames are: free, in page tables, in the heap. What is left belongs to stacks and their caches.
+/// Counts where all frames are: free, in page tables, in the heap, in the memory of user mode. What is left belongs to stacks and their caches.
 pub fn frames() -> Frames {
     let kernel = Ebbtide::kernel();
     Frames {
         counts: kernel.frames.with::<Ebbtide, _>(|frames| frames.counts()),
         tables: kernel.accounts.tables.get(),
         heap: kernel.accounts.heap.get(),
+        user: kernel.accounts.user.get(),
     }
 }
 
@@ -46,6 +47,8 @@ pub struct Frames {
     pub tables: usize,
     /// The heap.
     pub heap: usize,
+    /// Memory of threads in user mode.
+    pub user: usize,
 }
 
 /// What happened since boot.

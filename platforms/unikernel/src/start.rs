@@ -29,12 +29,11 @@ fn boot(raw: &'static RawBootInfo, cpu: u32) -> ! {
         Err(error) => report::refuse::<Ebbtide>(error),
     };
     note_boot(boot);
-    let guard = ebbtide_hermit::boot_stack_guard();
     let stack = ebbtide_hermit::boot_stack();
     if !ebbtide_hermit::boot_stack_guard_is_untouched() {
         report::refuse::<Ebbtide>("the boot stack overflowed before it had a guard: this is a bug in Ebbtide");
     }
-    let segments = image::segments(guard.start.as_u64()..guard.end.as_u64());
+    let segments = image::segments();
     // SAFETY: this is the boot CPU on the boot stack, and nothing came before.
     unsafe { start::start::<Ebbtide>(boot, &segments, stack, main) }
 }

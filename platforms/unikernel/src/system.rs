@@ -3,8 +3,12 @@
 use ebbtide_core::System;
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::kernel::Kernel;
-use ebbtide_core::memory::heap::{Heap, HeapSource};
+use ebbtide_core::memory::heap::Heap;
+use ebbtide_core::memory::space::Segments;
 use ebbtide_core::memory::window::Window;
+use ebbtide_core::user;
+
+use crate::image;
 
 /// The system that this image is.
 ///
@@ -18,7 +22,7 @@ static KERNEL: Kernel = Kernel::new(Window::DIRECT);
 pub(crate) static BOOT_CPU: PerCpu = PerCpu::new(0);
 
 #[global_allocator]
-static HEAP: Heap<Ebbtide> = Heap::new(HeapSource::new());
+static HEAP: Heap<Ebbtide> = Heap::new();
 
 impl System for Ebbtide {
     type Arch = crate::machine::Arch;
@@ -30,9 +34,16 @@ impl System for Ebbtide {
     fn kernel() -> &'static Kernel {
         &KERNEL
     }
+
+    fn image() -> Segments {
+        image::segments()
+    }
 }
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    if user::is_user_mode::<Ebbtide>() {
+        user::runtime::panic::<Ebbtide>(info);
+    }
     ebbtide_core::report::panic::<Ebbtide>(info)
 }

@@ -32,7 +32,12 @@ pub fn encode_table(table: PhysAddr) -> u64 {
 
 /// Encodes a leaf outside of the stack range.
 pub fn encode_leaf(frame: PhysAddr, access: Access) -> u64 {
-    let writable = if matches!(access, Access::ReadOnly | Access::Execute) { 0 } else { WRITABLE };
+    let writable = if matches!(access, Access::ReadOnly | Access::Execute | Access::UserReadOnly | Access::UserExecute)
+    {
+        0
+    } else {
+        WRITABLE
+    };
     frame.as_u64() | VALID | writable
 }
 

@@ -1,6 +1,8 @@
 //! What an entry of the vector table means.
 #![expect(unsafe_code, reason = "reads and moves trap frames")]
 
+use core::sync::atomic::Ordering;
+
 use aarch64_cpu::registers::ESR_EL1::EC::Value as Class;
 use aarch64_cpu::registers::{ELR_EL1, ESR_EL1, FAR_EL1, Readable, SPSR_EL1};
 use ebbtide_core::arch::Switch;
@@ -8,20 +10,18 @@ use ebbtide_core::report::Place;
 use ebbtide_core::{System, VirtAddr, report, trap};
 
 use super::entry::{TABLE_BYTES, TrapFrame, table};
-use crate::Aarch64;
 use crate::descriptor::ACCESS_FLAG;
 use crate::syndrome::Syndrome;
+use crate::user::INSTRUCTION_BYTES;
+use crate::{Aarch64, user};
 
-/// Entries of the vector table while SP_EL0 is in use.
-mod vector {
+/// What an entry of the vector table is for: there are four of each kind, one for each of where the CPU comes from.
+mod kind {
     pub const SYNCHRONOUS: u64 = 0;
     pub const IRQ: u64 = 1;
     pub const FIQ: u64 = 2;
-    pub const SERROR: u64 = 3;
+    pub const KINDS: u64 = 4;
 }
-
-/// Bytes of an instruction.
-const INSTRUCTION_BYTES: u64 = 4;
 
 /// Handles a trap, on the trap stack with everything masked. Returns the frame to resume from: the one given, or one
 /// that was moved to the interrupted thread's stack because it is to be preempted.
@@ -32,16 +32,16 @@ const INSTRUCTION_BYTES: u64 = 4;
 pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *mut TrapFrame {
     // SAFETY: the entry code built it right here, and nobody else looks at it.
     let trap = unsafe { &mut *frame };
-    match trap.vector {
-        vector::SYNCHRONOUS => synchronous::<S>(trap),
-        vector::IRQ | vector::FIQ => {
-            let preempt = trap::interrupt::<S>(u32::from(trap.vector == vector::FIQ));
+    match trap.vector % kind::KINDS {
+        kind::SYNCHRONOUS if trap.in_user_mode() => return move_to_thread::<S>(trap),
+        kind::SYNCHRONOUS => synchronous::<S>(trap),
+        kind @ (kind::IRQ | kind::FIQ) => {
+            let preempt = trap::interrupt::<S>(u32::from(kind == kind::FIQ));
             if preempt && !SPSR_EL1::I.is_set(trap.state) {
                 return move_to_thread::<S>(trap);
             }
         }
-        vector::SERROR => report::exception::<S>(Syndrome(trap.syndrome), &place(trap)),
-        _ => report::exception::<S>(format_args!("trap of a lower exception level"), &place(trap)),
+        _ => report::exception::<S>(Syndrome(trap.syndrome), &place(trap)),
     }
     frame
 }
@@ -55,6 +55,10 @@ fn synchronous<S: System>(trap: &mut TrapFrame) {
     } else if syndrome.is_first_access() && trap::note_access::<S>(place(trap).address, ACCESS_FLAG) {
         // The access is tried again. No TLB has an entry whose flag is clear (D8.5.1), so nothing is invalidated.
     } else if let Some(tried) = syndrome.tried() {
+        if let Some(behind) = user::mended(trap.instruction) {
+            trap.instruction = behind;
+            return;
+        }
         let place = place(trap);
         if place.address.as_u64() != trap.address {
             // Between the two halves nothing is ever mapped, and core has no such addresses.
@@ -66,9 +70,25 @@ fn synchronous<S: System>(trap: &mut TrapFrame) {
     }
 }
 
-/// Preempts the thread on whose stack the frame now lies.
-pub(crate) extern "C" fn preempt<S: System>() {
-    trap::preempt::<S>();
+/// The frame has been moved to the stack of the interrupted thread, which is preempted; or it has done in user mode what it must
+/// not do, and this does not return.
+///
+/// # Safety
+///
+/// Called by the entry code alone, on that stack, below the frame.
+pub(crate) unsafe extern "C" fn on_thread_stack<S: System>(frame: *const TrapFrame) {
+    // SAFETY: the caller's promise.
+    let trap = unsafe { &*frame };
+    if trap.vector % kind::KINDS != kind::SYNCHRONOUS {
+        return trap::preempt::<S>();
+    }
+    let (syndrome, place) = (Syndrome(trap.syndrome), place(trap));
+    match syndrome.tried() {
+        Some(tried) => {
+            (user::context().fault)(&format_args!("page fault ({tried}) at address {:#x}", trap.address), &place)
+        }
+        None => (user::context().fault)(&syndrome, &Place { address: VirtAddr::new(0), ..place }),
+    }
 }
 
 /// A trap came while a handler ran, or an entry could not save its frame: reports it, from the emergency stack. The
@@ -81,7 +101,7 @@ pub(crate) unsafe extern "C" fn nested<S: System>(stack_pointer: u64, frame_poin
     let syndrome = Syndrome(ESR_EL1.get());
     let place = place_in_handler(stack_pointer, frame_pointer);
     let address = place.address;
-    if vector != u64::from(IN_HANDLER) + vector::SYNCHRONOUS {
+    if vector != u64::from(IN_HANDLER) + kind::SYNCHRONOUS {
         report::exception::<S>(format_args!("interrupt in a handler, where all are masked (entry {vector})"), &place);
     }
     let Some(_) = syndrome.tried() else {
@@ -112,12 +132,18 @@ pub(crate) unsafe extern "C" fn hopeless<S: System>(stack_pointer: u64) -> ! {
     report::end::<S>(report::End::Exception)
 }
 
-/// Copies the frame to the stack of the interrupted thread, once it is sure that everything fits there.
+/// Copies the frame to the kernel stack of the interrupted thread, once it is sure that everything fits there.
 fn move_to_thread<S: System>(frame: &TrapFrame) -> *mut TrapFrame {
-    let place = Place { address: VirtAddr::new_truncate(frame.stack_pointer), ..place(frame) };
-    trap::check_room_to_preempt::<S>(Aarch64::PREEMPT_STACK_BYTES, &place);
+    let below = if frame.in_user_mode() {
+        // The kernel stack of a thread in user mode is all but empty.
+        user::context().stack_pointer.load(Ordering::Relaxed)
+    } else {
+        let place = Place { address: VirtAddr::new_truncate(frame.stack_pointer), ..place(frame) };
+        trap::check_room_to_preempt::<S>(Aarch64::PREEMPT_STACK_BYTES, &place);
+        frame.stack_pointer
+    };
     // No red zone: the target has none, so what lies below the stack pointer is free.
-    let to = ((frame.stack_pointer & !0xf) - size_of::<TrapFrame>() as u64) as *mut TrapFrame;
+    let to = ((below & !0xf) - size_of::<TrapFrame>() as u64) as *mut TrapFrame;
     // SAFETY: the thread's stack is populated there, and the thread stands still.
     unsafe { to.write(frame.clone()) };
     to
@@ -128,7 +154,8 @@ fn place(frame: &TrapFrame) -> Place {
         address: VirtAddr::new_truncate(frame.address),
         instruction: VirtAddr::new_truncate(frame.instruction),
         stack_pointer: VirtAddr::new_truncate(frame.stack_pointer),
-        frame_pointer: VirtAddr::new_truncate(frame.x[29]),
+        // What user mode has there, no report of the kernel's follows: PAN would forbid it.
+        frame_pointer: VirtAddr::new_truncate(if frame.in_user_mode() { 0 } else { frame.x[29] }),
     }
 }
 

@@ -1,15 +1,21 @@
 //! Entry code: the vector table, and what its entries share.
+//!
+//! The CPU comes here in whichever view of memory it was, so this code lies in pages that are the kernel's in both.
+#![expect(unsafe_code, reason = "the section that the entries and exits are in")]
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use aarch64_cpu::registers::ESR_EL1::EC::Value as Class;
 use ebbtide_core::System;
+use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::thread::Head;
 use static_assertions::const_assert;
 
-use super::dispatch::{dispatch, hopeless, nested, preempt};
+use super::dispatch::{dispatch, hopeless, nested, on_thread_stack};
 use super::stacks::{EMERGENCY, LAST, LAST_BYTES, LAST_IN_USE};
+use crate::user::{KERNEL_VIEW, USER_VIEW, system_call};
 
 /// What a trap saves: enough to go on as if it had not come, and what it was.
 #[derive(Clone, Debug)]
@@ -33,30 +39,56 @@ pub(crate) struct TrapFrame {
     pub reserved: u64,
 }
 
+impl TrapFrame {
+    /// Says whether the trap came in user mode.
+    pub fn in_user_mode(&self) -> bool {
+        self.state & MODE == 0
+    }
+}
+
+/// M, in SPSR_EL1: 0 is EL0 (C5.2.19).
+const MODE: u64 = 0b1111;
+
+/// Where EC begins in ESR_EL1.
+const CLASS: u64 = 26;
+
 /// Bytes from one entry of the vector table to the next (D1.3.4.1).
 const ENTRY_BYTES: usize = 128;
 const ENTRIES: usize = 16;
 /// Bytes of the table, to which it is aligned.
 pub(crate) const TABLE_BYTES: usize = ENTRIES * ENTRY_BYTES;
 
-/// Where the vector table begins.
-pub(crate) fn table<S: System>() -> u64 {
-    (vectors::<S> as *const () as usize).next_multiple_of(TABLE_BYTES) as u64
-}
-
-/// The vector table. Entries 0 to 3 are for what comes while SP_EL0 is in use, 8 to 15 for a lower exception level:
-/// they begin a frame. 4 to 7 are for what comes while SP_EL1 is: nothing can go on then, so registers are free there.
+/// Where the vector table begins. Entries 0 to 3 are for what comes while SP_EL0 is in use, 8 to 15 for a lower exception
+/// level: they begin a frame. 4 to 7 are for what comes while SP_EL1 is: nothing can go on then, so registers are free there.
+/// Entry 8 tells system calls from the rest, with a register that they lose.
+///
+/// The linker puts sections in the order in which it finds them, and the compiler sorts by name: so this function is the first
+/// code of all, its section stands before that of the entries, and the table at the latter's beginning. The entries have pages for
+/// themselves: no other code must follow theirs.
 #[unsafe(naked)]
-extern "C" fn vectors<S: System>() {
+pub(crate) extern "C" fn table<S: System>() -> u64 {
     naked_asm!(
-        ".balign {TABLE_BYTES}",
+        "adrp x0, 2f",
+        "ret",
+        ".pushsection ebbtide_entry, \"ax\", @progbits",
+        ".balign {PAGE_BYTES}",
+        "2:",
         ".set .Lebbtide_vector, 0",
         ".rept {ENTRIES}",
         ".balign {ENTRY_BYTES}",
         ".if .Lebbtide_vector / 4 == 1",
         "mov x2, #.Lebbtide_vector",
-        "b {in_handler}",
+        "b {in_trap}",
         ".else",
+        ".if .Lebbtide_vector == 8",
+        // All is masked, so nothing else comes below the stack pointer.
+        "str x9, [sp, #-8]",
+        "mrs x9, esr_el1",
+        "lsr x9, x9, #{CLASS}",
+        "cmp x9, #{SYSTEM_CALL}",
+        "b.eq {system_call}",
+        "ldr x9, [sp, #-8]",
+        ".endif",
         "sub sp, sp, #{FRAME}",
         "stp x0, x1, [sp]",
         "mov x0, #.Lebbtide_vector",
@@ -64,18 +96,24 @@ extern "C" fn vectors<S: System>() {
         ".endif",
         ".set .Lebbtide_vector, .Lebbtide_vector + 1",
         ".endr",
-        TABLE_BYTES = const TABLE_BYTES,
+        ".popsection",
+        PAGE_BYTES = const PAGE_BYTES,
         ENTRY_BYTES = const ENTRY_BYTES,
         ENTRIES = const ENTRIES,
         FRAME = const size_of::<TrapFrame>(),
+        CLASS = const CLASS,
+        SYSTEM_CALL = const Class::SVC64 as u64,
+        system_call = sym system_call,
         common = sym common::<S>,
-        in_handler = sym in_handler::<S>,
+        in_trap = sym in_trap::<S>,
     )
 }
 
 /// Saves the rest, asks what the trap means, and resumes: with the frame on the trap stack, or (when the answer is
-/// a frame that was moved) with that one, after a preemption on the thread's own stack.
+/// a frame that was moved) with that one, after a preemption on the thread's own stack. From user mode, the view is changed first
+/// and last.
 #[unsafe(naked)]
+#[unsafe(link_section = "ebbtide_entry")]
 extern "C" fn common<S: System>() {
     naked_asm!(
         "stp x2, x3, [sp, #16]",
@@ -102,6 +140,16 @@ extern "C" fn common<S: System>() {
         "stp x4, x5, [sp, #{SYNDROME}]",
         "str x0, [sp, #{VECTOR}]",
         "mov x0, sp",
+        "tst x3, #{MODE}",
+        "b.ne 4f",
+        "adrp x4, {KERNEL_VIEW}",
+        "ldr x4, [x4, :lo12:{KERNEL_VIEW}]",
+        "msr ttbr0_el1, x4",
+        "isb",
+        // The kernel follows nothing of the user's: no frame pointer, nor what `in_trap` counts in.
+        "mov x29, xzr",
+        "msr sp_el0, x0",
+        "4:",
         "bl {dispatch}",
         // Either way the trap stack is free now: everything is masked until the frame has been read.
         "mov x9, sp",
@@ -114,6 +162,14 @@ extern "C" fn common<S: System>() {
         "msr sp_el0, x1",
         "msr elr_el1, x2",
         "msr spsr_el1, x3",
+        "tst x3, #{MODE}",
+        "b.ne 5f",
+        // It takes effect with `eret` at the latest. Until then nothing is touched that the views differ in.
+        "adrp x4, {USER_VIEW}",
+        "ldr x4, [x4, :lo12:{USER_VIEW}]",
+        "msr ttbr0_el1, x4",
+        "msr tpidr_el0, xzr",
+        "5:",
         "ldp x2, x3, [x0, #16]",
         "ldp x4, x5, [x0, #32]",
         "ldp x6, x7, [x0, #48]",
@@ -136,7 +192,7 @@ extern "C" fn common<S: System>() {
         "mov sp, x0",
         "mov x19, x0",
         "msr daifclr, #12",
-        "bl {preempt}",
+        "bl {on_thread_stack}",
         "msr daifset, #15",
         "msr spsel, #1",
         "mov x0, x19",
@@ -144,9 +200,12 @@ extern "C" fn common<S: System>() {
         INSTRUCTION = const offset_of!(TrapFrame, instruction),
         SYNDROME = const offset_of!(TrapFrame, syndrome),
         VECTOR = const offset_of!(TrapFrame, vector),
+        MODE = const MODE,
+        KERNEL_VIEW = sym KERNEL_VIEW,
+        USER_VIEW = sym USER_VIEW,
         FRAME = const size_of::<TrapFrame>(),
         dispatch = sym dispatch::<S>,
-        preempt = sym preempt::<S>,
+        on_thread_stack = sym on_thread_stack::<S>,
     )
 }
 
@@ -154,10 +213,18 @@ extern "C" fn common<S: System>() {
 ///
 /// SP_EL0 counts how deep this goes, as it never holds 0 or 1 otherwise: the first time the report is made; a trap in
 /// that report ends the run from a stack in the image; and one in that stops the CPU. So does one on another CPU while that
-/// stack is in use: there is one such stack, and the run ends all the same.
+/// stack is in use: there is one such stack, and the run ends all the same. It may have come at an entry from user mode or an
+/// exit, in the user's view.
 #[unsafe(naked)]
-extern "C" fn in_handler<S: System>() {
+#[unsafe(link_section = "ebbtide_entry")]
+extern "C" fn in_trap<S: System>() {
     naked_asm!(
+        "adrp x3, {KERNEL_VIEW}",
+        "ldr x3, [x3, :lo12:{KERNEL_VIEW}]",
+        "cbz x3, 5f",
+        "msr ttbr0_el1, x3",
+        "isb",
+        "5:",
         "mrs x3, sp_el0",
         "cmp x3, #1",
         "b.eq 3f",
@@ -193,6 +260,7 @@ extern "C" fn in_handler<S: System>() {
         "b 3b",
         CPU = const offset_of!(Head, cpu),
         NUMBER = const offset_of!(PerCpu, number),
+        KERNEL_VIEW = sym KERNEL_VIEW,
         EMERGENCY = sym EMERGENCY,
         LAST_IN_USE = sym LAST_IN_USE,
         LAST = sym LAST,
@@ -209,3 +277,5 @@ const_assert!(offset_of!(TrapFrame, x) == 0);
 const_assert!(offset_of!(TrapFrame, stack_pointer) == 31 * 8);
 const_assert!(offset_of!(TrapFrame, state) == offset_of!(TrapFrame, instruction) + 8);
 const_assert!(offset_of!(TrapFrame, address) == offset_of!(TrapFrame, syndrome) + 8);
+// The vector table is aligned to its size, and to a page, as `adrp` asks.
+const_assert!(PAGE_BYTES as usize % TABLE_BYTES == 0);

@@ -17,8 +17,8 @@ use x86_64::structures::idt::{Entry, HandlerFunc, InterruptDescriptorTable};
 use x86_64::structures::tss::TaskStateSegment;
 
 use super::dispatch::Pushed;
-use super::entry::{CLAC, Header, clac_places, stub};
-use crate::X86_64;
+use super::entry::{Header, smap_places, stub};
+use crate::{X86_64, user};
 
 /// The trap stacks of a CPU: name and bytes, in the order of the IST. Any may have to make a report, even of a panic in its
 /// handler, which takes more than 8 KiB in a dev image.
@@ -103,9 +103,9 @@ static FIRST_STACK: FirstStack = FirstStack(UnsafeCell::new([0; 8 << 10]));
 /// Called once, on the boot CPU, with interrupts off; with `smap`, the image can still be written.
 pub(crate) unsafe fn init<S: System>(cpu: &'static PerCpu, smap: bool) {
     if smap {
-        for place in clac_places::<S>() {
+        for (place, instruction) in smap_places::<S>().into_iter().chain(user::smap_places()) {
             // SAFETY: three bytes of `nop` stand there, and nobody runs them yet.
-            unsafe { place.cast::<[u8; 3]>().write_volatile(CLAC) };
+            unsafe { place.cast::<[u8; 3]>().write_volatile(instruction) };
         }
     }
     let top = VirtAddr::from_ptr(FIRST_STACK.0.get().wrapping_add(1));
@@ -155,7 +155,7 @@ fn fill_idt<S: System>(idt: &mut MaybeUninit<Gates>) {
         // SAFETY: every IST entry names a trap stack.
         unsafe { options.set_stack_index(stack_of(vector)) };
         // SAFETY: the kernel's code segment.
-        unsafe { options.set_code_selector(SegmentSelector::new(1, x86_64::PrivilegeLevel::Ring0)) };
+        unsafe { options.set_code_selector(user::KERNEL_CODE) };
         // SAFETY: the vector is below 256.
         unsafe { first.wrapping_add(vector).write(gate) };
     }
@@ -168,6 +168,12 @@ fn fill_idt<S: System>(idt: &mut MaybeUninit<Gates>) {
 /// Called once on each CPU, with its own tables; the stacks in the TSS are set, and the IDT is filled.
 unsafe fn load(tables: &mut Tables) {
     let code = tables.gdt.append(Descriptor::kernel_code_segment());
+    assert!(code == user::KERNEL_CODE);
+    // What `syscall` and `sysretq` load, in their order.
+    for segment in [Descriptor::kernel_data_segment(), Descriptor::user_data_segment(), Descriptor::user_code_segment()]
+    {
+        tables.gdt.append(segment);
+    }
     // SAFETY: the TSS is static, as the GDT is.
     let tss = tables.gdt.append(unsafe { Descriptor::tss_segment_unchecked(&raw const tables.tss) });
     // SAFETY: the GDT is static, and the segments that the CPU uses are replaced right below.

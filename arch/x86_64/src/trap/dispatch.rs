@@ -3,6 +3,7 @@
 
 use core::fmt;
 use core::mem::offset_of;
+use core::sync::atomic::Ordering;
 
 use ebbtide_core::arch::{Cpu, Switch};
 use ebbtide_core::report::Place;
@@ -12,7 +13,7 @@ use x86_64::registers::rflags::RFlags;
 use x86_64::structures::idt::PageFaultErrorCode;
 
 use super::entry::{DEPTH, Header, TrapFrame};
-use crate::X86_64;
+use crate::{X86_64, user};
 
 /// Exceptions that the code treats by name.
 mod vector {
@@ -20,6 +21,7 @@ mod vector {
     pub const BREAKPOINT: u64 = 3;
     pub const DOUBLE_FAULT: u64 = 8;
     pub const PAGE_FAULT: u64 = 14;
+    pub const MACHINE_CHECK: u64 = 18;
     pub const FIRST_INTERRUPT: u64 = 32;
 }
 
@@ -58,6 +60,7 @@ const NAMES: [&str; 22] = [
 pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *mut TrapFrame {
     // SAFETY: the entry code built it right here, and nobody else looks at it.
     let trap = unsafe { &mut *frame };
+    let in_user_mode = trap.in_user_mode();
     match trap.vector {
         vector::FIRST_INTERRUPT.. => {
             let preempt = trap::interrupt::<S>(trap.vector as u32);
@@ -66,23 +69,46 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
             }
         }
         vector::NMI => trap::note::<S>(format_args!("non-maskable interrupt at {:#x}", trap.rip)),
-        vector::BREAKPOINT => trap::note::<S>(format_args!("breakpoint at {:#x}", trap.rip)),
-        vector::PAGE_FAULT => {
-            let tried = Tried(PageFaultErrorCode::from_bits_truncate(trap.error_code));
-            trap::page_fault::<S>(&tried, tried.absent(), &place(trap, fault_address()));
-        }
+        vector::BREAKPOINT if !in_user_mode => trap::note::<S>(format_args!("breakpoint at {:#x}", trap.rip)),
         vector::DOUBLE_FAULT => {
             trap::report_overflow::<S>(fault_address(), &place(trap, fault_address()));
             report::exception::<S>("double fault", &place(trap, fault_address()));
+        }
+        vector::MACHINE_CHECK => report::exception::<S>(Exception(trap), &place(trap, fault_address())),
+        _ if in_user_mode => return move_to_thread::<S>(trap),
+        vector::PAGE_FAULT => {
+            if let Some(behind) = user::mended(trap.rip) {
+                trap.rip = behind;
+                return frame;
+            }
+            let tried = Tried(PageFaultErrorCode::from_bits_truncate(trap.error_code));
+            trap::page_fault::<S>(&tried, tried.absent(), &place(trap, fault_address()));
         }
         _ => report::exception::<S>(Exception(trap), &place(trap, fault_address())),
     }
     frame
 }
 
-/// Preempts the thread on whose stack the frame now lies.
-pub(crate) extern "C" fn preempt<S: System>() {
-    trap::preempt::<S>();
+/// The frame has been moved to the stack of the interrupted thread, which is preempted; or it has done in user mode what it must
+/// not do, and this does not return.
+///
+/// # Safety
+///
+/// Called by the entry code alone, on that stack, below the frame.
+pub(crate) unsafe extern "C" fn on_thread_stack<S: System>(frame: *const TrapFrame) {
+    // SAFETY: the caller's promise.
+    let trap = unsafe { &*frame };
+    match trap.vector {
+        vector::FIRST_INTERRUPT.. => trap::preempt::<S>(),
+        vector::PAGE_FAULT => {
+            let (address, tried) = (fault_address(), Tried(PageFaultErrorCode::from_bits_truncate(trap.error_code)));
+            (user::context().fault)(
+                &format_args!("page fault ({tried}) at address {address:#x}"),
+                &place(trap, address),
+            )
+        }
+        _ => (user::context().fault)(&Exception(trap), &place(trap, VirtAddr::new(0))),
+    }
 }
 
 /// A trap came while another one stood on the same trap stack: reports it, from the #DF stack.
@@ -133,13 +159,19 @@ pub(crate) struct Pushed {
 
 const _: () = assert!(offset_of!(Header, depth) == 0 && offset_of!(Pushed, depth) == DEPTH);
 
-/// Copies the frame to the stack of the interrupted thread, once it is sure that everything fits there, and leaves
+/// Copies the frame to the kernel stack of the interrupted thread, once it is sure that everything fits there, and leaves
 /// the trap stack.
 fn move_to_thread<S: System>(frame: &mut TrapFrame) -> *mut TrapFrame {
-    let place = place(frame, VirtAddr::new_truncate(frame.rsp));
-    trap::check_room_to_preempt::<S>(X86_64::PREEMPT_STACK_BYTES, &place);
+    let below = if frame.in_user_mode() {
+        // The kernel stack of a thread in user mode is all but empty.
+        user::context().stack_pointer.load(Ordering::Relaxed)
+    } else {
+        let place = place(frame, VirtAddr::new_truncate(frame.rsp));
+        trap::check_room_to_preempt::<S>(X86_64::PREEMPT_STACK_BYTES, &place);
+        frame.rsp
+    };
     // No red zone: the target disables it, so what lies below the stack pointer is free.
-    let to = ((frame.rsp & !0xf) - size_of::<TrapFrame>() as u64) as *mut TrapFrame;
+    let to = ((below & !0xf) - size_of::<TrapFrame>() as u64) as *mut TrapFrame;
     // SAFETY: the thread's stack is populated there, and the thread stands still.
     unsafe { to.write(frame.clone()) };
     let header = core::ptr::from_mut(frame).wrapping_add(1).cast::<Header>();

@@ -8,14 +8,19 @@
 //!                             error code, vector     pushed by the stub
 //!                             rax … r15              pushed by the common part
 //! ```
+//!
+//! The CPU comes here in whichever view of memory it was, so this code lies in pages that are the kernel's in both.
+#![expect(unsafe_code, reason = "the section that the entries and exits are in")]
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
 use ebbtide_core::System;
+use ebbtide_core::arch::PAGE_BYTES;
 use static_assertions::const_assert;
 
-use super::dispatch::{dispatch, nested, preempt};
+use super::dispatch::{dispatch, nested, on_thread_stack};
+use crate::user::{CLAC, KERNEL_VIEW, USER_VIEW};
 
 /// What a trap saves: enough to go on as if it had not come.
 #[derive(Clone, Debug)]
@@ -43,6 +48,13 @@ pub(crate) struct TrapFrame {
     pub rflags: u64,
     pub rsp: u64,
     pub ss: u64,
+}
+
+impl TrapFrame {
+    /// Says whether the trap came in user mode.
+    pub fn in_user_mode(&self) -> bool {
+        self.cs & 3 != 0
+    }
 }
 
 /// The top of a trap stack, above the IST pointer.
@@ -77,26 +89,25 @@ const PER_CPU: usize = offset_of!(TrapStackTop, header.per_cpu);
 
 /// The entry of `vector`.
 pub(crate) fn stub<S: System>(vector: usize) -> u64 {
-    let first = (stubs::<S> as *const () as usize).next_multiple_of(STUB_BYTES);
+    let first = (stubs::<S> as *const () as usize).next_multiple_of(PAGE_BYTES as usize);
     (first + vector * STUB_BYTES) as u64
 }
 
 /// Where the entry code has room for `clac`, which only CPUs with SMAP know.
-pub(crate) fn clac_places<S: System>() -> [*mut u8; 2] {
-    [common::<S> as *mut u8, paranoid::<S> as *mut u8]
+pub(crate) fn smap_places<S: System>() -> [(*mut u8, [u8; 3]); 2] {
+    [(common::<S> as *mut u8, CLAC), (paranoid::<S> as *mut u8, CLAC)]
 }
-
-/// `clac`, as long as the `nop` that stands in its place.
-pub(crate) const CLAC: [u8; 3] = [0x0f, 0x01, 0xca];
 
 /// One stub for each vector: pushes an error code if the CPU does not, and the vector.
 ///
 /// #DB, NMI, #DF and #MC may come at the entry code of a system call, when the GS base is still the user's: they
 /// take the paranoid way.
 #[unsafe(naked)]
+#[unsafe(link_section = "ebbtide_entry")]
 extern "C" fn stubs<S: System>() {
     naked_asm!(
-        ".balign {STUB_BYTES}",
+        // The entries have pages for themselves: their section is the last one with code.
+        ".balign {PAGE_BYTES}",
         ".set .Lebbtide_vector, 0",
         ".rept 256",
         ".balign {STUB_BYTES}",
@@ -117,6 +128,7 @@ extern "C" fn stubs<S: System>() {
         ".endif",
         ".set .Lebbtide_vector, .Lebbtide_vector + 1",
         ".endr",
+        PAGE_BYTES = const PAGE_BYTES,
         STUB_BYTES = const STUB_BYTES,
         WITH_ERROR_CODE = const 1u32 << 8 | 0x1f << 10 | 1 << 17 | 1 << 21 | 3 << 29,
         PARANOID = const 1u32 << 1 | 1 << 2 | 1 << 8 | 1 << 18,
@@ -125,12 +137,10 @@ extern "C" fn stubs<S: System>() {
     )
 }
 
-/// The beginning of a trap that is not nested: room for `clac`, which must stand first; the depth; every register.
-/// Nested, it goes on at `3:`.
+/// The beginning of a trap that is not nested: the depth, and every register. Nested, it goes on at `3:`.
 macro_rules! save {
     () => {
         concat!(
-            ".byte 0x0f, 0x1f, 0x00\n", // nop, or clac
             "cld\n",
             "inc qword ptr [rsp + {DEPTH}]\n",
             "cmp qword ptr [rsp + {DEPTH}], 1\n",
@@ -180,22 +190,37 @@ macro_rules! resume {
 }
 
 /// Saves the rest, asks what the trap means, and resumes: on the trap stack, or (when the answer is a frame that was
-/// moved) on the thread's own stack, after a preemption there.
+/// moved) on the thread's own stack, after a preemption there. From user mode, GS base and view are changed first and last.
 #[unsafe(naked)]
+#[unsafe(link_section = "ebbtide_entry")]
 extern "C" fn common<S: System>() {
     naked_asm!(
+        ".byte 0x0f, 0x1f, 0x00", // nop, or clac
         save!(),
+        "test byte ptr [rsp + {CS}], 3",
+        "jz 5f",
+        "swapgs",
+        "mov rax, [rip + {KERNEL_VIEW}]",
+        "mov cr3, rax",
+        "5:",
         "mov rdi, rsp",
         "call {dispatch}",
         "cmp rax, rsp",
         "jne 2f",
         "dec qword ptr [rsp + {DEPTH_IN_FRAME}]",
         "4:",
+        "test byte ptr [rsp + {CS}], 3",
+        "jz 6f",
+        "mov rax, [rip + {USER_VIEW}]",
+        "mov cr3, rax",
+        "swapgs",
+        "6:",
         resume!(),
         // The frame has moved to the thread's stack, and the trap stack is free.
         "2:",
         "mov rsp, rax",
-        "call {preempt}",
+        "mov rdi, rax",
+        "call {on_thread_stack}",
         "jmp 4b",
         // Nested: the first trap's frame is gone. Report from the emergency stack; nothing resumes.
         "3:",
@@ -207,17 +232,34 @@ extern "C" fn common<S: System>() {
         DEPTH = const DEPTH,
         DEPTH_IN_FRAME = const offset_of!(TrapStackTop, header.depth),
         EMERGENCY = const EMERGENCY,
+        CS = const offset_of!(TrapFrame, cs),
+        KERNEL_VIEW = sym KERNEL_VIEW,
+        USER_VIEW = sym USER_VIEW,
         dispatch = sym dispatch::<S>,
-        preempt = sym preempt::<S>,
+        on_thread_stack = sym on_thread_stack::<S>,
         nested = sym nested::<S>,
     )
 }
 
-/// As `common`, but trusts neither GS base nor anything of the interrupted code, and never preempts.
+/// As `common`, but trusts neither GS base nor view nor anything of the interrupted code, and never preempts. It may have come
+/// between user mode and the kernel; if it came in user mode itself, it goes the common way.
 #[unsafe(naked)]
+#[unsafe(link_section = "ebbtide_entry")]
 extern "C" fn paranoid<S: System>() {
     naked_asm!(
+        ".byte 0x0f, 0x1f, 0x00", // nop, or clac
+        "test byte ptr [rsp + {CS_PUSHED}], 3",
+        "jnz {common}",
         save!(),
+        // The view as it was, if it was the user's.
+        "xor r13d, r13d",
+        "mov rax, cr3",
+        "cmp rax, [rip + {USER_VIEW}]",
+        "jne 7f",
+        "mov r13, rax",
+        "mov rax, [rip + {KERNEL_VIEW}]",
+        "mov cr3, rax",
+        "7:",
         // The GS base as it was, in a callee-saved register; then this CPU's.
         "mov ecx, {GS_BASE}",
         "rdmsr",
@@ -236,6 +278,10 @@ extern "C" fn paranoid<S: System>() {
         "shr rdx, 32",
         "mov ecx, {GS_BASE}",
         "wrmsr",
+        "test r13, r13",
+        "jz 8f",
+        "mov cr3, r13",
+        "8:",
         "dec qword ptr [rsp + {DEPTH_IN_FRAME}]",
         resume!(),
         "3:",
@@ -249,6 +295,10 @@ extern "C" fn paranoid<S: System>() {
         EMERGENCY = const EMERGENCY,
         PER_CPU = const PER_CPU,
         GS_BASE = const 0xc000_0101u32,
+        CS_PUSHED = const offset_of!(TrapFrame, cs) - offset_of!(TrapFrame, vector),
+        KERNEL_VIEW = sym KERNEL_VIEW,
+        USER_VIEW = sym USER_VIEW,
+        common = sym common::<S>,
         dispatch = sym dispatch::<S>,
         nested = sym nested::<S>,
     )

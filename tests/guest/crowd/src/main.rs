@@ -138,7 +138,7 @@ fn conserved() {
     let (frames, sample) = (stack::frames(), stack::sample());
     assert_eq!(
         frames.counts.total,
-        frames.counts.free + frames.heap + frames.tables + sample.range,
+        frames.counts.free + frames.heap + frames.user + frames.tables + sample.range,
         "frames are conserved: {frames:?}, {sample:?}"
     );
 }

@@ -70,7 +70,7 @@ fn check(threads: usize, before: &State, after: &State) {
     for (frames, sample, _) in [before, after] {
         assert_eq!(
             frames.counts.total,
-            frames.counts.free + frames.heap + frames.tables + sample.range,
+            frames.counts.free + frames.heap + frames.user + frames.tables + sample.range,
             "frames are conserved: {frames:?}, {sample:?}"
         );
     }

@@ -40,7 +40,7 @@ fn free_with(threads: usize) -> Result<usize, String> {
     assert_eq!(sample.threads, threads, "threads that the walk found");
     assert_eq!(
         frames.counts.total,
-        frames.counts.free + frames.heap + frames.tables + sample.range,
+        frames.counts.free + frames.heap + frames.user + frames.tables + sample.range,
         "frames are conserved: {frames:?}, {sample:?}"
     );
     Ok(frames.counts.free)

@@ -103,15 +103,16 @@ pub fn word(key: &str) -> Option<String> {
 fn at_rest() -> Outcome {
     let (frames, sample) = conserved()?;
     check_eq!(sample.threads, 0, "threads left over");
+    check_eq!(frames.user, 0, "frames that are still user mode's");
     check!(frames.counts.free > 0, "no frame is free any more");
     Ok(())
 }
 
-/// Lets everything come to rest, and checks that every frame is free, in the heap, in a page table or in the stack range.
+/// Lets everything come to rest, and checks that every frame is free, in the heap, user mode's, in a page table or in the stack range.
 pub fn conserved() -> Result<(Frames, Sample), String> {
     stack::settle();
     let (frames, sample) = (stack::frames(), stack::sample());
-    let known = frames.counts.free + frames.heap + frames.tables + sample.range;
+    let known = frames.counts.free + frames.heap + frames.user + frames.tables + sample.range;
     check_eq!(known, frames.counts.total, "frames accounted for ({frames:?}, {sample:?})");
     Ok((frames, sample))
 }

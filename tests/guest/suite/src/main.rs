@@ -23,6 +23,7 @@ mod memory;
 mod parking;
 mod registers;
 mod rwlocks;
+mod sandbox;
 mod schedule;
 mod scopes;
 mod stacks;
@@ -31,6 +32,7 @@ mod threads;
 mod time;
 mod timed;
 mod timeouts;
+mod user;
 mod waiting;
 
 use ebbtide::process::ExitCode;
@@ -58,6 +60,8 @@ fn main() -> ExitCode {
         cpus::TESTS,
         depth::TESTS,
         registers::TESTS,
+        user::TESTS,
+        sandbox::TESTS,
         machine::TESTS,
     ])
 }

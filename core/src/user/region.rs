@@ -1,0 +1,199 @@
+//! The memory of a thread in user mode: a window of its own, which nothing crosses.
+//!
+//! ```text
+//! window end    what the thread's own code keeps of its heap (heap.rs)
+//!               its argument, its result
+//!               stack, grows down; all of it is there from the beginning
+//!               nothing: the guard
+//!               heap, grows up, when it asks
+//! window start
+//! ```
+//!
+//! Windows are handed out again last-in first-out; their page tables stay. A frame comes clean, and leaves only when every CPU has
+//! forgotten its address.
+#![expect(unsafe_code, reason = "maps and unmaps the memory of user mode")]
+
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use memory_addresses::{PhysAddr, VirtAddr};
+
+use crate::arch::{Access, PAGE_BYTES, Paging, StackEntry};
+use crate::cpu;
+use crate::memory::layout::{USER, USER_BYTES};
+use crate::sync::SpinLock;
+use crate::system::System;
+
+/// Bytes of a window.
+pub const WINDOW_BYTES: u64 = 16 << 20;
+
+/// Bytes of stack in user mode when no other size is asked for.
+pub const DEFAULT_STACK_BYTES: u64 = 32 << 10;
+
+/// Most bytes of stack in user mode.
+pub const MOST_STACK_BYTES: u64 = 1 << 20;
+
+/// Bytes between heap and stack that are never mapped, at least.
+const GUARD_BYTES: u64 = 64 << 10;
+
+/// Frames that user mode leaves free, beside what is the stacks': for the kernel's heap and tables, which it makes grow.
+const LEAVES_FREE: usize = 64;
+
+/// There are no frames, or there is no window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoMemory;
+
+/// The windows that are in use, or have been.
+struct Windows {
+    /// Those from this number on were never used.
+    used: u64,
+    /// There is room for all that were.
+    free: Vec<u64>,
+}
+
+static WINDOWS: SpinLock<Windows> = SpinLock::new(Windows { used: 0, free: Vec::new() });
+
+impl Windows {
+    fn take(&mut self) -> Option<u64> {
+        if let Some(number) = self.free.pop() {
+            return Some(number);
+        }
+        let number = self.used;
+        if number >= USER_BYTES / WINDOW_BYTES {
+            return None;
+        }
+        // So that giving back needs no memory.
+        self.free.try_reserve(number as usize + 1).ok()?;
+        self.used += 1;
+        Some(number)
+    }
+}
+
+/// The memory of one thread. Only that thread changes it.
+#[derive(Debug)]
+pub(super) struct Region<S: System> {
+    number: u64,
+    /// Addresses of the stack, and of what lies above it.
+    stack: Range<u64>,
+    heap_end: Cell<u64>,
+    system: PhantomData<fn() -> S>,
+}
+
+impl<S: System> Region<S> {
+    /// Takes a window, with a stack of at least `stack_bytes` at its end.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub fn new(stack_bytes: u64) -> Result<Self, NoMemory> {
+        let number = WINDOWS.with::<S, _>(Windows::take).ok_or(NoMemory)?;
+        let start = USER + number * WINDOW_BYTES;
+        let end = start + WINDOW_BYTES;
+        let stack = end - stack_bytes.next_multiple_of(PAGE_BYTES)..end;
+        // From here on it is given back, whatever of it there is.
+        let region = Self { number, stack: stack.clone(), heap_end: Cell::new(start), system: PhantomData };
+        region.map(stack)?;
+        Ok(region)
+    }
+
+    /// Addresses of the stack, and of what lies above it.
+    pub fn stack(&self) -> Range<u64> {
+        self.stack.clone()
+    }
+
+    /// Says whether an address lies right below the stack.
+    pub fn is_guard(&self, address: VirtAddr) -> bool {
+        (self.stack.start - GUARD_BYTES..self.stack.start).contains(&address.as_u64())
+    }
+
+    /// Makes the heap larger by at least `bytes`; returns its new end.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory: nothing has changed.
+    pub fn grow(&self, bytes: u64) -> Result<u64, NoMemory> {
+        let end = self.heap_end.get();
+        let room = self.stack.start - GUARD_BYTES - end;
+        if bytes > room {
+            return Err(NoMemory);
+        }
+        let new_end = end + bytes.next_multiple_of(PAGE_BYTES);
+        if self.map(end..new_end).is_err() {
+            self.unmap(end..new_end);
+            return Err(NoMemory);
+        }
+        self.heap_end.set(new_end);
+        Ok(new_end)
+    }
+
+    fn map(&self, pages: Range<u64>) -> Result<(), NoMemory> {
+        pages.step_by(PAGE_BYTES as usize).map(VirtAddr::new).try_for_each(map_page::<S>)
+    }
+
+    /// Takes what is mapped of these pages: they become absent, every CPU forgets them, and then their frames are free.
+    fn unmap(&self, pages: Range<u64>) {
+        let mapped = || pages.clone().step_by(PAGE_BYTES as usize).filter_map(|page| Some((page, entry::<S>(page)?)));
+        for (_, entry) in mapped() {
+            if let Some(frame) = frame_of::<S>(entry) {
+                entry.store(S::Arch::encode_stack(StackEntry::Resting { frame, generation: 0 }), Ordering::Relaxed);
+            }
+        }
+        cpu::without_preemption::<S, _>(|| {
+            S::Arch::invalidate_everywhere::<S>(mapped().map(|(page, _)| VirtAddr::new(page)));
+        });
+        for (_, entry) in mapped() {
+            if let StackEntry::Resting { frame, .. } = S::Arch::decode_stack(entry.swap(0, Ordering::Relaxed)) {
+                S::kernel().accounts.user.remove(1);
+                // SAFETY: it came from the allocator, and no CPU knows where it was.
+                S::kernel().frames.with::<S, _>(|frames| unsafe { frames.deallocate(frame) });
+            }
+        }
+    }
+}
+
+impl<S: System> Drop for Region<S> {
+    fn drop(&mut self) {
+        self.unmap(USER + self.number * WINDOW_BYTES..self.heap_end.get());
+        self.unmap(self.stack());
+        WINDOWS.with::<S, _>(|windows| windows.free.push(self.number));
+    }
+}
+
+fn map_page<S: System>(page: VirtAddr) -> Result<(), NoMemory> {
+    let kernel = S::kernel();
+    let keep = kernel.last_frames() + LEAVES_FREE;
+    let frame = kernel.frames.with::<S, _>(|frames| frames.allocate_above(keep)).ok_or(NoMemory)?;
+    // SAFETY: the frame is new. What it held was somebody else's.
+    unsafe { kernel.window.clear(frame) };
+    let mapped = kernel.with_tables::<S, _>(|tables, new_table| {
+        // SAFETY: the page belongs to the window, which is the caller's, and is not mapped.
+        unsafe { tables.map(page, frame, PAGE_BYTES, Access::UserReadWrite, 0, new_table) }
+    });
+    if mapped.is_err() {
+        // SAFETY: it was not mapped.
+        kernel.frames.with::<S, _>(|frames| unsafe { frames.deallocate(frame) });
+        return Err(NoMemory);
+    }
+    kernel.accounts.user.add(1);
+    Ok(())
+}
+
+/// The entry of a page, if there is a table for it.
+fn entry<S: System>(page: u64) -> Option<&'static AtomicU64> {
+    let entry = S::kernel().tables::<S>().find(VirtAddr::new(page), 0)?;
+    // SAFETY: tables are never freed.
+    Some(unsafe { entry.as_ref() })
+}
+
+/// The frame that a page's entry maps.
+fn frame_of<S: System>(entry: &AtomicU64) -> Option<PhysAddr> {
+    match S::Arch::decode_stack(entry.load(Ordering::Relaxed)) {
+        StackEntry::Present { frame } => Some(frame),
+        _ => None,
+    }
+}
+
+const _: () = assert!(USER.is_multiple_of(USER_BYTES) && USER_BYTES.is_multiple_of(WINDOW_BYTES));
