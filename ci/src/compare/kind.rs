@@ -16,6 +16,8 @@ pub enum Kind {
     SpawnJoin,
     /// What one more sleeping thread takes.
     Sleepers,
+    /// What system calls take, and the kernel stacks of threads in user mode.
+    SystemCalls,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
             Self::Switch => "switch",
             Self::SpawnJoin => "spawn-join",
             Self::Sleepers => "sleepers",
+            Self::SystemCalls => "system-calls",
         }
     }
 
@@ -67,6 +70,20 @@ impl Kind {
             ],
             Self::SpawnJoin => &["spawn_join_insns"],
             Self::Sleepers => &["thread_bytes"],
+            Self::SystemCalls => &[
+                "threads",
+                "syscall_insns",
+                "syscall_sleep_insns",
+                "user_preempt_insns",
+                "pte_writes_per_syscall",
+                "tlb_local_per_syscall",
+                "tlb_broadcast_per_syscall",
+                "pte_writes_per_syscall_sleep",
+                "tlb_broadcast_per_syscall_sleep",
+                "asleep_stack_kib",
+                "mixed_stack_kib",
+                "spinning_stack_kib",
+            ],
         }
     }
 

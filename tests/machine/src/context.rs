@@ -35,6 +35,9 @@ pub struct Context {
     pub stack_pointer: Cell<u64>,
     /// Where it is.
     pub whereabouts: Cell<Whereabouts>,
+    /// Where its stack pointer stood when it went to user mode, until it is back: of its stack nothing is in use then but what a
+    /// preemption may need below that.
+    pub in_user_mode: Cell<Option<u64>>,
     coroutine: RefCell<Option<Coroutine<(), (), ()>>>,
     yielder: Cell<Option<*const Yielder<(), ()>>>,
 }
@@ -64,6 +67,7 @@ impl Context {
             top,
             stack_pointer: Cell::new(top),
             whereabouts: Cell::new(Whereabouts::Away),
+            in_user_mode: Cell::new(None),
             coroutine: RefCell::new(Some(coroutine)),
             yielder: Cell::new(None),
         }

@@ -8,7 +8,7 @@ use ebbtide_core::sync::{Mutex, WaitQueue};
 use ebbtide_core::thread::{Builder, Priority, ThreadHandle, current, park, yield_now};
 use ebbtide_core::{StackPolicy, System};
 
-use crate::thread::{deeper, refuse, room, settle, sleep, work};
+use crate::thread::{deeper, in_user_mode, refuse, room, settle, sleep, work};
 use crate::{Host, Outcome, Plan, machine};
 
 /// One thing that a thread does.
@@ -18,6 +18,8 @@ pub enum Op {
     Deeper(u64, Vec<Op>),
     /// Works for so many steps, so that its time slice may end.
     Work(u32),
+    /// Works for so many steps in user mode, and comes back.
+    UserMode(u32),
     /// Gives way.
     Yield,
     /// Sleeps for so many nanoseconds.
@@ -127,6 +129,7 @@ impl<S: System> Shared<S> {
         match op {
             Op::Deeper(bytes, ops) => deeper((*bytes).min(room()), || self.do_all(ops)),
             Op::Work(steps) => work(*steps),
+            Op::UserMode(steps) => in_user_mode::<S>(|| work(*steps)),
             Op::Yield => yield_now::<S>(),
             Op::Sleep(ns) => sleep::<S>(*ns),
             Op::Take => self.given.wait_while::<S>(|| !self.take()),

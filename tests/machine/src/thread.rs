@@ -3,12 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ebbtide_core::System;
 use ebbtide_core::arch::PAGE_BYTES;
-use ebbtide_core::cpu;
 use ebbtide_core::memory::frames::Refusal;
 use ebbtide_core::stack::{CacheCounters, trim};
 use ebbtide_core::thread::sleep as sleep_for;
+use ebbtide_core::{System, VirtAddr, cpu, model};
 
 use crate::baton::{pause, step};
 use crate::machine::current;
@@ -64,6 +63,19 @@ pub fn work(count: u32) {
     for _ in 0..count {
         step();
     }
+}
+
+/// Goes to user mode, does `f` there, which touches no stack of the kernel's, and comes back.
+pub fn in_user_mode<S: System>(f: impl FnOnce()) {
+    let context = current().context();
+    let stack_pointer = VirtAddr::new(context.stack_pointer.get());
+    context.in_user_mode.set(Some(stack_pointer.as_u64()));
+    model::leave_kernel::<S>(stack_pointer);
+    f();
+    model::enter_kernel::<S>();
+    context.in_user_mode.set(None);
+    // The entry has populated all that a system call may touch.
+    deeper(room(), || ());
 }
 
 /// The words of a record at which it is looked: the first and the last one on each page, from the highest down.

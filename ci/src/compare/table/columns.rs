@@ -63,6 +63,28 @@ pub const CACHE: &[Column] = &[
     ("threads\nparked", |row| whole(row, "parked")),
 ];
 
+/// What system calls take, and what they do to page tables and TLB.
+pub const CALLS: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("null\ncall", |row| decimals(row, "syscall_insns", 2)),
+    ("writes", |row| decimals(row, "pte_writes_per_syscall", 2)),
+    ("TLB\nlocal", |row| decimals(row, "tlb_local_per_syscall", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "tlb_broadcast_per_syscall", 2)),
+    ("call that\nsleeps", |row| decimals(row, "syscall_sleep_insns", 2)),
+    ("writes", |row| decimals(row, "pte_writes_per_syscall_sleep", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "tlb_broadcast_per_syscall_sleep", 2)),
+    ("preemption in\nuser mode", |row| decimals(row, "user_preempt_insns", 2)),
+];
+
+/// Kernel stacks of threads in user mode.
+pub const USER_STACKS: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("threads", |row| row.figure("asleep_stack_kib").and(whole(row, "threads"))),
+    ("asleep in a\ncall, KiB", |row| whole(row, "asleep_stack_kib")),
+    ("half of them\neach, KiB", |row| whole(row, "mixed_stack_kib")),
+    ("spinning in\nuser mode, KiB", |row| whole(row, "spinning_stack_kib")),
+];
+
 /// A figure without decimals.
 fn whole(row: &Row<'_>, key: &str) -> Option<String> {
     decimals(row, key, 0)

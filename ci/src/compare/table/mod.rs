@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 use super::peers::Peer;
 use super::record::Record;
 pub use columns::two_or_none;
-use columns::{ARCH, CACHE, Column, MEMORY, PAGING, WORK};
+use columns::{ARCH, CACHE, CALLS, Column, MEMORY, PAGING, USER_STACKS, WORK};
 use group::{by_setting, title};
 use row::{Row, by_machine, by_policy, distinct};
 
@@ -53,6 +53,8 @@ fn draw_work(rows: &[Row<'_>], style: Style) -> String {
     for (title, columns) in [
         ("Page-table writes and TLB invalidations, per switch", PAGING),
         ("Stack cache, over the whole run of the switches", CACHE),
+        ("System calls in instructions, with their page-table writes and TLB invalidations", CALLS),
+        ("Kernel stacks of threads in user mode", USER_STACKS),
     ] {
         // A table that has nothing but policies says nothing.
         if rows.iter().any(|row| columns[1..].iter().any(|(_, show)| show(row).is_some())) {

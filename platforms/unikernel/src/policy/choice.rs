@@ -21,4 +21,4 @@ macro_rules! one_of {
     };
 }
 
-one_of!("reclaim-on-sleep", "static");
+one_of!("grow-on-entry", "reclaim-on-sleep", "static");

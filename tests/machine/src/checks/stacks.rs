@@ -10,6 +10,7 @@ use ebbtide_core::stack::Slot;
 use super::pages::Change;
 use crate::context::{Context, Whereabouts};
 use crate::machine::Machine;
+use crate::switch::PREEMPT_STACK_BYTES;
 
 /// Stacks that are always populated, by their top.
 #[derive(Debug, Default)]
@@ -22,6 +23,12 @@ impl Stacks {
     pub fn pin(&mut self, top: u64) {
         self.pinned.insert(top);
     }
+}
+
+/// The page of the lowest byte that a running thread may come to use: all of its stack, unless it is in user mode.
+fn lowest_in_use(context: &Context) -> u64 {
+    let lowest = |stack_pointer| (stack_pointer - PREEMPT_STACK_BYTES) / PAGE_BYTES * PAGE_BYTES;
+    context.in_user_mode.get().map_or(0, lowest)
 }
 
 impl Machine {
@@ -45,7 +52,7 @@ impl Machine {
             format!("the thread at {:#x} was switched to, but it is {:?}", next.top, next.whereabouts.get())
         });
         let checks = self.checks.borrow();
-        let pages = (slot.limit().as_u64()..next.top).step_by(PAGE_BYTES as usize);
+        let pages = (lowest_in_use(next).max(slot.limit().as_u64())..next.top).step_by(PAGE_BYTES as usize);
         let absent = pages.clone().find(|page| checks.pages.frame_of(*page).is_none());
         let unpublished = pages.clone().find(|page| checks.pages.is_unpublished(*page));
         drop(checks);
@@ -73,6 +80,7 @@ impl Machine {
         }
         let Some(context) = lives else { return Ok(()) };
         match context.whereabouts.get() {
+            Whereabouts::On(_) if change.page + PAGE_BYTES <= lowest_in_use(context) => Ok(()),
             Whereabouts::On(cpu) => Err(format!("a page went of the stack on which CPU {cpu} runs")),
             _ if change.page == top - PAGE_BYTES => Err("the top page of a living thread's stack went".into()),
             _ if context.stack_pointer.get() < change.page + PAGE_BYTES => {

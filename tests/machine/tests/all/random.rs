@@ -3,6 +3,7 @@
 use ebbtide_core::memory::frames::Refusal;
 use ebbtide_machine::program::{Op, Task};
 use ebbtide_machine::{End, Fill, Plan};
+use ebbtide_policy_grow_on_entry::GrowOnEntry;
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
 use ebbtide_policy_static::Static;
 use proptest::prelude::*;
@@ -11,6 +12,7 @@ use proptest::test_runner::RngSeed;
 fn op() -> impl Strategy<Value = Op> {
     let leaf = prop_oneof![
         (1..200u32).prop_map(Op::Work),
+        (1..200u32).prop_map(Op::UserMode),
         Just(Op::Yield),
         (1..3_000_000u64).prop_map(Op::Sleep),
         Just(Op::Take),
@@ -65,6 +67,18 @@ proptest! {
     #[test]
     fn reclaim_on_sleep_keeps_every_invariant(seed: u64, cpus in 1..4usize, eager: bool, tasks in tasks()) {
         plan(seed, cpus, eager).run_tasks::<ReclaimOnSleep, 20>(tasks).unwrap();
+    }
+
+    #[test]
+    fn grow_on_entry_keeps_every_invariant(seed: u64, cpus in 1..4usize, eager: bool, tasks in tasks()) {
+        plan(seed, cpus, eager).run_tasks::<GrowOnEntry, 20>(tasks).unwrap();
+    }
+
+    /// An entry may find no frame: the thread is parked on its top page.
+    #[test]
+    fn memory_that_ends_at_an_entry_breaks_nothing(seed: u64, cpus in 1..4usize, frames in 90..250usize, tasks in tasks()) {
+        let run = plan(seed, cpus, true).frames(frames).run_tasks::<GrowOnEntry, 20>(tasks);
+        prop_assert!(matches!(run.end, End::Exit(0 | 103)), "{}", run);
     }
 
     /// Memory may end anywhere: a spawn fails, threads wait for frames or for good, and nothing breaks on the way there.
