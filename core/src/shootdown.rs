@@ -72,31 +72,46 @@ impl Shootdown {
 
 /// Invalidates the translations of `pages` on every CPU, and returns when all have done so: what
 /// [`Paging::invalidate_everywhere`] asks for. Interrupts are on, preemption is off, and no spin lock is held.
+///
+/// Compiled for each kind of iterator, so all that is not about the pages is in functions of their own.
 pub fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>) {
     let me = cpu::this::<S>();
-    // Whoever joins later finds the entries absent: see `secondary`.
-    fence(Ordering::SeqCst);
-    let others = || S::kernel().cpus().filter(|cpu| !core::ptr::eq(*cpu, me));
-    let waiting = others().fold(0, |waiting, cpu| waiting | 1 << cpu.number);
-    if waiting == 0 {
-        return pages.for_each(S::Arch::invalidate_local);
-    }
-    let request = &me.shootdown;
+    let others = others_that_walk::<S>(me);
     let mut count = 0;
-    for page in pages {
-        if let Some(place) = request.pages.get(count) {
+    pages.for_each(|page| {
+        if others != 0
+            && let Some(place) = me.shootdown.pages.get(count)
+        {
             place.store(page.as_u64(), Ordering::Relaxed);
         }
         S::Arch::invalidate_local(page);
         count += 1;
+    });
+    if others != 0 && count > 0 {
+        ask::<S>(me, others, count);
     }
-    if count == 0 {
-        return;
-    }
+}
+
+/// The other CPUs, a bit each, that may know what entries said that are absent now.
+#[inline(never)]
+fn others_that_walk<S: System>(me: &PerCpu) -> u32 {
+    // Whoever joins later finds the entries absent: see `secondary`.
+    fence(Ordering::SeqCst);
+    others::<S>(me).fold(0, |others, cpu| others | 1 << cpu.number)
+}
+
+fn others<S: System>(me: &PerCpu) -> impl Iterator<Item = &'static PerCpu> {
+    S::kernel().cpus().filter(move |cpu| !core::ptr::eq(*cpu, me))
+}
+
+/// Asks the CPUs of `waiting` to carry out this CPU's request, which names `count` pages, and waits until they have.
+#[inline(never)]
+fn ask<S: System>(me: &PerCpu, waiting: u32, count: usize) {
+    let request = &me.shootdown;
     request.count.store(count, Ordering::Relaxed);
     request.waiting.store(waiting, Ordering::Relaxed);
     // Not those that have joined since.
-    for other in others().filter(|cpu| waiting & 1 << cpu.number != 0) {
+    for other in others::<S>(me).filter(|cpu| waiting & 1 << cpu.number != 0) {
         audit::race::<S>();
         let was_asked = other.shootdown.asked.fetch_or(1 << me.number, Ordering::AcqRel) != 0;
         audit::race::<S>();
