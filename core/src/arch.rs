@@ -372,7 +372,8 @@ pub unsafe trait Paging {
 
     /// Encodes a leaf entry of the stack range: writable, not executable, global, Accessed and Dirty set.
     ///
-    /// Only the valid bit ever toggles in such an entry, so no walker writes it.
+    /// Only the valid bit ever toggles in such an entry, so no walker writes it. What rests may be a page of the heap, too, on
+    /// its way back.
     fn encode_stack(entry: StackEntry) -> u64;
 
     /// Decodes a leaf entry of the stack range.
@@ -393,7 +394,8 @@ pub unsafe trait Paging {
     /// Invalidates the translations of `pages` on every CPU that has loaded the kernel's tables, and returns when all
     /// have done so. What the entries said before the call is visible to their walkers from then on.
     ///
-    /// Interrupts are on, preemption is off and no spin lock is held: another CPU may wait for this one likewise.
+    /// Interrupts are on, preemption is off and no spin lock is held, but perhaps the heap's, for which nobody waits with
+    /// interrupts off: another CPU may wait for this one likewise.
     fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>);
 
     /// Makes `root` the root of the translation on this CPU.

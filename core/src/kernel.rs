@@ -41,7 +41,7 @@ impl Count {
     }
 
     /// Takes `n` off.
-    pub fn remove(&self, n: usize) {
+    pub fn sub(&self, n: usize) {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Each CPU has one request, which it fills in as the initiator, and a word of bits in which others say that theirs is to
 //! be read. So initiators need no lock among each other, and two that wait for each other answer each other: an initiator
-//! has interrupts on, preemption off, and holds no spin lock (Intel SDM volume 3, 4.10.5, leaves the rest to software).
+//! has interrupts on, preemption off, and holds no spin lock but perhaps the heap's, for which nobody waits with interrupts off
+//! (Intel SDM volume 3, 4.10.5, leaves the rest to software).
 //!
 //! ```text
 //!  initiator                                        each other CPU
@@ -71,7 +72,8 @@ impl Shootdown {
 }
 
 /// Invalidates the translations of `pages` on every CPU, and returns when all have done so: what
-/// [`Paging::invalidate_everywhere`] asks for. Interrupts are on, preemption is off, and no spin lock is held.
+/// [`Paging::invalidate_everywhere`] asks for. Interrupts are on, preemption is off, and no spin lock is held but perhaps the
+/// heap's.
 ///
 /// Compiled for each kind of iterator, so all that is not about the pages is in functions of their own.
 pub fn invalidate_everywhere<S: System>(pages: impl Iterator<Item = VirtAddr>) {

@@ -56,11 +56,17 @@ pub(crate) fn stop_others<S: System>() {
     }
 }
 
+/// Says whether a CPU ends the run.
+#[inline]
+pub(crate) fn is_the_end<S: System>() -> bool {
+    S::kernel().stop.by.load(Ordering::Relaxed) != 0
+}
+
 /// Stops this CPU if another one ends the run. Called where it waits for another one. The reporter itself may wait for a lock
 /// that a CPU held which has stopped, as in the message of a panic, which is the app's code: then it ends the run with less.
 #[inline]
 pub(crate) fn stop_if_the_run_ends<S: System>() {
-    if S::kernel().stop.by.load(Ordering::Relaxed) != 0 {
+    if is_the_end::<S>() {
         stop_unless_reporter::<S>();
     }
 }

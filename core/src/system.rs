@@ -2,6 +2,7 @@
 
 use crate::arch::Arch;
 use crate::kernel::Kernel;
+use crate::memory::heap::Heap;
 use crate::memory::space::Segments;
 use crate::platform::Platform;
 use crate::stack::StackPolicy;
@@ -27,6 +28,11 @@ pub trait System: Sized + 'static {
     /// The parts of the image. An image without any has no threads in user mode.
     fn image() -> Segments {
         Segments::new()
+    }
+
+    /// The heap, if it is one that the kernel grew: a static of the composition root too.
+    fn heap() -> Option<&'static Heap<Self>> {
+        None
     }
 
     /// Stands before what another CPU may see or change, in the protocols between CPUs. Nothing happens here, but in a model

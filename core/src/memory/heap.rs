@@ -2,7 +2,7 @@
 //!
 //! The source of `talc` takes frames or fails, and never drains stack caches. It leaves the last frames to the
 //! stacks: what the CPUs keep in reserve and the largest stack of a living thread; and if [admission] is strict, all that these
-//! may come to need.
+//! may come to need. Before a stack is refused its frames, those that are free at the heap's end go back.
 #![expect(unsafe_code, reason = "maps what talc claims")]
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -15,9 +15,10 @@ use talc::base::Talc;
 use talc::base::binning::Binning;
 use talc::source::Source;
 
-use crate::arch::{Access, PAGE_BYTES};
+use crate::arch::{Access, Cpu, PAGE_BYTES};
 use crate::memory::admission;
 use crate::memory::layout::{HEAP, HEAP_BYTES};
+use crate::memory::unmap::unmap;
 use crate::sync::RawSpinLock;
 use crate::system::System;
 use crate::user;
@@ -138,7 +139,7 @@ impl<S: System> HeapSource<S> {
         let kernel = S::kernel();
         let page = VirtAddr::new(self.mapped_end);
         let mapped = kernel.with_tables::<S, _>(|tables, new_table| {
-            // SAFETY: the page belongs to the heap and was never mapped; the frame is new.
+            // SAFETY: the page belongs to the heap and is not mapped, and every CPU has forgotten what it was; the frame is new.
             unsafe { tables.map(page, frame, PAGE_BYTES, Access::ReadWrite, 0, new_table) }
         });
         if mapped.is_err() {
@@ -149,6 +150,36 @@ impl<S: System> HeapSource<S> {
         kernel.accounts.heap.add(1);
         self.mapped_end += PAGE_BYTES;
         true
+    }
+}
+
+/// Gives the frames back that nobody uses at the end of the heap: before it is said that there is no memory for a stack.
+///
+/// Preemption may be off; the caller holds no lock. The heap's own is held while the other CPUs forget the pages, so that
+/// nobody maps them anew meanwhile. Whoever waits for it has interrupts on and answers: threads allocate, and neither handlers
+/// nor switches do, nor does anybody with a lock that these wait for ([`RawSpinLock`] looks at that). With interrupts off, as at
+/// boot, nobody could be asked, and nothing is given back.
+pub(crate) fn trim<S: System>() {
+    let Some(heap) = S::heap() else { return };
+    if !S::Arch::interrupts_enabled() {
+        return;
+    }
+    let mut talc = heap.0.lock();
+    let Some(heap_end) = talc.source.heap_end else { return };
+    // SAFETY: it is the end that `talc` gave last.
+    let used = VirtAddr::from_ptr(unsafe { talc.reserved(heap_end) }.up_to.as_ptr()).as_u64();
+    // Something stays free behind what is used: `talc` forgets a heap that is free as a whole, with its own data at its beginning.
+    let end = (used + 1).next_multiple_of(PAGE_BYTES);
+    // SAFETY: as above; what is free is used by nobody.
+    talc.source.heap_end = unsafe { talc.truncate(heap_end, VirtAddr::new(end).as_mut_ptr()) };
+    talc.source.unmap_from(end);
+}
+
+impl<S: System> HeapSource<S> {
+    /// Unmaps what lies behind `end`. The heap's lock keeps preemption off.
+    fn unmap_from(&mut self, end: u64) {
+        unmap::<S>(end..self.mapped_end, &S::kernel().accounts.heap);
+        self.mapped_end = self.mapped_end.min(end);
     }
 }
 

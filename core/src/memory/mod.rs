@@ -6,6 +6,7 @@ pub mod heap;
 pub mod layout;
 pub mod space;
 pub mod table;
+pub(crate) mod unmap;
 pub mod window;
 
 pub use frames::{FrameAllocator, FrameCounts};

@@ -15,6 +15,7 @@ use memory_addresses::VirtAddr;
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::cpu;
 use crate::memory::admission::{self, Overcommitted};
+use crate::memory::heap;
 use crate::memory::table::OutOfFrames;
 use crate::stack::page::{NoFrame, Stack};
 use crate::stack::policy::{NewStack, StackPolicy, populate_from_allocator};
@@ -182,12 +183,22 @@ pub(crate) fn allocate<S: System>(bytes: u64, pages: Pages) -> Result<Stack, Sta
     let class = SizeClass::for_stack(bytes).ok_or(StackError::TooLarge { bytes })?;
     match try_allocate::<S>(class, pages) {
         Err(StackError::NoFrame { .. } | StackError::Overcommitted(_)) => {
-            thread::reap::<S>();
-            recycle::<S>();
+            collect::<S>();
             try_allocate::<S>(class, pages)
         }
         result => result,
     }
+}
+
+/// Brings together what frames nobody uses: before a stack is refused its own.
+#[cold]
+#[inline(never)]
+fn collect<S: System>() {
+    thread::reap::<S>();
+    recycle::<S>();
+    heap::trim::<S>();
+    // Somebody may have been waiting for such for longer.
+    stack_wait::frames_came::<S>();
 }
 
 fn try_allocate<S: System>(class: SizeClass, pages: Pages) -> Result<Stack, StackError> {

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arch::Cpu;
 use crate::cpu;
-use crate::stop::stop_if_the_run_ends;
+use crate::stop::{is_the_end, stop_if_the_run_ends};
 use crate::system::System;
 
 /// A value behind a spin lock.
@@ -79,7 +79,8 @@ impl<T> SpinLock<T> {
     }
 }
 
-/// A spin lock for `lock_api`, held with preemption off: what the heap's `talc` is built on.
+/// A spin lock for `lock_api`, held with preemption off: what the heap's `talc` is built on. Its holder may wait for the other
+/// CPUs' answers to an interrupt ([`heap::trim`](crate::memory::heap)), so nobody waits for it with interrupts off.
 #[derive(Debug)]
 pub struct RawSpinLock<S> {
     held: AtomicBool,
@@ -97,6 +98,10 @@ unsafe impl<S: System> lock_api::RawMutex for RawSpinLock<S> {
         while self.held.swap(true, Ordering::Acquire) {
             while self.held.load(Ordering::Relaxed) {
                 stop_if_the_run_ends::<S>();
+                debug_assert!(
+                    S::Arch::interrupts_enabled() || is_the_end::<S>(),
+                    "the holder may wait for this CPU's answer"
+                );
                 S::Arch::relax();
             }
         }

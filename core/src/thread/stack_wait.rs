@@ -19,14 +19,16 @@
 //!   (`sync::atomic::models::parking`). The second half of a switch only sets a flag, which is looked at where interrupts
 //!   come on again.
 //! - **A wake-up is not swallowed**: a thread that was woken from a wait queue and is parked passes the wake-up on.
-//! - **At last**, when nothing else can run, all that the parked threads got goes back, and the first one for which all of it
-//!   suffices has it. When it suffices for none, that is a deadlock, unless a timer may still wake somebody.
+//! - **At last**, when nothing else can run, all that the parked threads got goes back, with what is free at the end of the heap,
+//!   and the first one for which all of it suffices has it. When it suffices for none, that is a deadlock, unless a timer may
+//!   still wake somebody.
 #![expect(unsafe_code, reason = "the queue holds its threads")]
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use crate::audit;
 use crate::cpu::{self, PerCpu};
+use crate::memory::heap;
 use crate::platform::{Ipi, Platform};
 use crate::stack::{self, Stack, StackPolicy};
 use crate::sync::{SpinLock, order, pass_on};
@@ -276,6 +278,7 @@ fn give_all_to_one<S: System>(cpu: &PerCpu) {
         stripped.push(thread);
     }
     stack::free_resting::<S>(cpu);
+    heap::trim::<S>();
     let mut served = None;
     while let Some(thread) = stripped.pop() {
         // SAFETY: it was taken out of the queue under its lock, so this CPU holds it.

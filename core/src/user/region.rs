@@ -17,13 +17,13 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
 
-use memory_addresses::{PhysAddr, VirtAddr};
+use memory_addresses::VirtAddr;
 
-use crate::arch::{Access, PAGE_BYTES, Paging, StackEntry};
+use crate::arch::{Access, PAGE_BYTES};
 use crate::cpu;
 use crate::memory::layout::{USER, USER_BYTES};
+use crate::memory::unmap::unmap;
 use crate::sync::SpinLock;
 use crate::system::System;
 
@@ -133,24 +133,8 @@ impl<S: System> Region<S> {
         pages.step_by(PAGE_BYTES as usize).map(VirtAddr::new).try_for_each(map_page::<S>)
     }
 
-    /// Takes what is mapped of these pages: they become absent, every CPU forgets them, and then their frames are free.
     fn unmap(&self, pages: Range<u64>) {
-        let mapped = || pages.clone().step_by(PAGE_BYTES as usize).filter_map(|page| Some((page, entry::<S>(page)?)));
-        for (_, entry) in mapped() {
-            if let Some(frame) = frame_of::<S>(entry) {
-                entry.store(S::Arch::encode_stack(StackEntry::Resting { frame, generation: 0 }), Ordering::Relaxed);
-            }
-        }
-        cpu::without_preemption::<S, _>(|| {
-            S::Arch::invalidate_everywhere::<S>(mapped().map(|(page, _)| VirtAddr::new(page)));
-        });
-        for (_, entry) in mapped() {
-            if let StackEntry::Resting { frame, .. } = S::Arch::decode_stack(entry.swap(0, Ordering::Relaxed)) {
-                S::kernel().accounts.user.remove(1);
-                // SAFETY: it came from the allocator, and no CPU knows where it was.
-                S::kernel().frames.with::<S, _>(|frames| unsafe { frames.deallocate(frame) });
-            }
-        }
+        cpu::without_preemption::<S, _>(|| unmap::<S>(pages, &S::kernel().accounts.user));
     }
 }
 
@@ -179,21 +163,6 @@ fn map_page<S: System>(page: VirtAddr) -> Result<(), NoMemory> {
     }
     kernel.accounts.user.add(1);
     Ok(())
-}
-
-/// The entry of a page, if there is a table for it.
-fn entry<S: System>(page: u64) -> Option<&'static AtomicU64> {
-    let entry = S::kernel().tables::<S>().find(VirtAddr::new(page), 0)?;
-    // SAFETY: tables are never freed.
-    Some(unsafe { entry.as_ref() })
-}
-
-/// The frame that a page's entry maps.
-fn frame_of<S: System>(entry: &AtomicU64) -> Option<PhysAddr> {
-    match S::Arch::decode_stack(entry.load(Ordering::Relaxed)) {
-        StackEntry::Present { frame } => Some(frame),
-        _ => None,
-    }
 }
 
 const _: () = assert!(USER.is_multiple_of(USER_BYTES) && USER_BYTES.is_multiple_of(WINDOW_BYTES));

@@ -38,6 +38,10 @@ impl System for Ebbtide {
     fn image() -> Segments {
         image::segments()
     }
+
+    fn heap() -> Option<&'static Heap<Self>> {
+        Some(&HEAP)
+    }
 }
 
 #[panic_handler]

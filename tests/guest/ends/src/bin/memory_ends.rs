@@ -9,10 +9,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::hint::black_box;
+use core::mem;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 
-use ebbtide::sync::{Arc, Barrier, OnceLock};
+use ebbtide::sync::{Arc, Barrier, Mutex, OnceLock};
 use ebbtide::thread::{self, Builder, CpuSet, JoinHandle, Priority, StackError};
 use ebbtide::{println, stack};
 use ebbtide_ends::word;
@@ -43,6 +44,9 @@ fn main() -> Result<(), String> {
         "switch" => sleep_deep_without_end()?,
         "through" => sleep_deep_and_come_through()?,
         "promised" => be_deep_at_once_as_promised()?,
+        "heap-then-spawn" => spawn_with_what_the_heap_had()?,
+        "heap-then-deep" => go_deep_with_what_the_heap_had()?,
+        "heap-again" => use_again_what_the_heap_had()?,
         other => return Err(other.into()),
     }
     Ok(())
@@ -218,4 +222,98 @@ fn eat(mut all: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         }
         all.push(chunk);
     }
+}
+
+/// The heap has had all there is; then it is free, and threads need it.
+fn spawn_with_what_the_heap_had() -> Result<(), String> {
+    drop(eat(food()));
+    let before = stack::frames();
+    let threads = spawn_more_than_is_free(thread::yield_now)?;
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    println!(
+        "the heap gave back {} frames",
+        if stack::frames().heap < before.heap / 2 { "most of its" } else { "few" }
+    );
+    Ok(())
+}
+
+/// Spawns threads for whose stacks the free frames do not suffice, by far.
+fn spawn_more_than_is_free(work: impl Fn() + Clone + Send + 'static) -> Result<Vec<JoinHandle<()>>, String> {
+    let spawn = |number| {
+        let thread = Builder::new().always_populated().spawn(work.clone());
+        thread.map_err(|error| format!("thread {number}: {error}"))
+    };
+    (0..stack::frames().counts.free + 100).map(spawn).collect()
+}
+
+/// What the heap gave back it takes again: other frames at the same addresses, which another CPU knows from before.
+fn use_again_what_the_heap_had() -> Result<(), String> {
+    let bound = |cpu| Builder::new().affinity(CpuSet::only(cpu)).map_err(|error| format!("{error}"));
+    let (chunks, turn) = (Arc::new(Mutex::new(food())), Arc::new(Barrier::new(2)));
+    let (theirs, their_turn) = (Arc::clone(&chunks), Arc::clone(&turn));
+    let reader = bound(1)?.spawn(move || {
+        [1, 2].map(|round| {
+            their_turn.wait();
+            let wrong = count_wrong(&theirs.lock(), round);
+            their_turn.wait();
+            wrong
+        })
+    });
+    let writer = bound(0)?.spawn(move || {
+        let write = |round| {
+            let count = fill(&mut chunks.lock(), round);
+            turn.wait();
+            turn.wait();
+            // Its own room stays where it is.
+            chunks.lock().clear();
+            count
+        };
+        let (first, is_over) = (write(1), Arc::new(OnceLock::new()));
+        // They keep what they have got, so that the heap gets others.
+        let until = Arc::clone(&is_over);
+        let threads = spawn_more_than_is_free(move || *until.wait())?;
+        let second = write(2);
+        is_over.get_or_init(|| ());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        Ok::<_, String>([first, second])
+    });
+    let failed = |error| format!("{error}");
+    let (wrong, of) = (reader.map_err(failed)?.join().unwrap(), writer.map_err(failed)?.join().unwrap()?);
+    if wrong != [0, 0] {
+        return Err(format!("{wrong:?} of {LOOKED_AT} chunks of the heap are not what was written there"));
+    }
+    println!("the heap gave its frames back and took most of them again: {}", of[1] > of[0] / 2 && of[1] < of[0]);
+    Ok(())
+}
+
+/// Takes what the heap gets, and writes to each chunk what it is in this round.
+fn fill(chunks: &mut Vec<Vec<u8>>, round: usize) -> usize {
+    *chunks = eat(mem::take(chunks));
+    (0..).zip(&mut *chunks).for_each(|(number, chunk)| chunk.push(value(round, number)));
+    chunks.len()
+}
+
+/// Chunks that the other CPU looks at: no more than its TLB holds, which is small under QEMU.
+const LOOKED_AT: usize = 32;
+
+fn count_wrong(chunks: &[Vec<u8>], round: usize) -> usize {
+    chunks.iter().take(LOOKED_AT).enumerate().filter(|(number, chunk)| chunk[0] != value(round, *number)).count()
+}
+
+fn value(round: usize, number: usize) -> u8 {
+    (number * 7 + round * 101) as u8
+}
+
+/// The same for threads that are there already, and go deep.
+fn go_deep_with_what_the_heap_had() -> Result<(), String> {
+    let mut together = Together::default();
+    let before = stack::frames();
+    for number in 0..before.counts.free / 8 {
+        together.spawn().map_err(|error| format!("thread {number}: {error}"))?;
+    }
+    drop(eat(food()));
+    let left = stack::frames().counts.free;
+    let count = together.go_deep();
+    println!("{count} threads were deep at the same time, with what the heap had: {}", left < count);
+    Ok(())
 }
