@@ -126,7 +126,8 @@ fn print(guest: &Guest, kib: u64, fewer: u64, insns: u64) -> String {
             _ if guest.words.len() == 1 => Kind::SpawnJoin,
             _ => Kind::Switch,
         };
-        let figures: Vec<_> = kind.keys().iter().map(|key| format!(" {key}={insns}")).collect();
+        let several = if guest.smp > 1 { kind.keys_of_several_cpus() } else { &[] };
+        let figures: Vec<_> = kind.keys().iter().chain(several).map(|key| format!(" {key}={insns}")).collect();
         return format!("ebbtide: record workload={}{}\n", kind.word(), figures.concat());
     };
     let threads = stacks.parse::<u64>().expect("a number") - fewer;

@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// The keys that a guest prints.
+    /// The keys that a guest prints, on any number of CPUs.
     pub fn keys(self) -> &'static [&'static str] {
         match self {
             Self::IdleMachines => &[
@@ -84,6 +84,25 @@ impl Kind {
                 "mixed_stack_kib",
                 "spinning_stack_kib",
             ],
+        }
+    }
+
+    /// The keys that a guest with several CPUs prints beside those.
+    pub fn keys_of_several_cpus(self) -> &'static [&'static str] {
+        match self {
+            Self::Switch => &[
+                "across_pte_writes_per_switch",
+                "across_tlb_local_per_switch",
+                "across_tlb_broadcast_per_switch",
+                "across_busy_pte_writes_per_switch",
+                "across_busy_tlb_local_per_switch",
+                "across_busy_tlb_broadcast_per_switch",
+                "move_pte_writes_per_switch",
+                "move_tlb_local_per_switch",
+                "move_tlb_broadcast_per_switch",
+                "cache_most_frames",
+            ],
+            _ => &[],
         }
     }
 

@@ -50,16 +50,18 @@ pub fn carry_out(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, progress: &P
         }
     };
     progress.doing(&format!("running {name}"));
-    let mut outcome = repeat(runner, asked, job, guest, job.workload.kind.keys())?;
+    let (kind, several) = (job.workload.kind, job.setting.smp > 1);
+    let keys = [kind.keys(), if several { kind.keys_of_several_cpus() } else { &[] }].concat();
+    let mut outcome = repeat(runner, asked, job, guest, &keys)?;
     if outcome.status == Status::Ok {
         outcome.figures.extend(job.image_bytes.map(|bytes| ("image_bytes".to_owned(), bytes as f64)));
-        if let Some(audit) = &job.audit {
+        if several {
+            // They take turns on one host thread: their time adds up and is no one's. The image with the feature audit measures
+            // nothing else.
+            outcome.figures.retain(|key, _| !key.ends_with("_insns"));
+        } else if let Some(audit) = &job.audit {
             outcome = with_audit(runner, asked, job, audit, outcome)?;
         }
-    }
-    if job.setting.smp > 1 {
-        // Several CPUs take turns on one host thread: their time adds up and is no one's.
-        outcome.figures.retain(|key, _| !key.ends_with("_insns"));
     }
     progress.done(&match &outcome.error {
         None => format!("{name}: ok"),

@@ -26,12 +26,16 @@ fn workloads() -> Vec<Workload> {
 }
 
 fn run(acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<(Vec<Record>, u64)> {
+    run_on(1, acts, asked, quick)
+}
+
+fn run_on(smp: u8, acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<(Vec<Record>, u64)> {
     let acts = acts.iter().map(|(policy, act)| ((*policy).to_owned(), *act)).collect();
     let fake = Fake { acts, booted: Mutex::new(0) };
     let asked = Asked {
         archs: vec![Arch::X86_64],
         policies: asked.iter().map(|policy| (*policy).to_owned()).collect(),
-        smp: vec![1],
+        smp: vec![smp],
         machines: vec![None],
         cpus: vec![Selected::new("max")],
         memory: None,
@@ -138,6 +142,18 @@ fn the_reference_runs_without_a_record() {
     assert_eq!(records.len(), 9);
     assert!(records.iter().all(|record| record.setting.policy == "other" && record.status == Status::Ok));
     assert_eq!(booted, 15, "ten for the memory of both, four for the rest, one of them once more with the audit");
+}
+
+#[test]
+fn several_cpus_are_not_timed_and_say_what_crosses_between_them() {
+    let (records, booted) = run_on(4, &[("static", Act::Works(16))], &["static"], true).expect("records");
+    assert!(records.iter().all(|record| record.status == Status::Ok), "{records:?}");
+    assert!(records.iter().flat_map(|record| record.figures.keys()).all(|key| !key.ends_with("_insns")), "{records:?}");
+    assert_eq!(booted, 9, "the audit measures instructions alone, so that image is not booted");
+    assert!(records[6].figure("across_busy_tlb_broadcast_per_switch").is_some());
+    assert!(records[6].figure("cache_most_frames").is_some());
+    let (records, _) = run(&[("static", Act::Works(16))], &["static"], true).expect("records");
+    assert_eq!(records[6].figure("cache_most_frames"), None, "one CPU has nothing to cross to");
 }
 
 #[test]

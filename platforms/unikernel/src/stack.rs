@@ -38,6 +38,12 @@ pub fn frames() -> Frames {
     }
 }
 
+/// How many frames lie in each CPU's stack cache, which holds `ebbtide.cache` of them at most. Of other CPUs than the caller's, each
+/// may be a moment old.
+pub fn caches() -> impl Iterator<Item = usize> {
+    Ebbtide::kernel().cpus().map(|cpu| cpu.cached_frames())
+}
+
 /// Frames by use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frames {

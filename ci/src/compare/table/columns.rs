@@ -52,6 +52,20 @@ pub const PAGING: &[Column] = &[
     ("TLB\nbroadcast", |row| decimals(row, "wake_tlb_broadcast_per_switch", 2)),
 ];
 
+/// The same where threads sleep on one CPU and are woken from another, or go on on another.
+pub const ACROSS: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("CPUs idle:\nwrites", |row| decimals(row, "across_pte_writes_per_switch", 2)),
+    ("TLB\nlocal", |row| decimals(row, "across_tlb_local_per_switch", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "across_tlb_broadcast_per_switch", 2)),
+    ("CPUs busy:\nwrites", |row| decimals(row, "across_busy_pte_writes_per_switch", 2)),
+    ("TLB\nlocal", |row| decimals(row, "across_busy_tlb_local_per_switch", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "across_busy_tlb_broadcast_per_switch", 2)),
+    ("move:\nwrites", |row| decimals(row, "move_pte_writes_per_switch", 2)),
+    ("TLB\nlocal", |row| decimals(row, "move_tlb_local_per_switch", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "move_tlb_broadcast_per_switch", 2)),
+];
+
 /// What a switch does to the stack cache.
 pub const CACHE: &[Column] = &[
     ("policy", |row| Some(row.setting().policy.clone())),
@@ -61,6 +75,7 @@ pub const CACHE: &[Column] = &[
     ("refills that\nfailed", |row| whole(row, "refills_failed")),
     ("frames\npumped", |row| whole(row, "frames_pumped")),
     ("threads\nparked", |row| whole(row, "parked")),
+    ("most in\na cache", |row| whole(row, "cache_most_frames")),
 ];
 
 /// What system calls take, and what they do to page tables and TLB.

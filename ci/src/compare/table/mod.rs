@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 use super::peers::Peer;
 use super::record::Record;
 pub use columns::two_or_none;
-use columns::{ARCH, CACHE, CALLS, Column, MEMORY, PAGING, USER_STACKS, WORK};
+use columns::{ACROSS, ARCH, CACHE, CALLS, Column, MEMORY, PAGING, USER_STACKS, WORK};
 use group::{by_setting, title};
 use row::{Row, by_machine, by_policy, distinct};
 
@@ -52,6 +52,7 @@ fn draw_work(rows: &[Row<'_>], style: Style) -> String {
     text += &one(WORK, 1, rows, Missing::NoColumn, style);
     for (title, columns) in [
         ("Page-table writes and TLB invalidations, per switch", PAGING),
+        ("The same for wake-ups from one CPU to another, and for moves", ACROSS),
         ("Stack cache, over the whole run of the switches", CACHE),
         ("System calls in instructions, with their page-table writes and TLB invalidations", CALLS),
         ("Kernel stacks of threads in user mode", USER_STACKS),

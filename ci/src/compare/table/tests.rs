@@ -9,7 +9,7 @@ use crate::compare::record::{Record, Status};
 /// Records of the work workloads of a policy whose figures are as wide as any will be.
 fn wide(policy: &str) -> Vec<Record> {
     let one = |kind: Kind| {
-        let keys = kind.keys().iter().chain(kind.audit_keys());
+        let keys = kind.keys().iter().chain(kind.audit_keys()).chain(kind.keys_of_several_cpus());
         let value = |key: &str| match key {
             "boot_insns" | "cache_hits" | "refills" | "cache_misses" => 1_234_567.0,
             key if key.ends_with("_insns") => 12_345.67,

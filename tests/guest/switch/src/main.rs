@@ -1,5 +1,6 @@
 //! Counts the instructions of a switch: by yielding, by waking, by preemption; and what it does to page tables, TLB and
-//! stack cache.
+//! stack cache. With several CPUs these switches are all made on one of them, and what follows is what wake-ups and moves across
+//! CPUs do.
 //!
 //! All of it with `others` threads asleep and the timer armed, between threads with the default stack: the main thread's
 //! is larger, and waits. Every part has run warm before it is counted, and ends only after the count, so that each
@@ -13,10 +14,12 @@
 
 extern crate alloc;
 
+mod across;
 mod pair;
 mod part;
 mod preempt;
 
+use alloc::format;
 use alloc::string::String;
 
 use ebbtide::{println, stack, thread};
@@ -28,16 +31,21 @@ fn main() -> Result<(), String> {
     let rounds = word("rounds")? as u64;
     let others = word("others")?;
     let preemptions = word("preemptions")?;
+    let several = thread::available_parallelism().is_ok_and(|count| count.get() > 1);
+    let moves = several.then(|| word("moves")).transpose()?;
     put_to_sleep(others)?;
     // Boot is not meant.
     stack::irq_off_max();
-    thread::spawn(move || record(rounds, others, preemptions)).join().expect("a panic ends the run");
+    // Whom it spawns stays there as well.
+    let builder = if several { across::on(0) } else { thread::Builder::new() };
+    let body = move || record(rounds, others, preemptions, moves);
+    builder.spawn(body).map_err(|error| format!("{error}"))?.join().expect("a panic ends the run");
     Ok(())
 }
 
 /// Makes the measurements and prints their record. Without preemptions there is none: `tests/count-switch.sh` counts the
-/// yields alone.
-fn record(rounds: u64, others: usize, preemptions: usize) {
+/// yields alone. With `moves` there are several CPUs.
+fn record(rounds: u64, others: usize, preemptions: usize, moves: Option<usize>) {
     let yields = pair::yields(rounds, 0);
     println!("yields: {} instructions in {} switches", yields.insns, yields.switches());
     if preemptions == 0 {
@@ -51,9 +59,10 @@ fn record(rounds: u64, others: usize, preemptions: usize) {
         return;
     }
     let cache = crowded.after.cache;
+    let across = moves.map(|moves| format!(" {}", across::keys(rounds, moves as u64))).unwrap_or_default();
     println!(
         "ebbtide: record workload=switch yield_insns={} yield_crowded_insns={} wake_insns={} preempt_insns={preempt} \
-         {} {} {} cache_hits={} cache_misses={} refills={} refills_failed={} frames_pumped={} parked={}",
+         {} {} {} cache_hits={} cache_misses={} refills={} refills_failed={} frames_pumped={} parked={}{across}",
         yields.insns_per_switch(),
         crowded.insns_per_switch(),
         wakes.insns_per_switch(),

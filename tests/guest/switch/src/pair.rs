@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use ebbtide::thread;
+use ebbtide::thread::{self, Builder};
 use ebbtide::time::counter;
 
 use crate::part::Part;
@@ -47,18 +47,24 @@ fn partner() {
     }
 }
 
-/// Two threads wake each other, `rounds` times each.
+/// Two threads wake each other, `rounds` times each, while no CPU goes idle.
 pub fn wakes(rounds: u64) -> Part {
+    wake_each_other(rounds, Builder::new(), |least, wakes| Part::of(least, wakes))
+}
+
+/// Two threads wake each other, `rounds` times each, the other one being made by `builder`; `count` runs and counts it.
+pub fn wake_each_other(rounds: u64, builder: Builder, count: impl FnOnce(u64, &dyn Fn() -> u64) -> Part) -> Part {
     OVER.store(false, Ordering::Relaxed);
     let main = thread::current();
-    let partner = thread::spawn(move || {
+    let partner = builder.spawn(move || {
         while !OVER.load(Ordering::Relaxed) {
             thread::park();
             main.unpark();
         }
     });
+    let partner = partner.expect("there is memory for one more");
     wake_for(WARM, partner.thread());
-    let part = Part::of(2 * rounds, || wake_for(rounds, partner.thread()));
+    let part = count(2 * rounds, &|| wake_for(rounds, partner.thread()));
     OVER.store(true, Ordering::Relaxed);
     partner.thread().unpark();
     partner.join().expect("a panic ends the run");

@@ -10,20 +10,25 @@ use ebbtide_figures::Mean;
 pub struct Part {
     /// Instructions.
     pub insns: u64,
-    /// The CPU's counters before.
+    /// The CPUs' counters before.
     pub before: Counters,
-    /// The CPU's counters after.
+    /// The CPUs' counters after.
     pub after: Counters,
 }
 
 impl Part {
     /// Runs `count`, which returns the instructions that it took and must have made at least `least` switches.
     pub fn of(least: u64, count: impl FnOnce() -> u64) -> Self {
+        let part = Self::with_idling(least, count);
+        assert_eq!(part.before.idle_passes, part.after.idle_passes, "a CPU was idle while switches were counted");
+        part
+    }
+
+    /// The same where CPUs may go idle meanwhile.
+    pub fn with_idling(least: u64, count: impl FnOnce() -> u64) -> Self {
         let before = stack::counters();
         let insns = count();
-        let after = stack::counters();
-        assert_eq!(before.idle_passes, after.idle_passes, "the CPU was idle while switches were counted");
-        let part = Self { insns, before, after };
+        let part = Self { insns, before, after: stack::counters() };
         // The end of a time slice is one more.
         assert!(part.switches() >= least, "{} switches, but there must be {least}", part.switches());
         part
