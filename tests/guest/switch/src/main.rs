@@ -46,6 +46,10 @@ fn main() -> Result<(), String> {
 /// Makes the measurements and prints their record. Without preemptions there is none: `tests/count-switch.sh` counts the
 /// yields alone. With `moves` there are several CPUs.
 fn record(rounds: u64, others: usize, preemptions: usize, moves: Option<usize>) {
+    if moves.is_some() {
+        // The main thread, which waits for this one, may have been on another CPU, which goes idle only now.
+        stack::settle();
+    }
     let yields = pair::yields(rounds, 0);
     println!("yields: {} instructions in {} switches", yields.insns, yields.switches());
     if preemptions == 0 {

@@ -5,11 +5,12 @@
 
 extern crate alloc;
 
+use alloc::format;
 use alloc::string::String;
 use core::hint::{black_box, spin_loop};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use ebbtide::thread::{self, Builder};
+use ebbtide::thread::{self, Builder, CpuSet};
 use ebbtide::{process, provoke};
 use ebbtide_ends::word;
 
@@ -29,7 +30,10 @@ fn main() -> Result<(), String> {
         "thread" => builder.stack_size(bytes).spawn(|| recurse(0)),
         "always-populated" => builder.stack_size(bytes).always_populated().spawn(|| recurse(0)),
         "large-frame" => builder.stack_size(bytes).spawn(|| large_frame(0)),
-        "near-guard" => builder.spawn(near_guard),
+        "near-guard" => {
+            share_one_cpu()?;
+            builder.spawn(near_guard)
+        }
         "interrupts-off" => builder.spawn(|| {
             provoke::with_interrupts_off(|| _ = recurse(0));
             0
@@ -39,6 +43,7 @@ fn main() -> Result<(), String> {
             0
         }),
         "neighbour" => {
+            share_one_cpu()?;
             let top = neighbour()?;
             provoke::watch(top - size_of::<u64>());
             match &*word(2) {
@@ -57,6 +62,12 @@ fn main() -> Result<(), String> {
         thread::yield_now();
     }
     Ok(())
+}
+
+/// Keeps this thread and those that it spawns on one CPU: a time slice ends only where another thread is ready, a slot is used again
+/// first where its thread ended, and a watch is the CPU's own.
+fn share_one_cpu() -> Result<(), String> {
+    thread::set_affinity(CpuSet::only(thread::current_cpu())).map_err(|error| format!("{error}"))
 }
 
 /// Never comes back.
