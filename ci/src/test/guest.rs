@@ -126,6 +126,8 @@ fn combinations<'a>(described: &'a [GuestCase], lists: &Lists) -> Vec<(&'a Guest
 #[derive(Clone)]
 pub struct Machine {
     smp: u8,
+    /// How many of its CPUs share one of the host's: the case's time-out is so many times as long.
+    sharing: u32,
     machine: Option<Selected>,
     cpu: Selected,
     suffix: String,
@@ -135,7 +137,14 @@ impl Machine {
     /// A case's own.
     pub fn of(case: &GuestCase) -> Self {
         let machine = case.machine.clone().map(Selected::new);
-        Self { smp: case.smp.unwrap_or(1), machine, cpu: Selected::new(&*case.cpu), suffix: String::new() }
+        let smp = case.smp.unwrap_or(1);
+        // Its time-out is that of this many.
+        Self { smp, sharing: 1, machine, cpu: Selected::new(&*case.cpu), suffix: String::new() }
+    }
+
+    /// When a boot of a case is given up there.
+    fn timeout(&self, case: &GuestCase) -> Duration {
+        Duration::from_secs(case.timeout_seconds.into()) * self.sharing
     }
 }
 
@@ -145,22 +154,31 @@ fn machines(case: &GuestCase, lists: &Lists) -> Vec<Machine> {
         [] => vec![(own, String::new())],
         named => named.iter().map(|one| (Some(one.clone()), format!("::{one}"))).collect(),
     };
+    let host = std::thread::available_parallelism().map_or(1, usize::from);
     let smps = match (case.smp, &lists.smp[..]) {
-        (Some(own), _) => vec![(own, String::new())],
-        (None, []) => vec![(1, String::new())],
-        (None, named) => named.iter().map(|count| (*count, format!("::smp{count}"))).collect(),
+        (Some(own), _) => vec![(own, 1, String::new())],
+        (None, []) => vec![(1, 1, String::new())],
+        (None, named) => {
+            named.iter().map(|count| (*count, sharing(*count, host), format!("::smp{count}"))).collect()
+        }
     };
     let mut found = Vec::new();
-    for (smp, smp_name) in smps {
+    for (smp, sharing, smp_name) in smps {
         for (machine, machine_name) in one_of(&lists.machines, case.machine.clone().map(Selected::new)) {
             for (cpu, cpu_name) in one_of(&lists.cpus, Some(Selected::new(&*case.cpu))) {
                 let cpu = cpu.unwrap_or_else(|| Selected::new(&*case.cpu));
                 let suffix = format!("{smp_name}{machine_name}{cpu_name}");
-                found.push(Machine { smp, machine: machine.clone(), cpu, suffix });
+                found.push(Machine { smp, sharing, machine: machine.clone(), cpu, suffix });
             }
         }
     }
     found
+}
+
+/// How many of a guest's CPUs share one of the host's. One that waits for another, as for the answer to a shootdown, takes that one's
+/// time meanwhile.
+fn sharing(smp: u8, host: usize) -> u32 {
+    u32::from(smp).div_ceil(u32::try_from(host).unwrap_or(u32::MAX))
 }
 
 /// The part of a name that says what was built.
@@ -193,7 +211,7 @@ fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch
     let (project, images) = (project.clone(), Arc::clone(images));
     let name = format!("guest::{}::{}{}", built_name(&key), case.name, machine.suffix);
     let boots = if case.kind == Kind::Damaged { damage::count() } else { 1 };
-    let limit = timeout(&case) * boots;
+    let limit = machine.timeout(&case) * boots;
     let after = Some(build_name(&key));
     let run = move || {
         let image = match images.get(&key)? {
@@ -208,11 +226,6 @@ fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch
         }
     };
     Case { name, group: Group::Guest, after, timeout: limit, run: Box::new(run) }
-}
-
-/// When a boot of a case is given up.
-fn timeout(case: &GuestCase) -> Duration {
-    Duration::from_secs(case.timeout_seconds.into())
 }
 
 /// How a boot ended, and what its tests came to.
@@ -248,10 +261,37 @@ pub fn boot_once(
         ..Guest::new(arch, &image.bootable)
     };
     let label = format!("test-{label}-{}", kind(key.policy.name(), key.audit));
-    let report = Run { project, guest: &guest, label: &label, timeout: Some(timeout(case)) }.quiet()?;
+    let report = Run { project, guest: &guest, label: &label, timeout: Some(machine.timeout(case)) }.quiet()?;
     if report.ending == Ending::Interrupted {
         return Err(exit::interrupted());
     }
     let outcomes = judge(case, key.policy.name(), &report, &image.debug);
     Ok(Booted { ending: report.ending, outcomes })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Lists, machines, sharing};
+    use crate::test::manifest::parse;
+
+    #[test]
+    fn cpus_that_share_the_hosts_have_more_time() {
+        assert_eq!([(1, 2), (2, 2), (3, 2), (8, 2), (8, 16), (16, 1)].map(|(smp, host)| sharing(smp, host)), [
+            1, 1, 2, 4, 1, 16
+        ]);
+        let text = "[[case]]\nname = \"any\"\npackage = \"hello\"\nkind = \"end\"\ntimeout_seconds = 10\n";
+        let own = format!("{text}smp = 16\n");
+        let smp = vec![1, 16];
+        let (archs, policies, profiles) = (Vec::new(), Vec::new(), Vec::new());
+        let lists = Lists { archs, policies, profiles, audit: false, smp, machines: Vec::new(), cpus: Vec::new() };
+        let timeouts = |text: &str| {
+            let case = &parse("cases.toml", text).expect("a case")[0];
+            machines(case, &lists).iter().map(|machine| machine.timeout(case)).collect::<Vec<_>>()
+        };
+        let host = std::thread::available_parallelism().map_or(1, usize::from);
+        assert_eq!(timeouts(text), [1, sharing(16, host)].map(|times| Duration::from_secs(10) * times));
+        assert_eq!(timeouts(&own), [Duration::from_secs(10)], "the time-out of a case is that of its own number");
+    }
 }
