@@ -8,6 +8,7 @@ use ebbtide::sync::Arc;
 use ebbtide::time::{Duration, Instant};
 use ebbtide::{stack, thread};
 
+use crate::cpus;
 use crate::harness::{Outcome, is_counted, within_a_minute};
 use crate::schedule::Log;
 
@@ -110,8 +111,10 @@ fn the_cpu_idles_while_all_sleep() -> Outcome {
         thread::sleep(Duration::from_millis(10));
         halts = stack::counters().halts - before;
     }
-    // Tickless: a wake-up for the sleeper, and few that refine the clock.
-    check!(!is_counted() || halts <= 8, "{halts} halts in 10 ms");
+    // Tickless: a wake-up for the sleeper, and few that refine the clock. When its CPU goes idle and frees what rests, each other one is
+    // interrupted, once, to forget these pages.
+    let most = 7 + cpus::count() as u64;
+    check!(!is_counted() || halts <= most, "{halts} halts in 10 ms on {} CPUs", cpus::count());
     Ok(())
 }
 
