@@ -158,9 +158,7 @@ fn machines(case: &GuestCase, lists: &Lists) -> Vec<Machine> {
     let smps = match (case.smp, &lists.smp[..]) {
         (Some(own), _) => vec![(own, 1, String::new())],
         (None, []) => vec![(1, 1, String::new())],
-        (None, named) => {
-            named.iter().map(|count| (*count, sharing(*count, host), format!("::smp{count}"))).collect()
-        }
+        (None, named) => named.iter().map(|count| (*count, sharing(*count, host), format!("::smp{count}"))).collect(),
     };
     let mut found = Vec::new();
     for (smp, sharing, smp_name) in smps {
@@ -278,9 +276,10 @@ mod tests {
 
     #[test]
     fn cpus_that_share_the_hosts_have_more_time() {
-        assert_eq!([(1, 2), (2, 2), (3, 2), (8, 2), (8, 16), (16, 1)].map(|(smp, host)| sharing(smp, host)), [
-            1, 1, 2, 4, 1, 16
-        ]);
+        assert_eq!(
+            [(1, 2), (2, 2), (3, 2), (8, 2), (8, 16), (16, 1)].map(|(smp, host)| sharing(smp, host)),
+            [1, 1, 2, 4, 1, 16]
+        );
         let text = "[[case]]\nname = \"any\"\npackage = \"hello\"\nkind = \"end\"\ntimeout_seconds = 10\n";
         let own = format!("{text}smp = 16\n");
         let smp = vec![1, 16];
