@@ -83,6 +83,11 @@ where
     unsafe { &(*header.as_ptr::<Header<S>>()).heap }
 }
 
+/// Allocates in the running thread's heap.
+///
+/// # Safety
+///
+/// As [`GlobalAlloc::alloc`], in user mode.
 unsafe fn allocate<S: System>(layout: Layout) -> *mut u8
 where
     S::Arch: UserMode,
@@ -91,6 +96,11 @@ where
     unsafe { heap::<S>().alloc(layout) }
 }
 
+/// Gives back to the running thread's heap.
+///
+/// # Safety
+///
+/// As [`GlobalAlloc::dealloc`], in user mode.
 unsafe fn deallocate<S: System>(pointer: *mut u8, layout: Layout)
 where
     S::Arch: UserMode,
@@ -99,6 +109,11 @@ where
     unsafe { heap::<S>().dealloc(pointer, layout) }
 }
 
+/// Makes an allocation in the running thread's heap larger or smaller.
+///
+/// # Safety
+///
+/// As [`GlobalAlloc::realloc`], in user mode.
 unsafe fn reallocate<S: System>(pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8
 where
     S::Arch: UserMode,

@@ -159,7 +159,7 @@ where
     }
 
     /// Runs in user mode to the end.
-    fn run(self: Box<Self>, start: UserStart) -> Result<Vec<u8>, Ended> {
+    fn run(&self, start: UserStart) -> Result<Vec<u8>, Ended> {
         let me = cpu::current::<S>();
         me.head().user.store(from_ref(&self.context).cast_mut(), Ordering::Relaxed);
         cpu::mask_interrupts::<S>();

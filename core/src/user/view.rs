@@ -79,7 +79,9 @@ where
         let from = kernel.find(address, TOP_LEVEL).ok_or(OutOfFrames)?;
         let to = user.find(address, TOP_LEVEL).ok_or(OutOfFrames)?;
         // SAFETY: an entry of a root table, which is there for good.
-        let (from, to) = unsafe { (from.as_ref(), to.as_ref()) };
+        let from = unsafe { from.as_ref() };
+        // SAFETY: as above.
+        let to = unsafe { to.as_ref() };
         to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
     }
     S::Arch::publish();
