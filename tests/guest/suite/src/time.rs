@@ -16,9 +16,9 @@ tests![
     instants_never_go_back,
     instants_never_go_back_across_switches,
     sleep_lasts_as_long_as_asked,
-    sleepers_wake_in_the_order_of_their_deadlines,
     the_cpu_idles_while_all_sleep,
     ; on one CPU:
+    sleepers_wake_in_the_order_of_their_deadlines,
     a_time_slice_is_ten_milliseconds,
 ];
 
@@ -67,6 +67,8 @@ fn sleep_lasts_as_long_as_asked() -> Outcome {
     Ok(())
 }
 
+/// Of those that began to wait on one CPU: each CPU keeps its own timers, and a host may let one CPU run later than another.
+///
 /// On a busy host the deadlines may pass before all of them sleep, or a time slice may end between a thread's wake-up and
 /// its note: then it says nothing, and once more, with more time. Where the clock counts instructions the order is strict.
 fn sleepers_wake_in_the_order_of_their_deadlines() -> Outcome {
