@@ -303,6 +303,6 @@ pub(crate) fn context() -> &'static UserContext {
 }
 
 // The alignment that the ABI asks for before a call: six registers, padding and a return address; four words of a system call.
-const_assert!((6 + 1 + 1) * 8 % 16 == 0);
+const_assert!(((6 + 1 + 1) * 8usize).is_multiple_of(16));
 // It is returned in two registers.
 const_assert!(size_of::<Answer>() == 16);

@@ -22,8 +22,11 @@ ebbtide::main!(main);
 /// A static that is written: the kernel's alone.
 static SECRET: AtomicU64 = AtomicU64::new(42);
 
+/// What a thread does, and how.
+type Try = (&'static str, fn(u64) -> u64);
+
 /// What each thread tries. The argument is an address in the kernel's heap.
-const TRIES: [(&str, fn(u64) -> u64); 10] = [
+const TRIES: [Try; 10] = [
     ("panics", |_| panic!("out of my depth")),
     ("writes to a static", |_| SECRET.fetch_add(1, Ordering::Relaxed)),
     // SAFETY: it is not, and that is what the sandbox is for.

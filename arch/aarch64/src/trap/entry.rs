@@ -278,4 +278,4 @@ const_assert!(offset_of!(TrapFrame, stack_pointer) == 31 * 8);
 const_assert!(offset_of!(TrapFrame, state) == offset_of!(TrapFrame, instruction) + 8);
 const_assert!(offset_of!(TrapFrame, address) == offset_of!(TrapFrame, syndrome) + 8);
 // The vector table is aligned to its size, and to a page, as `adrp` asks.
-const_assert!(PAGE_BYTES as usize % TABLE_BYTES == 0);
+const_assert!((PAGE_BYTES as usize).is_multiple_of(TABLE_BYTES));

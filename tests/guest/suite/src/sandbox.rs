@@ -9,7 +9,7 @@ use ebbtide::time::Instant;
 use ebbtide::user::{self, Call, Error, Reason};
 use ebbtide::{provoke, stack, thread};
 
-use crate::harness::{Outcome, failed};
+use crate::harness::Outcome;
 use crate::user::{joined, spawn};
 
 tests![
@@ -111,8 +111,11 @@ fn an_address_that_is_none_ends_the_thread() -> Outcome {
     Ok(())
 }
 
+/// What user mode must not do, by name.
+type Wrong = (&'static str, fn(u64) -> u64);
+
 fn instructions_that_are_the_kernels_end_the_thread() -> Outcome {
-    let instructions: [(&str, fn(u64) -> u64); 3] = [
+    let instructions: [Wrong; 3] = [
         ("an instruction that does not exist", |_| provoke::undefined_instruction()),
         ("a floating-point register", |_| {
             provoke::touch_float_register();
@@ -130,7 +133,7 @@ fn instructions_that_are_the_kernels_end_the_thread() -> Outcome {
 }
 
 fn what_the_kernel_gives_apps_is_out_of_reach() -> Outcome {
-    let calls: [(&str, fn(u64) -> u64); 5] = [
+    let calls: [Wrong; 5] = [
         ("yielding as a thread of the kernel", |_| {
             thread::yield_now();
             0
