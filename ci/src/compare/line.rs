@@ -65,7 +65,7 @@ fn parse(record: &str, workload: &str, keys: &[&str]) -> Result<Figures, String>
 fn number(key: &str, value: &str) -> Option<f64> {
     let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let mean = (key.ends_with("_insns") || key.ends_with("_per_switch")) && decimals.len() <= 2;
+    let mean = ["_insns", "_per_switch", "_per_call"].iter().any(|end| key.ends_with(end)) && decimals.len() <= 2;
     let fine = digits(whole) && whole.len() <= 15 && digits(decimals) && (mean || !value.contains('.'));
     if fine { value.parse().ok() } else { None }
 }

@@ -21,7 +21,8 @@ fn workloads() -> Vec<Workload> {
         include_str!("../../../tests/workloads/spawn-join.toml"),
         include_str!("../../../tests/workloads/sleepers.toml"),
     ];
-    let known = Known { policies: &["static".to_owned()], is_package: &|_| true, taken: &[] };
+    let known =
+        Known { policies: &["grow-on-entry".to_owned(), "static".to_owned()], is_package: &|_| true, taken: &[] };
     texts.iter().map(|text| Workload::parse("shipped", text, &known).expect("a workload")).collect()
 }
 

@@ -11,9 +11,10 @@ const BOOT: &str = include_str!("../../../tests/workloads/boot.toml");
 const SWITCH: &str = include_str!("../../../tests/workloads/switch.toml");
 const SPAWN_JOIN: &str = include_str!("../../../tests/workloads/spawn-join.toml");
 const SLEEPERS: &str = include_str!("../../../tests/workloads/sleepers.toml");
+const SYSTEM_CALLS: &str = include_str!("../../../tests/workloads/system-calls.toml");
 
 fn parse(path: &str, text: &str) -> anyhow::Result<Workload> {
-    let policies = ["reclaim-on-sleep".to_owned(), "static".to_owned()];
+    let policies = ["grow-on-entry", "reclaim-on-sleep", "static"].map(str::to_owned);
     let is_package = |name: &str| name == "hello" || name.starts_with("tests/guest/");
     Workload::parse(path, text, &Known { policies: &policies, is_package: &is_package, taken: &["taken".to_owned()] })
 }
@@ -42,7 +43,13 @@ fn the_shipped_workloads_are_read() {
     assert_eq!(boot.kind, Kind::Boot);
     assert_eq!(boot.machines(), [None]);
     assert_eq!(boot.words(None), ["record"]);
-    for (text, kind) in [(SWITCH, Kind::Switch), (SPAWN_JOIN, Kind::SpawnJoin), (SLEEPERS, Kind::Sleepers)] {
+    let others = [
+        (SWITCH, Kind::Switch),
+        (SPAWN_JOIN, Kind::SpawnJoin),
+        (SLEEPERS, Kind::Sleepers),
+        (SYSTEM_CALLS, Kind::SystemCalls),
+    ];
+    for (text, kind) in others {
         let workload = parse("shipped", text).expect("a workload");
         assert_eq!((workload.kind, workload.name(), workload.machines()), (kind, kind.word(), vec![None]));
         assert!(workload.package().starts_with("tests/guest/"));
@@ -54,7 +61,11 @@ fn a_policy_may_need_other_memory() {
     let sleepers = parse("sleepers", SLEEPERS).expect("a workload");
     assert_eq!((sleepers.memory("static"), sleepers.memory("reclaim-on-sleep")), ("2G", "1G"));
     let text = refusal(&SLEEPERS.replace("static = \"2G\"", "statics = \"2G\""));
-    for part in [line_of(SLEEPERS, "static ="), "`memory_under.statics`".into(), "reclaim-on-sleep, static".into()] {
+    for part in [
+        line_of(SLEEPERS, "static ="),
+        "`memory_under.statics`".into(),
+        "grow-on-entry, reclaim-on-sleep, static".into(),
+    ] {
         assert!(text.contains(&part), "{part}: {text}");
     }
     let text = refusal(&SLEEPERS.replace("static = \"2G\"", "static = \"2 GiB\""));

@@ -43,6 +43,12 @@ pub const fn is_user(address: VirtAddr) -> bool {
     address.as_usize() as u64 / USER_BYTES == USER / USER_BYTES
 }
 
+/// Says whether user mode may go to an address: it lies in the lower half, and not in its last page, behind which there is no
+/// address at all.
+pub const fn may_begin_at(address: u64) -> bool {
+    address < 0x0000_7fff_ffff_f000
+}
+
 /// Where `address` lies in the direct map.
 pub const fn direct(address: PhysAddr) -> VirtAddr {
     VirtAddr::new(DIRECT_MAP + address.as_usize() as u64)

@@ -11,6 +11,7 @@ use crate::arch::{Answer, Cpu, UserMode};
 use crate::audit;
 use crate::console;
 use crate::cpu;
+use crate::memory::layout;
 use crate::platform::Platform;
 use crate::system::System;
 use crate::thread::{self, border};
@@ -136,6 +137,10 @@ where
 {
     let small = |bytes| usize::try_from(bytes).ok().filter(|bytes| *bytes <= MOST_BYTES).ok_or(Error::BadArgument);
     let (bytes, result_bytes) = (small(bytes)?, small(result_bytes)?);
+    // A CPU of Intel's would go elsewhere with the kernel's rights (SDM volume 2, SYSRET).
+    if !layout::may_begin_at(begin) {
+        return Err(Error::BadAddress);
+    }
     let mut copy = Vec::new();
     copy.try_reserve_exact(bytes).map_err(|_| Error::NoMemory)?;
     copy.resize(bytes, 0);

@@ -111,7 +111,7 @@ fn growth(what: &str, base: f64, value: f64, most: f64) -> Option<String> {
 /// The counts of a record that are to hold, each with the name of its operation. Of all these less is better.
 fn guarded(record: &Record) -> impl Iterator<Item = (String, f64)> {
     let meant = |key: &str| {
-        let ends = ["_insns", "_bytes", "_kib", "_per_switch", "stack_faults"];
+        let ends = ["_insns", "_bytes", "_kib", "_per_switch", "_per_call", "stack_faults"];
         key != "oracle_kib" && ends.iter().any(|end| key.ends_with(end))
     };
     let prefix = prefix(record);

@@ -82,12 +82,12 @@ pub const CACHE: &[Column] = &[
 pub const CALLS: &[Column] = &[
     ("policy", |row| Some(row.setting().policy.clone())),
     ("null\ncall", |row| decimals(row, "syscall_insns", 2)),
-    ("writes", |row| decimals(row, "pte_writes_per_syscall", 2)),
-    ("TLB\nlocal", |row| decimals(row, "tlb_local_per_syscall", 2)),
-    ("TLB\nbroadcast", |row| decimals(row, "tlb_broadcast_per_syscall", 2)),
+    ("writes", |row| decimals(row, "pte_writes_per_call", 2)),
+    ("TLB\nlocal", |row| decimals(row, "tlb_local_per_call", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "tlb_broadcast_per_call", 2)),
     ("call that\nsleeps", |row| decimals(row, "syscall_sleep_insns", 2)),
-    ("writes", |row| decimals(row, "pte_writes_per_syscall_sleep", 2)),
-    ("TLB\nbroadcast", |row| decimals(row, "tlb_broadcast_per_syscall_sleep", 2)),
+    ("writes", |row| decimals(row, "sleep_pte_writes_per_call", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "sleep_tlb_broadcast_per_call", 2)),
     ("preemption in\nuser mode", |row| decimals(row, "user_preempt_insns", 2)),
 ];
 

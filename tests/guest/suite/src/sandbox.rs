@@ -172,7 +172,11 @@ fn calls_refuse_what_makes_no_sense() -> Outcome {
             wrong[2] = number(Call::FutexWait, 0x4000_0000_0001, 0, 0) ^ Error::BadArgument as u64;
             wrong[3] = number(Call::Join, 5, 0, 0) ^ Error::NoSuchThread as u64;
             wrong[4] = number(Call::Unpark, u64::MAX, 0, 0) ^ Error::NoSuchThread as u64;
-            wrong[5] = number(Call::Memory, u64::MAX, 0, 0) ^ Error::NoMemory as u64;
+            let nowhere = [0x0000_8000_0000_0000, 0x7fff_ffff_f000, 0xffff_8000_0000_0000, u64::MAX];
+            wrong[5] =
+                nowhere.into_iter().filter(|at| number(Call::Spawn, *at, 0, 0) != Error::BadAddress as u64).count()
+                    as u64;
+            wrong[5] += number(Call::Memory, u64::MAX, 0, 0) ^ Error::NoMemory as u64;
             wrong[6] = number(Call::Panic, 0, u64::MAX, 0) ^ Error::BadArgument as u64;
             wrong[7] = user::raw_call(Call::ALL.len() as u64, [0; 5]).err().map_or(0, |e| e as u64)
                 ^ Error::UnknownCall as u64;

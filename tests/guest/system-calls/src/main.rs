@@ -46,8 +46,8 @@ fn record(rounds: u64, threads: usize) -> Result<(), String> {
     let [asleep, mixed, spinning] = memory::stacks(threads)?;
     println!(
         "ebbtide: record workload=system-calls threads={threads} syscall_insns={} syscall_sleep_insns={} user_preempt_insns={preempt} \
-         pte_writes_per_syscall={} tlb_local_per_syscall={} tlb_broadcast_per_syscall={} \
-         pte_writes_per_syscall_sleep={} tlb_broadcast_per_syscall_sleep={} \
+         pte_writes_per_call={} tlb_local_per_call={} tlb_broadcast_per_call={} \
+         sleep_pte_writes_per_call={} sleep_tlb_broadcast_per_call={} \
          asleep_stack_kib={} mixed_stack_kib={} spinning_stack_kib={}",
         nothing.insns,
         sleeps.insns,
