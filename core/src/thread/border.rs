@@ -7,6 +7,8 @@
 //! A thread that is preempted in user mode stays on its top page; one that sleeps in a system call keeps what it has.
 #![expect(unsafe_code, reason = "changes the running thread's stack")]
 
+use core::sync::atomic::Ordering;
+
 use memory_addresses::VirtAddr;
 
 use crate::arch::Switch;
@@ -14,7 +16,7 @@ use crate::cpu::{self, PerCpu};
 use crate::stack::{self, Incoming, Leaving, Outgoing, Stack, StackPolicy};
 use crate::system::System;
 use crate::thread::Thread;
-use crate::thread::schedule::{is_ready, reserve, switch_to, take_next};
+use crate::thread::schedule::{is_ready, preempt, reserve, switch_to, take_next};
 
 /// The running thread has entered the kernel from user mode, and is on its top page. Interrupts are off.
 #[inline(always)]
@@ -55,6 +57,10 @@ fn grow_when_possible<S: System>(cpu: &PerCpu, me: &'static Thread) {
 pub(crate) fn leave<S: System>(frame_pointer: VirtAddr) {
     if S::Policy::CHANGES_AT_ENTRY {
         shrink::<S>(frame_pointer);
+        // Somebody may wait for what rests now. What a preemption in user mode has room for, this has.
+        if cpu::this::<S>().need_resched.load(Ordering::Relaxed) {
+            preempt::<S>();
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use memory_addresses::VirtAddr;
 
 use crate::arch::{Access, PAGE_BYTES};
 use crate::cpu;
+use crate::memory::admission;
 use crate::memory::layout::{USER, USER_BYTES};
 use crate::memory::unmap::unmap;
 use crate::sync::SpinLock;
@@ -130,7 +131,13 @@ impl<S: System> Region<S> {
     }
 
     fn map(&self, pages: Range<u64>) -> Result<(), NoMemory> {
-        pages.step_by(PAGE_BYTES as usize).map(VirtAddr::new).try_for_each(map_page::<S>)
+        let frames = ((pages.end - pages.start) / PAGE_BYTES) as usize;
+        // Until they are counted, with their page tables: what is promised to stacks is none of user mode's.
+        let claimed = frames + frames.div_ceil(512) + 2;
+        admission::claim::<S>(claimed).map_err(|_| NoMemory)?;
+        let mapped = pages.step_by(PAGE_BYTES as usize).map(VirtAddr::new).try_for_each(map_page::<S>);
+        admission::give_up::<S>(claimed);
+        mapped
     }
 
     fn unmap(&self, pages: Range<u64>) {
