@@ -74,7 +74,7 @@ proptest! {
         plan(seed, cpus, eager).run_tasks::<GrowOnEntry, 20>(tasks).unwrap();
     }
 
-    /// An entry may find no frame: the thread is parked on its top page.
+    /// As `memory_that_ends_breaks_nothing`, with threads that go to user mode; `border` is about an entry that finds no frame.
     #[test]
     fn memory_that_ends_at_an_entry_breaks_nothing(seed: u64, cpus in 1..4usize, frames in 90..250usize, tasks in tasks()) {
         let run = plan(seed, cpus, true).frames(frames).run_tasks::<GrowOnEntry, 20>(tasks);
