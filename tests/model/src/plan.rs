@@ -1,7 +1,6 @@
 //! A model as a test wants it.
 
 use std::num::NonZeroU64;
-use std::rc::Rc;
 
 use ebbtide_core::thread::Priority;
 
@@ -38,7 +37,7 @@ pub enum Walker {
 }
 
 /// What a thread does.
-pub(crate) type Program = Rc<dyn Fn()>;
+pub(crate) type Program = &'static dyn Fn();
 
 #[derive(Clone)]
 pub(crate) struct ThreadPlan {
@@ -133,7 +132,7 @@ impl Plan {
 
     /// Adds a thread of so many bytes of stack.
     pub fn thread_of(mut self, cpu: usize, stack_bytes: u64, priority: Priority, program: impl Fn() + 'static) -> Self {
-        self.threads.push(ThreadPlan { cpu, stack_bytes, priority, program: Rc::new(program) });
+        self.threads.push(ThreadPlan { cpu, stack_bytes, priority, program: Box::leak(Box::new(program)) });
         self
     }
 

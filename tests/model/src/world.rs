@@ -92,6 +92,38 @@ impl std::fmt::Debug for JudgeBox {
     }
 }
 
+/// Every way to leave a thread: a state is words, so it holds their numbers.
+const WAYS: [Leaving; 7] = [
+    Leaving::Yielded,
+    Leaving::Preempted,
+    Leaving::Blocked,
+    Leaving::Moved,
+    Leaving::Parked,
+    Leaving::Exited,
+    Leaving::Idle,
+];
+
+/// Where it stands in [`WAYS`].
+const fn number_of_way(way: Leaving) -> usize {
+    match way {
+        Leaving::Yielded => 0,
+        Leaving::Preempted => 1,
+        Leaving::Blocked => 2,
+        Leaving::Moved => 3,
+        Leaving::Parked => 4,
+        Leaving::Exited => 5,
+        Leaving::Idle => 6,
+    }
+}
+
+const _: () = {
+    let mut number = 0;
+    while number < WAYS.len() {
+        assert!(number_of_way(WAYS[number]) == number, "each way has its own place");
+        number += 1;
+    }
+};
+
 thread_local! {
     static CURRENT: Cell<Option<&'static World>> = const { Cell::new(None) };
 }
@@ -261,7 +293,7 @@ impl World {
         let depth = self.books.threads[from].depth.get();
         prev.head().saved_stack_pointer.store(self.tops[from].as_u64() - depth, Ordering::Relaxed);
         cpu.left.set(from as u64 + 1);
-        cpu.leaving.set(leaving as u64);
+        cpu.leaving.set(number_of_way(leaving) as u64);
         cpu.runs.set(to as u64);
         self.per_cpu().current.store(std::ptr::from_ref(next).cast_mut(), Ordering::Relaxed);
         self.check_switch_in(to);
@@ -273,10 +305,7 @@ impl World {
     pub fn left(&self) -> (&'static Thread, Leaving) {
         let cpu = self.cpu();
         let left = cpu.left.replace(0).checked_sub(1).expect("a thread that was left");
-        let all =
-            [Leaving::Yielded, Leaving::Preempted, Leaving::Blocked, Leaving::Moved, Leaving::Exited, Leaving::Idle];
-        let leaving = all[cpu.leaving.replace(0) as usize];
-        (self.threads[left as usize], leaving)
+        (self.threads[left as usize], WAYS[cpu.leaving.replace(0) as usize])
     }
 
     /// Runs `f` on the frames that are free.

@@ -79,8 +79,8 @@ impl World {
             for_each_free: |f| model::for_each_free::<S>(|frame| f(frame.as_u64())),
         };
         for (number, thread) in threads.iter().enumerate() {
-            let program = thread.program.clone();
-            let run = move || run_thread::<S>(number, &program);
+            let program = thread.program;
+            let run = move || run_thread::<S>(number, program);
             world.coroutines.push(Coroutine::new(&mut memory, number, run));
         }
         for cpu in 0..cpus {
@@ -166,7 +166,7 @@ fn keep_thread(memory: &mut Memory, thread: &'static Thread) {
     memory.keep_at(start, 2 + size_of::<Thread>() / 8);
 }
 
-fn run_thread<S: System>(number: usize, program: &Program) {
+fn run_thread<S: System>(number: usize, program: Program) {
     let (left, leaving) = current().left();
     model::begin::<S>(left, leaving);
     program();
