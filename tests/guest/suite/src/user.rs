@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ebbtide::stack;
-use ebbtide::thread::{self, CpuSet};
+use ebbtide::thread;
 use ebbtide::time::{Duration, Instant};
 use ebbtide::user::{self, Call, Error};
 
@@ -27,8 +27,8 @@ tests![
     user_mode_spawns_and_joins,
     threads_of_user_mode_come_and_go,
     registers_survive_calls_and_preemption,
-    kernel_stacks_are_what_the_policy_says,
     ; on one CPU:
+    kernel_stacks_are_what_the_policy_says,
     user_mode_shares_the_cpu_with_the_kernel,
 ];
 
@@ -322,12 +322,7 @@ fn kernel_stacks_are_what_the_policy_says() -> Outcome {
         check_eq!(sample.threads, COUNT, "threads that {what}");
         Ok(sample.stack / COUNT)
     };
-    // All on one CPU, and the first that is there: the others wait for their turn, in user mode.
-    let here = CpuSet::only(thread::current_cpu());
-    let builder = || user::Builder::new().affinity(here).map_err(failed("binding"));
-    let sleepers: Vec<_> = (0..COUNT)
-        .map(|_| builder()?.spawn(|()| user::park(None), ()).map_err(failed("spawning")))
-        .collect::<Result<_, _>>()?;
+    let sleepers: Vec<_> = (0..COUNT).map(|_| spawn(|()| user::park(None), ())).collect::<Result<_, _>>()?;
     stack::settle();
     let asleep = pages("sleep in a call")?;
     for sleeper in &sleepers {
@@ -338,7 +333,7 @@ fn kernel_stacks_are_what_the_policy_says() -> Outcome {
 
     check_eq!(asleep, if stack::POLICY == "reclaim-on-sleep" { 1 } else { 4 }, "pages of a thread asleep in a call");
 
-    let owner = builder()?.spawn(spinners, COUNT as u64).map_err(failed("spawning"))?;
+    let owner = spawn(spinners, COUNT as u64)?;
     let [whole, top] = if cfg!(debug_assertions) { [4, 3] } else { [4, 1] };
     let most = match stack::POLICY {
         "static" => whole * (COUNT + 1),
@@ -346,14 +341,15 @@ fn kernel_stacks_are_what_the_policy_says() -> Outcome {
         "grow-on-entry" => whole + top * COUNT,
         _ => top * (COUNT + 1),
     };
-    // This thread shares the CPU with them, so none of them runs while it looks.
-    wait_until("some have more pages than the policy leaves to a thread in user mode", || {
+    // This thread shares the CPU with them, so none of them runs while it looks: they wait for their turn, in user mode.
+    let outcome = wait_until("some have more pages than the policy leaves to a thread in user mode", || {
         let sample = stack::sample();
         sample.threads == COUNT + 1 && sample.stack <= most
-    })?;
+    });
+    // Whatever it is: else they would spin for ever.
     owner.thread().unpark();
     check_eq!(joined(owner)?, COUNT as u64, "threads that spun in user mode");
-    Ok(())
+    outcome
 }
 
 /// Spawns threads that spin in user mode, making no call, until this thread is unparked. Returns how many ended then.
