@@ -13,7 +13,7 @@ use ebbtide::thread::{self, Builder, Priority};
 use ebbtide::time::{Duration, Instant};
 use ebbtide::{println, provoke};
 
-use crate::harness::{Outcome, failed};
+use crate::harness::{Outcome, failed, pass_time};
 
 tests![
     ; on one CPU:
@@ -81,7 +81,7 @@ fn a_preemption_fits() -> Outcome {
     let theirs = Arc::clone(&stop);
     let equal = thread::spawn(move || {
         while !theirs.load(Ordering::Acquire) {
-            core::hint::spin_loop();
+            pass_time();
         }
     });
     let end = stack::counters().cache.switches + 50;

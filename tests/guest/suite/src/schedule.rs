@@ -1,7 +1,7 @@
 //! Who runs next: turns, time slices, priorities.
 
 use alloc::vec::Vec;
-use core::hint::{black_box, spin_loop};
+use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use ebbtide::stack;
@@ -10,7 +10,7 @@ use ebbtide::thread::{self, Builder, JoinHandle, Priority};
 use ebbtide::time::{Duration, Instant};
 
 use crate::cpus;
-use crate::harness::{Outcome, failed, is_counted, wait_until, within_a_minute};
+use crate::harness::{Outcome, failed, is_counted, pass_time, wait_until, within_a_minute};
 
 tests![
     ; on one CPU:
@@ -98,7 +98,7 @@ fn a_thread_that_spins_is_preempted() -> Outcome {
         let (stop, rounds) = &*theirs;
         while !stop.load(Ordering::Acquire) {
             rounds.fetch_add(1, Ordering::AcqRel);
-            spin_loop();
+            pass_time();
         }
     });
     // Once the spinner is in its loop, the main thread sees so only if the spinner is made to give way. (It may be made to
@@ -220,7 +220,7 @@ fn a_timer_lets_a_higher_priority_in() -> Outcome {
     let start = Instant::now();
     while !awake.load(Ordering::Acquire) {
         check!(within_a_minute(start), "it did not get the CPU from a thread that spins");
-        spin_loop();
+        pass_time();
     }
     higher.join().unwrap();
     Ok(())

@@ -12,7 +12,7 @@ use ebbtide::thread::{self, Builder, JoinHandle};
 use ebbtide::time::Duration;
 
 use crate::cpus;
-use crate::harness::{Outcome, conserved, failed, wait_until};
+use crate::harness::{Outcome, conserved, failed, pass_time, wait_until};
 
 tests![
     a_thread_asleep_shallow_keeps_what_its_policy_says,
@@ -182,7 +182,7 @@ fn deep_frames_survive_preemption() -> Outcome {
     divers(4, || {
         let start = ebbtide::time::Instant::now();
         while start.elapsed() < Duration::from_millis(60) {
-            core::hint::spin_loop();
+            pass_time();
         }
     })?;
     let preempted = stack::counters().cache.switches - preempted;

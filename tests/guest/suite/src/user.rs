@@ -12,7 +12,7 @@ use ebbtide::thread;
 use ebbtide::time::{Duration, Instant};
 use ebbtide::user::{self, Call, Error};
 
-use crate::harness::{Dice, Outcome, failed, wait_until};
+use crate::harness::{Dice, Outcome, failed, pass_time, wait_until};
 
 tests![
     user_mode_computes_and_returns,
@@ -135,7 +135,7 @@ fn spin(nanoseconds: u64) -> u64 {
     let start = user::uptime();
     loop {
         for _ in 0..10_000 {
-            core::hint::spin_loop();
+            pass_time();
         }
         let spun = (user::uptime() - start).as_nanos() as u64;
         if spun >= nanoseconds {
@@ -359,7 +359,7 @@ fn spinners(count: u64) -> u64 {
         // SAFETY: it is its parent's, which waits for this thread.
         let word = unsafe { &*(address as *const AtomicU32) };
         while word.load(Ordering::Acquire) == 0 {
-            core::hint::spin_loop();
+            pass_time();
         }
     }
     let word = AtomicU32::new(0);
