@@ -67,7 +67,11 @@ impl Compile<'_> {
 }
 
 /// Runs a build and returns the executable that cargo reports for `binary`.
-fn executable(mut command: Command, binary: &str) -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+///
+/// When the build fails (123); cargo has said why.
+pub fn executable(mut command: Command, binary: &str) -> anyhow::Result<PathBuf> {
     command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stdout(Stdio::piped());
     let shown = process::shown(&command);
     let failed = || exit::build(format!("building `{binary}` failed; the command was: {shown}"));

@@ -1,11 +1,12 @@
 //! Calls the packer: it checks a kernel, strips it and puts it into one bootable file with the loader.
 
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 
-use super::Image;
+use super::{Image, compile};
 use crate::arch::Arch;
 use crate::exit::{self, Code};
 use crate::process;
@@ -44,11 +45,9 @@ fn run(
     image: &Image,
     more: &[&str],
 ) -> anyhow::Result<()> {
-    let mut command = toolchain::host_cargo("run")?;
+    let mut command = Command::new(packer(project)?);
     command
-        .args(["--quiet", "--manifest-path"])
-        .arg(project.manifest())
-        .args(["--package", "ebbtide-pack", "--", "--arch", arch.name()])
+        .args(["--arch", arch.name()])
         .arg("--loader")
         .arg(loader)
         .arg("--kernel")
@@ -68,4 +67,17 @@ fn run(
         Some(code) if code == i32::from(Code::REFUSED.0) => Err(exit::failure(Code::REFUSED, "")),
         _ => Err(exit::build(format!("packing failed ({status}); the command was: {}", process::shown(&command)))),
     }
+}
+
+/// The packer, built when it is asked for first: a build would wait for whatever else is being built.
+fn packer(project: &Project) -> anyhow::Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = &*built {
+        return Ok(path.clone());
+    }
+    let name = "ebbtide-pack";
+    let mut command = toolchain::host_cargo("build")?;
+    command.args(["--quiet", "--manifest-path"]).arg(project.manifest()).args(["--package", name, "--bin", name]);
+    Ok(built.insert(compile::executable(command, name)?).clone())
 }
