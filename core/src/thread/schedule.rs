@@ -230,8 +230,8 @@ fn give_way<S: System>(leaving: Leaving) {
         switch_to::<S>(cpu, prev, next, leaving);
     } else if stack_wait::is_waited_for::<S>() {
         give_way_to_parked::<S>(leaving);
-    } else {
-        // Who yields in a loop waits for another CPU.
+    } else if leaving == Leaving::Yielded {
+        // Who yields in a loop waits for another CPU. Who was to be preempted does not, and loses nothing to it.
         S::Arch::relax();
     }
 }
