@@ -26,6 +26,8 @@ pub enum Bound {
     AtMost(f64),
     /// At least so many times the record's threads.
     PerThread(f64),
+    /// At most so many times the record's threads.
+    AtMostPerThread(f64),
 }
 
 /// The architecture on which instructions and images are promised so far.
@@ -58,6 +60,13 @@ pub const LIMITS: &[Limit] = &[
         workload: "sleepers",
         bound: Bound::AtMost(4_700.0),
     },
+    call("static", "syscall_insns", Bound::AtMost(120.0)),
+    call("static", "pte_writes_per_call", Bound::AtMost(0.0)),
+    call("reclaim-on-sleep", "pte_writes_per_call", Bound::AtMost(0.0)),
+    call("reclaim-on-sleep", "sleep_tlb_broadcast_per_call", Bound::AtMost(0.0)),
+    call("reclaim-on-sleep", "asleep_stack_kib", Bound::AtMostPerThread(4.0)),
+    call("grow-on-entry", "tlb_broadcast_per_call", Bound::AtMost(0.0)),
+    call("grow-on-entry", "spinning_stack_kib", Bound::AtMostPerThread(4.0)),
 ];
 
 /// A promise of `reclaim-on-sleep` on each published machine.
@@ -68,6 +77,11 @@ const fn reclaim(key: &'static str, bound: Bound) -> Limit {
 /// A promise of `reclaim-on-sleep` about switches in a steady state.
 const fn switch(key: &'static str, most: f64) -> Limit {
     Limit { key, policy: Some("reclaim-on-sleep"), arch: None, workload: "switch", bound: Bound::AtMost(most) }
+}
+
+/// A promise about system calls and threads in user mode, on every architecture.
+const fn call(policy: &'static str, key: &'static str, bound: Bound) -> Limit {
+    Limit { key, policy: Some(policy), arch: None, workload: "system-calls", bound }
 }
 
 /// A promise of `hello` under every policy.
@@ -117,12 +131,17 @@ fn judge_record(record: &Record) -> Vec<Verdict> {
 fn check(limit: &Limit, record: &Record) -> Result<(), String> {
     let key = limit.key;
     let value = record.figure(key).ok_or_else(|| format!("{key} was not measured"))?;
+    let threads = || record.figure("threads").ok_or("threads was not measured");
     let (fine, bound) = match limit.bound {
         Bound::AtLeast(least) => (value >= least, format!("at least {least}")),
         Bound::AtMost(most) => (value <= most, format!("at most {most}")),
         Bound::PerThread(least) => {
-            let threads = record.figure("threads").ok_or("threads was not measured")?;
-            (value >= least * threads, format!("at least {}", least * threads))
+            let least = least * threads()?;
+            (value >= least, format!("at least {least}"))
+        }
+        Bound::AtMostPerThread(most) => {
+            let most = most * threads()?;
+            (value <= most, format!("at most {most}"))
         }
     };
     if fine { Ok(()) } else { Err(format!("{key} is {value}, but must be {bound}")) }
@@ -190,6 +209,30 @@ mod tests {
             let figures = quiet.map(|key| (key, if key == loud { 0.01 } else { 0.0 }));
             let errors = errors("reclaim-on-sleep", "switch", &figures);
             assert!(errors.len() == 1 && errors[0].contains(loud), "{loud}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn each_promise_about_system_calls_can_break() {
+        let holds = [
+            ("static", "syscall_insns", 120.0),
+            ("static", "pte_writes_per_call", 0.0),
+            ("reclaim-on-sleep", "pte_writes_per_call", 0.0),
+            ("reclaim-on-sleep", "sleep_tlb_broadcast_per_call", 0.0),
+            ("reclaim-on-sleep", "asleep_stack_kib", 40.0),
+            ("grow-on-entry", "tlb_broadcast_per_call", 0.0),
+            ("grow-on-entry", "spinning_stack_kib", 40.0),
+        ];
+        for (policy, broken, bound) in holds {
+            let errors = |more: f64| {
+                let of_policy = holds.iter().filter(|(other, ..)| *other == policy);
+                let figures = of_policy.map(|&(_, key, most)| (key, if key == broken { most + more } else { most }));
+                let figures: Vec<_> = figures.chain([("threads", 10.0)]).collect();
+                let verdicts = judge(&[work(policy, "system-calls", &figures)]);
+                verdicts.into_iter().filter_map(|verdict| verdict.error).collect::<Vec<_>>()
+            };
+            assert_eq!(errors(0.0), [""; 0], "{policy}");
+            assert!(matches!(&errors(0.01)[..], [one] if one.contains(broken)), "{policy}: {broken}");
         }
     }
 

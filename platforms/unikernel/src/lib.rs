@@ -20,7 +20,7 @@
 //! # What there is
 //!
 //! The names are std's, and so is what they mean, unless their page says otherwise: [`thread`], [`sync`], [`time`],
-//! [`env`](mod@env), [`process`], [`print!`], [`println!`]. [`stack`] shows what the stack policy does with memory;
+//! [`env`](mod@env), [`hint`], [`process`], [`print!`], [`println!`]. [`stack`] shows what the stack policy does with memory;
 //! [`log`] is the crate of that name, whose records go to the console. `extern crate alloc;` gives `Vec`, `String` and
 //! `Box`: the global allocator is set up, and so is the panic handler.
 //!
@@ -46,6 +46,7 @@ mod machine;
 mod machine;
 
 pub mod env;
+pub mod hint;
 mod image;
 mod macros;
 mod plain_build;

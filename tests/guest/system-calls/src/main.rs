@@ -14,7 +14,7 @@ mod memory;
 use alloc::string::String;
 
 use ebbtide::stack::{self, Counters};
-use ebbtide::thread::{Builder, Priority};
+use ebbtide::thread::{self, Builder, CpuSet, Priority};
 use ebbtide::time::counter;
 use ebbtide::{println, process, user};
 use ebbtide_figures::{Mean, word};
@@ -36,6 +36,10 @@ fn main() -> Result<(), String> {
 }
 
 fn record(rounds: u64, threads: usize) -> Result<(), String> {
+    // What is counted in instructions is one CPU's, however many there are; stacks are those of threads on all of them.
+    if thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) {
+        bind_to(CpuSet::only(thread::current_cpu()))?;
+    }
     // Until the heap and the stacks that are kept have what such threads need.
     part(null_calls, rounds / 10);
     part(sleeping_calls, rounds / 100);
@@ -43,6 +47,7 @@ fn record(rounds: u64, threads: usize) -> Result<(), String> {
     let sleeping = rounds / 10;
     let sleeps = Part::between(part(sleeping_calls, sleeping), part(sleeping_calls, 2 * sleeping), 2 * sleeping);
     let preempt = preemptions();
+    bind_to(CpuSet::ALL)?;
     let [asleep, mixed, spinning] = memory::stacks(threads)?;
     println!(
         "ebbtide: record workload=system-calls threads={threads} syscall_insns={} syscall_sleep_insns={} user_preempt_insns={preempt} \
@@ -62,6 +67,11 @@ fn record(rounds: u64, threads: usize) -> Result<(), String> {
     );
     // Not by way of the main thread: it would have its turn when every thread that spins has had one.
     process::exit(0)
+}
+
+/// Binds this thread, and those that it spawns from now on.
+fn bind_to(cpus: CpuSet) -> Result<(), String> {
+    thread::set_affinity(cpus).map_err(|error| alloc::format!("binding: {error}"))
 }
 
 /// What a run came to.

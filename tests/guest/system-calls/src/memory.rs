@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use ebbtide::user::{self, JoinHandle};
-use ebbtide::{stack, thread};
+use ebbtide::{hint, stack, thread};
 
 /// How long a thread that spins has the CPU before this one takes it away again.
 const TURN: Duration = Duration::from_micros(100);
@@ -51,7 +51,7 @@ fn end(sleepers: Vec<JoinHandle<()>>) -> Result<(), String> {
 
 fn spin() {
     loop {
-        core::hint::spin_loop();
+        hint::spin_loop();
     }
 }
 
