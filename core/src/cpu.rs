@@ -59,6 +59,8 @@ pub struct PerCpu {
     pub(crate) delays: audit::Delays,
     /// How long interrupts were off, in an `audit` build.
     pub(crate) interrupts: audit::Interrupts,
+    /// How much of their stacks threads used at entries from user mode, in an `audit` build.
+    pub(crate) entries: audit::Entries,
     /// Faults on stack pages that were populated when the fault was looked at.
     pub spurious_faults: AtomicU64,
     /// Faults on addresses of the stack range.
@@ -159,6 +161,7 @@ impl PerCpu {
             gathered: AtomicU32::new(0),
             delays: audit::Delays::new(),
             interrupts: audit::Interrupts::new(),
+            entries: audit::Entries::new(),
             spurious_faults: AtomicU64::new(0),
             stack_faults: AtomicU64::new(0),
             idle_passes: AtomicU64::new(0),

@@ -22,6 +22,10 @@ pub trait System: Sized + 'static {
     /// Whether this build checks its invariants while it runs; see [`audit`](crate::audit).
     const AUDIT: bool = false;
 
+    /// Whether this build measures what a thread of user mode uses of its kernel stack while it has the top of it alone. It writes
+    /// to the unused part of that.
+    const PAINTS_STACKS: bool = false;
+
     /// The state of the kernel: a static of the composition root, since statics cannot be generic.
     fn kernel() -> &'static Kernel;
 

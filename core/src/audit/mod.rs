@@ -5,6 +5,7 @@
 //! which one. The numbers are those of `docs/invariants.md`. All of it is behind [`AUDIT`](crate::System::AUDIT), a constant: other
 //! builds have none of it.
 
+mod border;
 mod delays;
 mod gather;
 mod interrupts;
@@ -22,6 +23,8 @@ use crate::stop::stop_others;
 use crate::system::System;
 use crate::thread::{Thread, placement};
 
+pub use border::{Entries, stack_used_at_entries};
+pub(crate) use border::{entered, left, painted};
 pub(crate) use delays::{Delays, race};
 pub(crate) use gather::Gathering;
 pub use interrupts::{Interrupts, longest_without_interrupts};

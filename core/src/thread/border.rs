@@ -12,6 +12,7 @@ use core::sync::atomic::Ordering;
 use memory_addresses::VirtAddr;
 
 use crate::arch::Switch;
+use crate::audit;
 use crate::cpu::{self, PerCpu};
 use crate::stack::{self, Incoming, Leaving, Outgoing, Stack, StackPolicy};
 use crate::system::System;
@@ -25,12 +26,14 @@ pub(crate) fn enter<S: System>() {
         let (cpu, me) = (cpu::this::<S>(), cpu::current::<S>());
         // SAFETY: this thread runs, so it holds itself.
         let stack = unsafe { me.stack_mut() };
+        let painted = audit::painted::<S>(stack);
         stack.set_in_user_mode(false);
         if is_ready::<S>(cpu, stack) {
             grow::<S>(cpu, stack);
         } else {
             grow_when_possible::<S>(cpu, me);
         }
+        audit::entered::<S>(me, painted);
     }
 }
 
@@ -78,4 +81,5 @@ fn shrink<S: System>(frame_pointer: VirtAddr) {
     let reach = VirtAddr::new(frame_pointer.as_u64() - S::Arch::PREEMPT_STACK_BYTES).max(stack.limit());
     cpu.with_stack_cache(|cache| S::Policy::on_user_exit(&mut Outgoing::<S>::new(stack, reach, cache)));
     stack.set_in_user_mode(true);
+    audit::left::<S>(stack, reach);
 }

@@ -94,6 +94,12 @@ pub fn stack_used_until(stop: &AtomicBool, bytes: usize) -> usize {
     Arch::stack_used_until(stop, bytes)
 }
 
+/// How many bytes below a kernel stack's top were used at entries from user mode before the rest was there, and how many there
+/// are for that; nothing under a policy that changes no stack there, and in an image without `audit` or debug assertions.
+pub fn stack_used_at_entries() -> Option<(u64, u64)> {
+    ebbtide_core::audit::stack_used_at_entries::<Ebbtide>()
+}
+
 /// Fills every register, takes `turns` turns of a loop, and returns a bit for each register that has changed.
 pub fn registers_changed_meanwhile(pattern: u64, turns: u64) -> u64 {
     Arch::registers_changed_meanwhile(pattern, turns)

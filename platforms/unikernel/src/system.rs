@@ -30,6 +30,7 @@ impl System for Ebbtide {
     type Policy = crate::policy::Policy;
 
     const AUDIT: bool = cfg!(feature = "audit");
+    const PAINTS_STACKS: bool = cfg!(any(feature = "audit", debug_assertions));
 
     fn kernel() -> &'static Kernel {
         &KERNEL
