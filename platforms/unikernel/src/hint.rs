@@ -1,7 +1,7 @@
 //! std's `hint`: what a loop tells the CPU that runs it.
 
-use ebbtide_core::arch::Cpu as _;
 use ebbtide_core::System;
+use ebbtide_core::arch::Cpu as _;
 
 use crate::system::Ebbtide;
 
