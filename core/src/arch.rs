@@ -183,6 +183,13 @@ pub trait Provoke {
 
     /// The same with the registers that a call preserves, and `call` in place of the loop.
     fn registers_changed_by(pattern: u64, call: extern "C" fn()) -> u64;
+
+    /// Where code may be entered by [`Provoke::call`] in user mode, whatever code it is: from the beginning to an instruction that
+    /// returns, or else to one that raises an exception there. Nothing if there is none.
+    fn find_end(code: &[u8]) -> Option<usize>;
+
+    /// Calls what lies at `address`, as a function that has no arguments.
+    fn call(address: VirtAddr);
 }
 
 /// What the kernel keeps of a thread that runs in user mode, and what the entries from user mode need to know of it.

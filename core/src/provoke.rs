@@ -9,7 +9,7 @@ use memory_addresses::VirtAddr;
 use crate::arch::{PAGE_BYTES, Paging, Provoke, Switch};
 use crate::console;
 use crate::cpu;
-use crate::memory::table::LEVELS;
+use crate::memory::table::{LEVELS, span};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
 use crate::thread::{self, Leaving, Thread};
@@ -45,6 +45,15 @@ extern "C-unwind" fn begin(_left: Option<&'static Thread>, _leaving: Leaving, f:
     // SAFETY: `in_switch_to_idle` made it from such a function.
     let f: fn() -> ! = unsafe { core::mem::transmute(f) };
     f()
+}
+
+/// Calls `visit` with the addresses of everything that the kernel's view maps, leaf by leaf of its page tables, large pages whole. It
+/// takes no lock: what is mapped or unmapped meanwhile is seen, or it is not.
+pub fn mapped<S: System>(visit: &mut dyn FnMut(Range<u64>)) {
+    S::kernel().tables::<S>().leaves(&mut |first, level| {
+        let first = first.as_u64();
+        visit(first..first + span(level));
+    });
 }
 
 /// Lets user mode into the page that holds `address`.

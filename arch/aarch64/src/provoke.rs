@@ -120,6 +120,35 @@ impl Provoke for Aarch64 {
     fn registers_changed_by(pattern: u64, call: extern "C" fn()) -> u64 {
         look::registers_changed_by(pattern, call)
     }
+
+    fn find_end(code: &[u8]) -> Option<usize> {
+        const RET: u32 = 0xd65f_03c0;
+        // `brk`, `udf`, and loads and stores, but no `prfm`, by one of x0 to x15, which are 0 then: nothing lies in the first pages.
+        let traps = |word: u32| {
+            let is_access = word & 0x3f00_0000 == 0x3900_0000 && word & 0xffc0_0000 != 0xf980_0000;
+            word & 0xffe0_001f == 0xd420_0000 || word >> 16 == 0 || is_access && word >> 5 & 31 < 16
+        };
+        let find = |is_it: &dyn Fn(u32) -> bool| {
+            let mut words = code.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
+            words.position(is_it).map(|found| found * size_of::<u32>())
+        };
+        find(&|word| word == RET).or_else(|| find(&traps))
+    }
+
+    fn call(address: VirtAddr) {
+        // SAFETY: none: what lies there is called. What `find_end` may find accesses memory by x0 to x15.
+        unsafe {
+            asm!(
+                "blr {}",
+                in(reg) address.as_u64(),
+                in("x0") 0_u64, in("x1") 0_u64, in("x2") 0_u64, in("x3") 0_u64,
+                in("x4") 0_u64, in("x5") 0_u64, in("x6") 0_u64, in("x7") 0_u64,
+                in("x8") 0_u64, in("x9") 0_u64, in("x10") 0_u64, in("x11") 0_u64,
+                in("x12") 0_u64, in("x13") 0_u64, in("x14") 0_u64, in("x15") 0_u64,
+                clobber_abi("C"),
+            );
+        }
+    }
 }
 
 /// Masks everything, as in a handler, and returns where the stack pointer is when a trap stands on a trap stack.

@@ -126,6 +126,20 @@ impl Provoke for X86_64 {
     fn registers_changed_by(pattern: u64, call: extern "C" fn()) -> u64 {
         look::registers_changed_by(pattern, call)
     }
+
+    fn find_end(code: &[u8]) -> Option<usize> {
+        const RET: u8 = 0xc3;
+        const INT3: u8 = 0xcc;
+        const HLT: u8 = 0xf4;
+        // Whatever the byte is part of, it is also an instruction.
+        let find = |instructions: &[u8]| code.iter().position(|byte| instructions.contains(byte));
+        find(&[RET]).or_else(|| find(&[INT3, HLT]))
+    }
+
+    fn call(address: VirtAddr) {
+        // SAFETY: none: what lies there is called.
+        unsafe { asm!("call {}", in(reg) address.as_u64(), clobber_abi("C")) };
+    }
 }
 
 /// Makes the CPU believe that a trap stands on a trap stack, whose header this returns. Interrupts are off.

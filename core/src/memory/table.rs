@@ -24,6 +24,9 @@ const ROOT_LEVEL: u32 = 3;
 /// The number of levels.
 pub(crate) const LEVELS: u32 = ROOT_LEVEL + 1;
 
+/// Bits of an address that choose no entry of a table.
+const UNTRANSLATED_BITS: u32 = 64 - (12 + 9 * LEVELS);
+
 /// Bytes that one entry of `level` maps.
 pub const fn span(level: u32) -> u64 {
     PAGE_BYTES << (9 * level)
@@ -165,6 +168,26 @@ impl<P: Paging> Tables<P> {
             let is_leaf = matches!(P::decode(entry.load(Ordering::Relaxed), level), TableEntry::Leaf(_));
             is_leaf.then_some((entry, level))
         })
+    }
+
+    /// Calls `visit` with the first address and the level of every leaf, in the order of addresses. It takes no lock: what changes
+    /// meanwhile is seen, or it is not.
+    pub(crate) fn leaves(self, visit: &mut dyn FnMut(VirtAddr, u32)) {
+        self.leaves_below(self.root, ROOT_LEVEL, 0, visit);
+    }
+
+    /// The same for a table of `level`, whose first entry is that of `first`.
+    fn leaves_below(self, table: PhysAddr, level: u32, first: u64, visit: &mut dyn FnMut(VirtAddr, u32)) {
+        for step in 0..512 {
+            // The bits above those that choose entries are as the highest of these.
+            let address = ((first + step * span(level)) << UNTRANSLATED_BITS).cast_signed() >> UNTRANSLATED_BITS;
+            let address = VirtAddr::new(address.cast_unsigned());
+            match P::decode(self.entry(table, address, level).load(Ordering::Relaxed), level) {
+                TableEntry::Absent => {}
+                TableEntry::Leaf(_) => visit(address, level),
+                TableEntry::Table(next) => self.leaves_below(next, level - 1, address.as_u64(), visit),
+            }
+        }
     }
 
     fn entry(self, table: PhysAddr, address: VirtAddr, level: u32) -> &'static AtomicU64 {

@@ -2,6 +2,7 @@
 //! then.
 #![expect(unsafe_code, reason = "breaks the machine on purpose")]
 
+use core::ops::Range;
 use core::sync::atomic::AtomicBool;
 
 use ebbtide_core::System as _;
@@ -108,6 +109,24 @@ pub fn registers_changed_meanwhile(pattern: u64, turns: u64) -> u64 {
 /// Fills the registers that a call preserves, calls, and returns a bit for each that has changed.
 pub fn registers_changed_by(pattern: u64, call: extern "C" fn()) -> u64 {
     Arch::registers_changed_by(pattern, call)
+}
+
+/// Where code may be entered by [`call`] in user mode, whatever code it is: from the beginning to an instruction that returns, or
+/// else to one that raises an exception there. Nothing if there is none.
+#[must_use]
+pub fn find_end(code: &[u8]) -> Option<usize> {
+    Arch::find_end(code)
+}
+
+/// Calls what lies at `address`, as a function that has no arguments. User mode may do so as well.
+pub fn call(address: usize) {
+    Arch::call(VirtAddr::new(address as u64));
+}
+
+/// Calls `visit` with the addresses of everything that the kernel's view maps, leaf by leaf of its page tables, large pages whole.
+/// What is mapped or unmapped meanwhile is seen, or it is not.
+pub fn mapped(mut visit: impl FnMut(Range<u64>)) {
+    provoke::mapped::<Ebbtide>(&mut visit);
 }
 
 /// Lets user mode into the page that holds `address`.
