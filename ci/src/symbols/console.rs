@@ -1,8 +1,8 @@
-//! The console of a run: passes everything on at once, and adds names to backtraces.
+//! The console of a run: passes everything on at once, and adds names to backtraces and to what was touched.
 
 use std::io::{self, Write};
 
-use super::{Lookup, frame, head, named};
+use super::{Lookup, frame, head, named, named_data, touched};
 
 /// Lines longer than this are no part of a backtrace.
 const LONGEST: usize = 256;
@@ -22,12 +22,14 @@ pub struct Console<W: Write> {
     overlong: bool,
     /// Where the image lies, inside a backtrace.
     base: Option<u64>,
+    /// What the report says was touched whose lines these are.
+    touched: Option<u64>,
 }
 
 impl<W: Write> Console<W> {
     /// A console that writes to `out`; without symbols it changes nothing.
     pub fn new(out: W, symbols: Option<Box<dyn Lookup + Send>>) -> Self {
-        Self { out, symbols, line: Vec::new(), passed: 0, overlong: false, base: None }
+        Self { out, symbols, line: Vec::new(), passed: 0, overlong: false, base: None, touched: None }
     }
 
     fn end_line(&mut self) -> io::Result<()> {
@@ -40,12 +42,27 @@ impl<W: Write> Console<W> {
             _ => {
                 self.pass_on()?;
                 self.base = if self.overlong { None } else { head(&text) };
+                self.name_touched(&text)?;
             }
         }
         self.line.clear();
         self.passed = 0;
         self.overlong = false;
         Ok(())
+    }
+
+    /// Adds what was touched to the head of a backtrace, which stands below a report.
+    fn name_touched(&mut self, line: &str) -> io::Result<()> {
+        if let Some(base) = self.base {
+            let (symbols, address) = (self.symbols.as_ref(), self.touched.take());
+            let name = symbols.zip(address).and_then(|(symbols, address)| named_data(symbols.as_ref(), base, address));
+            name.map_or(Ok(()), |name| writeln!(self.out, "{name}"))
+        } else {
+            // The lines of a report behind its first are indented.
+            let before = self.touched.take().filter(|_| line.starts_with("  "));
+            self.touched = touched(line).or(before);
+            Ok(())
+        }
     }
 
     fn pass_on(&mut self) -> io::Result<()> {
@@ -119,7 +136,14 @@ mod tests {
                 _ => vec![place(format!("f{address:x}"))],
             }
         }
+
+        fn data(&self, address: u64) -> Option<(String, u64)> {
+            (0x10..0x20).contains(&address).then(|| ("app::STATIC".to_owned(), address - 0x10))
+        }
     }
+
+    const REPORT: &str = "ebbtide: thread 3 ended: page fault (read) at address 0x1018\n  at 0x1, stack pointer 0x2, \
+                          touched 0x1018\nbacktrace (image at 0x1000):\n";
 
     fn shown(chunks: &[&str]) -> String {
         let mut out = Vec::new();
@@ -138,6 +162,27 @@ mod tests {
             shown(&[text]),
             "panicked\r\nbacktrace (image at 0x1000):\r\n  #0 0x1010 f10 at a.rs:16\n  #1 0x1021 f20 at a.rs:32\nend\n"
         );
+    }
+
+    #[test]
+    fn what_was_touched_gets_a_name() {
+        assert_eq!(
+            shown(&[REPORT, "  #0 0x1010\n"]),
+            format!("{REPORT}  touched 0x1018: app::STATIC+0x8\n  #0 0x1010 f10 at a.rs:16\n")
+        );
+        let kernels = "ebbtide: page fault (read) at address 0x1010 in thread 3\n  at 0x1, stack pointer 0x2\n\
+                       backtrace (image at 0x1000):\n";
+        assert_eq!(shown(&[kernels]), format!("{kernels}  touched 0x1010: app::STATIC\n"));
+    }
+
+    #[test]
+    fn what_another_report_touched_or_nobody_knows_gets_none() {
+        let told = "one: page fault (read) at address 0x1010\nthread 3 panicked:\nbacktrace (image at 0x1000):\n";
+        assert_eq!(shown(&[told]), told);
+        let unknown = REPORT.replace("0x1018", "0x1000");
+        assert_eq!(shown(&[&unknown]), unknown);
+        let below = REPORT.replace("0x1018", "0x10");
+        assert_eq!(shown(&[&below]), below);
     }
 
     #[test]

@@ -9,7 +9,16 @@
 //! ```
 //!
 //! and this module adds function, file and line to each frame from the unstripped ELF file, which may be linked at another
-//! address: at 0, if it is relocated.
+//! address: at 0, if it is relocated. If the report above says what address was touched, it also adds a line with the static
+//! that lies there:
+//!
+//! ```text
+//! ebbtide: thread 3 ended: page fault (write, which is forbidden there) at address 0x2381c8
+//!   at 0x2041f3, stack pointer 0x400000ffcfe8, touched 0x2381c8
+//! backtrace (image at 0x200000):
+//!   touched 0x2381c8: sandbox::SECRET
+//!   #0 0x2041f3 …
+//! ```
 
 mod console;
 
@@ -17,7 +26,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use addr2line::{Loader, Location};
-use object::{Object, ObjectSegment};
+use object::{Object, ObjectSegment, ObjectSymbol, SymbolKind};
 
 pub use console::Console;
 
@@ -26,6 +35,9 @@ pub trait Lookup {
     /// The functions that an address lies in, so many bytes behind the image's first, the innermost first: several where
     /// calls were inlined.
     fn places(&self, offset: u64) -> Vec<Place>;
+
+    /// The static that an address lies in, so many bytes behind the image's first, and how far.
+    fn data(&self, offset: u64) -> Option<(String, u64)>;
 }
 
 /// A place in the source.
@@ -42,15 +54,32 @@ pub struct Symbols {
     loader: Loader,
     /// The address that the image's first byte is linked at.
     start: u64,
+    /// Every static, in the order of addresses.
+    data: Vec<Data>,
+}
+
+/// A static: where it is linked, and its name as the compiler has it.
+#[derive(Debug)]
+struct Data {
+    address: u64,
+    bytes: u64,
+    name: String,
 }
 
 impl Symbols {
     /// Loads the symbols of a file; nothing if it has none that can be read.
     pub fn load(elf: &Path) -> Option<Self> {
         let file = std::fs::read(elf).ok()?;
-        let segments = object::File::parse(&*file).ok()?;
-        let start = segments.segments().map(|segment| segment.address()).min().unwrap_or(0);
-        Some(Self { loader: Loader::new(elf).ok()?, start })
+        let parsed = object::File::parse(&*file).ok()?;
+        let start = parsed.segments().map(|segment| segment.address()).min().unwrap_or(0);
+        let statics = parsed.symbols().filter(|symbol| symbol.kind() == SymbolKind::Data && symbol.is_definition());
+        let mut data: Vec<_> = statics
+            .filter_map(|symbol| {
+                Some(Data { address: symbol.address(), bytes: symbol.size(), name: symbol.name().ok()?.to_owned() })
+            })
+            .collect();
+        data.sort_by_key(|data| data.address);
+        Some(Self { loader: Loader::new(elf).ok()?, start, data })
     }
 }
 
@@ -64,7 +93,19 @@ impl Lookup for Symbols {
         let symbol = self.loader.find_symbol(address);
         symbol.map(|name| place(name, self.position(address))).into_iter().collect()
     }
+
+    fn data(&self, offset: u64) -> Option<(String, u64)> {
+        let address = self.start.checked_add(offset)?;
+        let behind = self.data.partition_point(|data| data.address <= address);
+        // A symbol of no size, which the linker makes, may stand behind the one that the address lies in.
+        let holds = |data: &&Data| address - data.address < data.bytes;
+        let data = self.data[..behind].iter().rev().take(NEIGHBOURS).find(holds)?;
+        Some((demangled(&data.name), address - data.address))
+    }
 }
+
+/// Symbols that are looked at for one address.
+const NEIGHBOURS: usize = 8;
 
 impl Symbols {
     fn inlined(&self, address: u64) -> Vec<Place> {
@@ -117,13 +158,33 @@ fn short(file: &str) -> &str {
 }
 
 fn place(mangled: &str, position: Option<String>) -> Place {
+    Place { function: demangled(mangled), position }
+}
+
+fn demangled(mangled: &str) -> String {
     let name = addr2line::demangle_auto(mangled.into(), None);
     // `{:#}` without the hash is not to be had from this function: `path::function::h0123456789abcdef`.
-    let function = match name.rsplit_once("::h") {
-        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => path,
-        _ => &name,
+    match name.rsplit_once("::h") {
+        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => path.to_owned(),
+        _ => name.into_owned(),
+    }
+}
+
+/// The address that a line of a report says was touched.
+fn touched(line: &str) -> Option<u64> {
+    let (_, rest) = match line.rsplit_once("touched ") {
+        Some(found) => found,
+        None => line.split_once("page fault (")?.1.split_once(" at address ")?,
     };
-    Place { function: function.to_owned(), position }
+    let is_end = |byte: char| byte != 'x' && !byte.is_ascii_hexdigit();
+    number(rest.split(is_end).next()?)
+}
+
+/// The static that was touched, with its address; nothing if none is known there.
+fn named_data(symbols: &dyn Lookup, base: u64, address: u64) -> Option<String> {
+    let (name, offset) = symbols.data(address.checked_sub(base)?)?;
+    let inside = if offset == 0 { String::new() } else { format!("+{offset:#x}") };
+    Some(format!("  touched {address:#x}: {name}{inside}"))
 }
 
 /// The image's address in the head of a backtrace.
@@ -165,6 +226,8 @@ fn named(symbols: &dyn Lookup, base: u64, (index, address): (u64, u64)) -> Strin
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
     use super::*;
 
     #[test]
@@ -192,9 +255,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_touched_is_found_in_reports() {
+        assert_eq!(touched("  at 0x1000, stack pointer 0x2000, touched 0x30a8\r"), Some(0x30a8));
+        assert_eq!(touched("ebbtide: page fault (read, which is forbidden there) at address 0x8 in thread 3"), Some(8));
+        assert_eq!(touched("ebbtide: page fault in the handler of another one (touched 0x8) in thread 3"), Some(8));
+        assert_eq!(touched("  at 0x1000, stack pointer 0x2000"), None);
+        assert_eq!(touched("nobody touched anything at address 0x1000"), None);
+    }
+
+    static MARKED: [AtomicU8; 3] = [const { AtomicU8::new(7) }; 3];
+
+    #[test]
     fn this_program_has_symbols() {
         let path = std::env::current_exe().unwrap();
         let symbols = Symbols::load(&path).expect("an ELF or Mach-O file");
         assert!(symbols.places(u64::MAX).is_empty());
+        assert_eq!(symbols.data(u64::MAX), None);
+        if cfg!(target_os = "linux") {
+            MARKED[2].store(1, Ordering::Relaxed);
+            let marked = symbols.data.iter().find(|data| demangled(&data.name).ends_with("::MARKED"));
+            let address = marked.expect("a static that is used").address - symbols.start;
+            for offset in 0..3 {
+                let (name, found) = symbols.data(address + offset).expect("it lies there");
+                assert!(name.ends_with("symbols::tests::MARKED"), "{name}");
+                assert_eq!(found, offset);
+            }
+        }
     }
 }
