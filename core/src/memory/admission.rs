@@ -50,6 +50,11 @@ impl core::fmt::Display for Overcommitted {
     }
 }
 
+/// What to claim for `frames` until they are counted: themselves, and their page tables at most.
+pub(crate) const fn with_tables(frames: usize) -> usize {
+    frames + frames.div_ceil(512) + 2
+}
+
 /// Claims `frames` for the stack of a thread that is being made, or for the heap until they are counted there.
 ///
 /// # Errors

@@ -117,8 +117,7 @@ impl<S: System> HeapSource<S> {
         if kernel.frames.with::<S, _>(|all| all.counts().free) < keep + frames {
             return None;
         }
-        // Until they are counted, with their page tables.
-        let claimed = frames + frames.div_ceil(512) + 2;
+        let claimed = admission::with_tables(frames);
         admission::claim::<S>(claimed).ok()?;
         self.map_up_to(end, keep);
         admission::give_up::<S>(claimed);

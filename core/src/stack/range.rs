@@ -193,7 +193,7 @@ pub(crate) fn allocate<S: System>(bytes: u64, pages: Pages) -> Result<Stack, Sta
 /// Brings together what frames nobody uses: before a stack is refused its own.
 #[cold]
 #[inline(never)]
-fn collect<S: System>() {
+pub(crate) fn collect<S: System>() {
     thread::reap::<S>();
     recycle::<S>();
     heap::trim::<S>();

@@ -10,6 +10,7 @@ use core::time::Duration;
 use crate::stack::{Pages, StackError};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::system::System;
+use crate::thread::spawn::{ALLOCATION_BYTES, reserve_heap};
 use crate::thread::{
     CpuSet, Kind, NoSuchCpu, Priority, Request, Thread, ThreadHandle, Work, affinity, local, spawn_noted,
 };
@@ -172,6 +173,7 @@ impl Builder {
         F: FnOnce() -> T + Send + 'a,
         T: Send + 'a,
     {
+        drop(reserve_heap::<S>(size_of::<Packet<T>>() + size_of::<F>() + 2 * ALLOCATION_BYTES)?);
         let packet = Packet::new();
         let theirs = Arc::clone(&packet);
         let request = Request {

@@ -3,10 +3,13 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::hint::black_box;
 use core::sync::atomic::Ordering;
 
-use crate::arch::Switch;
+use crate::arch::{PAGE_BYTES, Switch};
 use crate::cpu;
+use crate::memory::admission;
 use crate::stack::{self, Pages, StackError};
 use crate::system::System;
 use crate::thread::thread::{leak, reclaim};
@@ -69,11 +72,51 @@ pub(crate) fn create<S: System>(request: Request, work: Work) -> Result<&'static
     Ok(thread)
 }
 
+/// Bytes of the heap that a thread takes, besides its closure and its result; an allocation has some of its own.
+const HEAP_BYTES: usize = size_of::<Thread>() + size_of::<Work>() + 2 * ALLOCATION_BYTES;
+
+/// What an allocation takes besides its bytes, at most: a count or two, and alignment.
+pub(super) const ALLOCATION_BYTES: usize = 64;
+
+/// Keeps bytes of the heap until they are allocated in earnest, which must not fail then: `alloc` would end the run.
+///
+/// Once it is dropped others may be faster.
+///
+/// # Errors
+///
+/// The heap has no room, and gets none.
+pub(super) fn reserve_heap<S: System>(bytes: usize) -> Result<Vec<u8>, StackError> {
+    let mut room = Vec::new();
+    if room.try_reserve_exact(bytes).is_ok() {
+        // The compiler could leave an allocation out that nobody uses.
+        return Ok(black_box(room));
+    }
+    no_heap::<S>(bytes)
+}
+
+/// The same with what nobody uses any more; or why there is none.
+#[cold]
+#[inline(never)]
+fn no_heap<S: System>(bytes: usize) -> Result<Vec<u8>, StackError> {
+    stack::collect::<S>();
+    let mut room = Vec::new();
+    if room.try_reserve_exact(bytes).is_ok() {
+        return Ok(black_box(room));
+    }
+    let frames = admission::with_tables(bytes.div_ceil(PAGE_BYTES as usize));
+    admission::claim::<S>(frames).map_err(StackError::Overcommitted)?;
+    admission::give_up::<S>(frames);
+    Err(StackError::NoFrame { free: S::kernel().frame_counts_now::<S>().free })
+}
+
 /// Makes a thread that is never switched to by way of its first activation record: it names a stack.
 pub(crate) fn create_without_work<S: System>(request: Request) -> Result<&'static Thread, StackError> {
     reap::<S>();
     let Request { name, kind, priority, stack_bytes, pages, affinity } = request;
+    // First, and kept meanwhile: what is free in the heap may become the stack's.
+    let room = reserve_heap::<S>(HEAP_BYTES)?;
     let stack = stack::allocate::<S>(stack_bytes, pages)?;
+    drop(room);
     S::kernel().note_reserve(&stack);
     let id = ThreadId(S::kernel().next_thread.fetch_add(1, Ordering::Relaxed));
     let thread = leak(Arc::new(Thread::new(id, name, kind, priority, stack)));

@@ -44,6 +44,7 @@ fn main() -> Result<(), String> {
         "switch" => sleep_deep_without_end()?,
         "through" => sleep_deep_and_come_through()?,
         "promised" => be_deep_at_once_as_promised()?,
+        "spawn-without-heap" => spawn_without_heap()?,
         "heap-then-spawn" => spawn_with_what_the_heap_had()?,
         "heap-then-deep" => go_deep_with_what_the_heap_had()?,
         "heap-again" => use_again_what_the_heap_had()?,
@@ -171,6 +172,15 @@ impl Together {
         thread.map(|thread| self.threads.push(thread))
     }
 
+    /// Says why there are no more.
+    fn spawn_all_that_are_let_in(&mut self) -> StackError {
+        loop {
+            if let Err(refused) = self.spawn() {
+                return refused;
+            }
+        }
+    }
+
     /// Allocates nothing once it has begun.
     fn go_deep(self) -> usize {
         let count = self.threads.len();
@@ -188,18 +198,29 @@ impl Together {
 fn be_deep_at_once_as_promised() -> Result<(), String> {
     let (mut together, food) = (Together::default(), food());
     together.threads.reserve(PAGES);
-    let refused = loop {
-        if let Err(refused) = together.spawn() {
-            break refused;
-        }
-    };
+    let refused = together.spawn_all_that_are_let_in();
     println!("the thread after the last: {refused}");
-    let eaten = eat(food);
+    let eaten = eat(food, CHUNK);
     println!(
         "{} threads were deep at the same time, beside {} KiB of heap",
         together.go_deep(),
         CHUNK / 1024 * eaten.len()
     );
+    Ok(())
+}
+
+/// The heap has all there is, to its last bytes, but for the frames that are the stacks' alone: a thread needs both.
+fn spawn_without_heap() -> Result<(), String> {
+    let [large, small] = [food(), food()];
+    let [large, small] = [eat(large, CHUNK), eat(small, 16)];
+    match Builder::new().spawn(thread::yield_now) {
+        Ok(_) => return Err("there was memory for a thread".into()),
+        Err(error) => println!("without heap: {error}"),
+    }
+    drop((large, small));
+    let thread = Builder::new().spawn(thread::yield_now).map_err(|error| format!("with heap again: {error}"))?;
+    thread.join().unwrap();
+    println!("a thread came and went when there was heap again");
     Ok(())
 }
 
@@ -213,11 +234,11 @@ fn food() -> Vec<Vec<u8>> {
     Vec::with_capacity(PAGES)
 }
 
-/// Allocates until there is no more.
-fn eat(mut all: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+/// Allocates so many bytes at a time until there is no more.
+fn eat(mut all: Vec<Vec<u8>>, bytes: usize) -> Vec<Vec<u8>> {
     loop {
         let mut chunk = Vec::new();
-        if chunk.try_reserve_exact(CHUNK).is_err() {
+        if chunk.try_reserve_exact(bytes).is_err() {
             return all;
         }
         all.push(chunk);
@@ -226,7 +247,7 @@ fn eat(mut all: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 
 /// The heap has had all there is; then it is free, and threads need it.
 fn spawn_with_what_the_heap_had() -> Result<(), String> {
-    drop(eat(food()));
+    drop(eat(food(), CHUNK));
     let before = stack::frames();
     let threads = spawn_more_than_is_free(thread::yield_now)?;
     threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -288,7 +309,7 @@ fn use_again_what_the_heap_had() -> Result<(), String> {
 
 /// Takes what the heap gets, and writes to each chunk what it is in this round.
 fn fill(chunks: &mut Vec<Vec<u8>>, round: usize) -> usize {
-    *chunks = eat(mem::take(chunks));
+    *chunks = eat(mem::take(chunks), CHUNK);
     (0..).zip(&mut *chunks).for_each(|(number, chunk)| chunk.push(value(round, number)));
     chunks.len()
 }
@@ -311,7 +332,7 @@ fn go_deep_with_what_the_heap_had() -> Result<(), String> {
     for number in 0..before.counts.free / 8 {
         together.spawn().map_err(|error| format!("thread {number}: {error}"))?;
     }
-    drop(eat(food()));
+    drop(eat(food(), CHUNK));
     let left = stack::frames().counts.free;
     let count = together.go_deep();
     println!("{count} threads were deep at the same time, with what the heap had: {}", left < count);
