@@ -132,8 +132,8 @@ impl<S: System> Region<S> {
 
     fn map(&self, pages: Range<u64>) -> Result<(), NoMemory> {
         let frames = ((pages.end - pages.start) / PAGE_BYTES) as usize;
-        // Until they are counted, with their page tables: what is promised to stacks is none of user mode's.
-        let claimed = frames + frames.div_ceil(512) + 2;
+        // What is promised to stacks is none of user mode's, nor what it leaves free: else the kernel's heap could not grow.
+        let claimed = admission::with_tables(frames) + LEAVES_FREE;
         admission::claim::<S>(claimed).map_err(|_| NoMemory)?;
         let mapped = pages.step_by(PAGE_BYTES as usize).map(VirtAddr::new).try_for_each(map_page::<S>);
         admission::give_up::<S>(claimed);

@@ -15,7 +15,7 @@ use core::time::Duration;
 
 use ebbtide::sync::{Arc, Barrier, Mutex, OnceLock};
 use ebbtide::thread::{self, Builder, CpuSet, JoinHandle, Priority, StackError};
-use ebbtide::{println, stack};
+use ebbtide::{println, stack, user};
 use ebbtide_ends::word;
 
 ebbtide::main!(main);
@@ -44,6 +44,7 @@ fn main() -> Result<(), String> {
         "switch" => sleep_deep_without_end()?,
         "through" => sleep_deep_and_come_through()?,
         "promised" => be_deep_at_once_as_promised()?,
+        "promised-beside-user-mode" => be_deep_as_promised_beside_user_mode()?,
         "spawn-without-heap" => spawn_without_heap()?,
         "heap-then-spawn" => spawn_with_what_the_heap_had()?,
         "heap-then-deep" => go_deep_with_what_the_heap_had()?,
@@ -207,6 +208,42 @@ fn be_deep_at_once_as_promised() -> Result<(), String> {
         CHUNK / 1024 * eaten.len()
     );
     Ok(())
+}
+
+/// Threads that need half of the memory if all are deep, and a thread of user mode that takes what it gets. What was promised is
+/// none of its.
+fn be_deep_as_promised_beside_user_mode() -> Result<(), String> {
+    let mut together = Together::default();
+    together.threads.reserve(PAGES);
+    let pages_of_a_stack = 4;
+    for number in 0..stack::frames().counts.free / 2 / pages_of_a_stack {
+        together.spawn().map_err(|error| format!("thread {number}: {error}"))?;
+    }
+    let eater = user::Builder::new().spawn(eat_in_user_mode, CHUNK as u64).map_err(|error| format!("{error}"))?;
+    // It never waits before it has all.
+    let (mut before, mut now) = (0, 1);
+    while before < now {
+        thread::sleep(Duration::from_millis(50));
+        before = mem::replace(&mut now, stack::frames().user);
+    }
+    // A spawn may get what the heap gives back.
+    let refused = together.spawn_all_that_are_let_in();
+    println!("the thread after the last: {refused}");
+    let count = together.go_deep();
+    eater.thread().unpark();
+    let eaten = eater.join().map_err(|ended| format!("{ended}"))?;
+    println!("{count} threads were deep at the same time, beside {} KiB of user mode's", eaten / 1024);
+    Ok(())
+}
+
+/// Takes memory by so many bytes until there is no more, and keeps it until this thread is unparked. Returns how much it was.
+fn eat_in_user_mode(chunk: u64) -> u64 {
+    let mut eaten = 0;
+    while user::raw_call(user::Call::Memory as u64, [chunk, 0, 0, 0, 0]).is_ok() {
+        eaten += chunk;
+    }
+    user::park(None);
+    eaten
 }
 
 /// The heap has all there is, to its last bytes, but for the frames that are the stacks' alone: a thread needs both.
