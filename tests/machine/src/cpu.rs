@@ -154,7 +154,8 @@ unsafe impl<const GENERATION_BITS: u32> Cpu for Simulated<GENERATION_BITS> {
         current().steps.get()
     }
 
+    /// Where the running thread stands on its simulated stack.
     fn frame_pointer() -> VirtAddr {
-        VirtAddr::new(0)
+        VirtAddr::new(current().context().stack_pointer.get())
     }
 }
