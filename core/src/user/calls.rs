@@ -16,7 +16,7 @@ use crate::platform::Platform;
 use crate::system::System;
 use crate::thread::{self, border};
 use crate::user::runtime::MESSAGE_BYTES;
-use crate::user::thread::{Reason, Task, UserThread, living};
+use crate::user::thread::{MOST_DATA_BYTES, Reason, Task, UserThread, living};
 use crate::user::{Call, Error, futex, pointer};
 
 /// Bytes of text that are copied at a time.
@@ -135,7 +135,7 @@ fn spawn<S: System>(begin: u64, function: u64, argument: u64, bytes: u64, result
 where
     S::Arch: UserMode,
 {
-    let small = |bytes| usize::try_from(bytes).ok().filter(|bytes| *bytes <= MOST_BYTES).ok_or(Error::BadArgument);
+    let small = |bytes| usize::try_from(bytes).ok().filter(|bytes| *bytes <= MOST_DATA_BYTES).ok_or(Error::BadArgument);
     let (bytes, result_bytes) = (small(bytes)?, small(result_bytes)?);
     // A CPU of Intel's would go elsewhere with the kernel's rights (SDM volume 2, SYSRET).
     if !layout::may_begin_at(begin) {
@@ -147,6 +147,3 @@ where
     pointer::read::<S>(argument, &mut copy)?;
     UserThread::<S>::current().spawn(Task { begin, function, result_bytes }, &copy)
 }
-
-/// Most bytes of an argument or a result that are looked at at all.
-const MOST_BYTES: usize = 4 << 10;

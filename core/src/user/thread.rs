@@ -33,7 +33,7 @@ use crate::user::region::Region;
 use crate::user::{DEFAULT_STACK_BYTES, Error, MOST_STACK_BYTES, UserData, calls, pointer, runtime, view};
 
 /// Most bytes that an argument or a result may have.
-const MOST_DATA_BYTES: usize = 4 << 10;
+pub(super) const MOST_DATA_BYTES: usize = 4 << 10;
 
 /// Most threads that a thread of user mode spawns and has not joined.
 const MOST_CHILDREN: usize = 1024;
