@@ -89,8 +89,7 @@ const PER_CPU: usize = offset_of!(TrapStackTop, header.per_cpu);
 
 /// The entry of `vector`.
 pub(crate) fn stub<S: System>(vector: usize) -> u64 {
-    let first = (stubs::<S> as *const () as usize).next_multiple_of(PAGE_BYTES as usize);
-    (first + vector * STUB_BYTES) as u64
+    stubs::<S>() + (vector * STUB_BYTES) as u64
 }
 
 /// Where the entry code has room for `clac`, which only CPUs with SMAP know.
@@ -98,16 +97,22 @@ pub(crate) fn smap_places<S: System>() -> [(*mut u8, [u8; 3]); 2] {
     [(common::<S> as *mut u8, CLAC), (paranoid::<S> as *mut u8, CLAC)]
 }
 
-/// One stub for each vector: pushes an error code if the CPU does not, and the vector.
+/// Where the stubs begin. There is one for each vector: it pushes an error code if the CPU does not, and the vector.
+///
+/// The linker puts sections in the order in which it finds them, and the compiler sorts by name: so this function is the first
+/// code of all, its section stands before that of the entries, and the stubs at a page's beginning in the latter. The entries have
+/// pages for themselves: no other code must follow theirs.
 ///
 /// #DB, NMI, #DF and #MC may come at the entry code of a system call, when the GS base is still the user's: they
 /// take the paranoid way.
 #[unsafe(naked)]
-#[unsafe(link_section = "ebbtide_entry")]
-extern "C" fn stubs<S: System>() {
+extern "C" fn stubs<S: System>() -> u64 {
     naked_asm!(
-        // The entries have pages for themselves: their section is the last one with code.
+        "lea rax, [rip + 2f]",
+        "ret",
+        ".pushsection ebbtide_entry, \"ax\", @progbits",
         ".balign {PAGE_BYTES}",
+        "2:",
         ".set .Lebbtide_vector, 0",
         ".rept 256",
         ".balign {STUB_BYTES}",
@@ -128,6 +133,7 @@ extern "C" fn stubs<S: System>() {
         ".endif",
         ".set .Lebbtide_vector, .Lebbtide_vector + 1",
         ".endr",
+        ".popsection",
         PAGE_BYTES = const PAGE_BYTES,
         STUB_BYTES = const STUB_BYTES,
         WITH_ERROR_CODE = const 1u32 << 8 | 0x1f << 10 | 1 << 17 | 1 << 21 | 3 << 29,
