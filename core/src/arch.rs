@@ -145,6 +145,16 @@ pub trait Provoke {
     /// everything is masked that can be.
     fn unmaskable_interrupt<S: System>();
 
+    /// The code with which a system call enters and leaves the kernel; nothing where everything can be masked, and is.
+    fn system_call_code() -> Option<&'static [u8]> {
+        None
+    }
+
+    /// Whether something that nobody can mask has come in before the instruction at this offset of that code, in an `audit` build.
+    fn was_interrupted_at(_offset: usize) -> bool {
+        false
+    }
+
     /// Raises an exception that nobody handles: an instruction that does not exist.
     fn undefined_instruction() -> !;
 

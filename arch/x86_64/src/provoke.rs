@@ -2,7 +2,10 @@
 //! then.
 #![expect(unsafe_code, reason = "breaks the machine on purpose")]
 
+mod entries;
 mod look;
+
+pub(crate) use entries::note_unmaskable;
 
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::AtomicBool;
@@ -42,6 +45,14 @@ impl Provoke for X86_64 {
     fn unmaskable_interrupt<S: System>() {
         // SAFETY: enters the NMI's handler as the NMI does, and returns.
         unsafe { asm!("int 2") };
+    }
+
+    fn system_call_code() -> Option<&'static [u8]> {
+        Some(entries::code())
+    }
+
+    fn was_interrupted_at(offset: usize) -> bool {
+        entries::was_interrupted_at(offset)
     }
 
     fn undefined_instruction() -> ! {

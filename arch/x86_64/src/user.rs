@@ -245,7 +245,7 @@ unsafe extern "C" fn leave_user(context: &UserContext) -> ! {
 /// `swapgs` GS is the user's: only NMI, #MC and #DB come then, which trust neither.
 #[unsafe(naked)]
 #[unsafe(link_section = "ebbtide_entry")]
-extern "C" fn system_call() {
+pub(crate) extern "C" fn system_call() {
     naked_asm!(
         "swapgs",
         "mov gs:[{SCRATCH}], rsp",

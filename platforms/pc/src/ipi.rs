@@ -8,6 +8,7 @@ use ebbtide_core::platform::Ipi;
 use x86_64::instructions::interrupts;
 use x86_64::registers::model_specific::Msr;
 
+use crate::cpus;
 use crate::irq::{self, IPI_VECTORS, Register};
 
 /// Highest identifier of a CPU that the xAPIC reaches; 255 means all.
@@ -29,6 +30,8 @@ pub(crate) enum Message {
     Init,
     /// Starts the CPU at the page of this number.
     StartUp(u8),
+    /// An interrupt that nothing masks.
+    Nmi,
 }
 
 impl Message {
@@ -37,6 +40,7 @@ impl Message {
         ASSERT
             | match self {
                 Self::Vector(vector) => vector as u32,
+                Self::Nmi => 0b100 << 8,
                 Self::Init => 0b101 << 8,
                 Self::StartUp(page) => 0b110 << 8 | page as u32,
             }
@@ -68,6 +72,12 @@ pub(crate) fn send(id: u32, message: Message) {
     });
 }
 
+/// Interrupts a CPU in a way that nothing masks: for the images that test what happens then.
+#[doc(hidden)]
+pub fn send_unmaskable(cpu: u32) {
+    send(cpus::apic_id(cpu), Message::Nmi);
+}
+
 /// Waits until the local APIC can take another message. Should one be stuck, the next is tried all the same.
 fn wait_until_sent() {
     for _ in 0..LOOKS {
@@ -96,6 +106,7 @@ mod tests {
     fn commands_are_those_of_the_manual() {
         // Vector 7:0, delivery mode 10:8, physical 11, assert 14, edge 15, no shorthand 19:18.
         assert_eq!(Message::Init.command(), 0x4500);
+        assert_eq!(Message::Nmi.command(), 0x4400);
         assert_eq!(Message::StartUp(0x9f).command(), 0x469f);
         assert_eq!(Message::Vector(0xf1).command(), 0x40f1);
     }

@@ -24,6 +24,8 @@ mod start_cpu;
 pub mod time;
 
 pub use cpus::note_acpi_root;
+#[doc(hidden)]
+pub use ipi::send_unmaskable;
 pub use platform::Pc;
 pub use time::note_start;
 

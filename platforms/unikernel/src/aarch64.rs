@@ -5,6 +5,10 @@ use ebbtide_core::boot::BootInfo;
 use ebbtide_hermit::RawBootInfo;
 pub(crate) use ebbtide_virt::Virt as Platform;
 
+/// There is no interrupt that nothing masks.
+#[doc(hidden)]
+pub fn send_unmaskable(_: u32) {}
+
 #[doc(hidden)]
 pub use ebbtide_virt::rtc::seconds as rtc_seconds;
 

@@ -28,6 +28,21 @@ pub fn unmaskable_interrupt() {
     Arch::unmaskable_interrupt::<Ebbtide>();
 }
 
+/// Sends another CPU an interrupt that nobody can mask, where there is one; the run survives it.
+pub fn send_unmaskable_interrupt(cpu: u32) {
+    crate::machine::send_unmaskable(cpu);
+}
+
+/// The code with which a system call enters and leaves the kernel, where something comes in that nobody can mask.
+pub fn system_call_code() -> Option<&'static [u8]> {
+    Arch::system_call_code()
+}
+
+/// Whether such a thing has come in before the instruction at `offset` of it, in an image with `audit`.
+pub fn was_interrupted_at(offset: usize) -> bool {
+    Arch::was_interrupted_at(offset)
+}
+
 /// Raises an exception that nobody handles.
 pub fn undefined_instruction() -> ! {
     Arch::undefined_instruction()

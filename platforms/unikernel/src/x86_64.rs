@@ -6,6 +6,9 @@ use ebbtide_hermit::RawBootInfo;
 pub(crate) use ebbtide_pc::Pc as Platform;
 
 #[doc(hidden)]
+pub use ebbtide_pc::send_unmaskable;
+
+#[doc(hidden)]
 pub use ebbtide_pc::rtc::seconds as rtc_seconds;
 
 /// Notes what the machine wants to know of the start. The first thing that is done.

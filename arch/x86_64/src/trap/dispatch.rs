@@ -13,7 +13,7 @@ use x86_64::registers::rflags::RFlags;
 use x86_64::structures::idt::PageFaultErrorCode;
 
 use super::entry::{DEPTH, Header, TrapFrame};
-use crate::{X86_64, user};
+use crate::{X86_64, provoke, user};
 
 /// Exceptions that the code treats by name.
 mod vector {
@@ -68,6 +68,7 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
                 return move_to_thread::<S>(trap);
             }
         }
+        vector::NMI if provoke::note_unmaskable::<S>(trap.rip) => {}
         vector::NMI => trap::note::<S>(format_args!("non-maskable interrupt at {:#x}", trap.rip)),
         vector::BREAKPOINT if !in_user_mode => trap::note::<S>(format_args!("breakpoint at {:#x}", trap.rip)),
         vector::DOUBLE_FAULT => {
