@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64};
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::cpu::PerCpu;
+use crate::provoke::CallRegisters;
 use crate::report::Place;
 use crate::stack::StackError;
 use crate::system::System;
@@ -200,6 +201,14 @@ pub trait Provoke {
 
     /// Calls what lies at `address`, as a function that has no arguments.
     fn call(address: VirtAddr);
+
+    /// Calls the kernel from user mode, with these registers. Returns its answer, and a bit for each register that is not what it
+    /// must be after a call: what a call keeps as before, what it loses 0. Behind the general registers, in the architecture's
+    /// order, stand the stack pointer and the flags.
+    fn call_kernel_with(registers: &CallRegisters) -> (Answer, u64);
+
+    /// Does with these registers what user mode must not do.
+    fn fault_with(registers: &CallRegisters) -> !;
 }
 
 /// What the kernel keeps of a thread that runs in user mode, and what the entries from user mode need to know of it.

@@ -14,6 +14,24 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
 use crate::thread::{self, Leaving, Thread};
 
+/// What stands in the registers when user mode calls the kernel: anything.
+#[derive(Clone, Copy, Debug)]
+pub struct CallRegisters {
+    /// The call's number.
+    pub number: u64,
+    /// Its arguments.
+    pub arguments: [u64; 5],
+    /// All other general registers, in the architecture's order; one of them holds what the caller needs.
+    pub others: [u64; GENERAL_REGISTERS],
+    /// The stack pointer.
+    pub stack_pointer: u64,
+    /// Flags, of which the architecture takes those that change nothing but themselves.
+    pub flags: u64,
+}
+
+/// As many as any architecture has, without the stack pointer.
+pub const GENERAL_REGISTERS: usize = 31;
+
 /// The boot stack, without its guard page.
 pub fn boot_stack<S: System>() -> Range<VirtAddr> {
     S::kernel().boot_stack()

@@ -2,13 +2,15 @@
 //! then.
 #![expect(unsafe_code, reason = "breaks the machine on purpose")]
 
+mod call;
 mod look;
 
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::AtomicBool;
 
 use aarch64_cpu::asm::barrier;
-use ebbtide_core::arch::{Cpu, Provoke};
+use ebbtide_core::arch::{Answer, Cpu, Provoke};
+use ebbtide_core::provoke::CallRegisters;
 use ebbtide_core::{System, VirtAddr};
 
 use crate::trap::{EMERGENCY_NUMBER, TRAP_STACKS, TRAPS, TrapFrame, set_trap_stack_top, trap_stack_top};
@@ -148,6 +150,14 @@ impl Provoke for Aarch64 {
                 clobber_abi("C"),
             );
         }
+    }
+
+    fn call_kernel_with(registers: &CallRegisters) -> (Answer, u64) {
+        call::call_kernel_with(registers)
+    }
+
+    fn fault_with(registers: &CallRegisters) -> ! {
+        call::fault_with(registers)
     }
 }
 

@@ -2,6 +2,7 @@
 //! then.
 #![expect(unsafe_code, reason = "breaks the machine on purpose")]
 
+mod call;
 mod entries;
 mod look;
 
@@ -10,7 +11,8 @@ pub(crate) use entries::note_unmaskable;
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::AtomicBool;
 
-use ebbtide_core::arch::Provoke;
+use ebbtide_core::arch::{Answer, Provoke};
+use ebbtide_core::provoke::CallRegisters;
 use ebbtide_core::{System, VirtAddr};
 use x86_64::instructions::interrupts;
 use x86_64::registers::debug::{
@@ -150,6 +152,14 @@ impl Provoke for X86_64 {
     fn call(address: VirtAddr) {
         // SAFETY: none: what lies there is called.
         unsafe { asm!("call {}", in(reg) address.as_u64(), clobber_abi("C")) };
+    }
+
+    fn call_kernel_with(registers: &CallRegisters) -> (Answer, u64) {
+        call::call_kernel_with(registers)
+    }
+
+    fn fault_with(registers: &CallRegisters) -> ! {
+        call::fault_with(registers)
     }
 }
 

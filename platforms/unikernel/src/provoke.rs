@@ -9,6 +9,9 @@ use ebbtide_core::System as _;
 use ebbtide_core::arch::{Provoke as _, Switch};
 use ebbtide_core::{VirtAddr, provoke};
 
+pub use ebbtide_core::arch::Answer;
+pub use ebbtide_core::provoke::{CallRegisters, GENERAL_REGISTERS};
+
 use crate::machine::Arch;
 use crate::system::Ebbtide;
 
@@ -142,6 +145,17 @@ pub fn call(address: usize) {
 /// What is mapped or unmapped meanwhile is seen, or it is not.
 pub fn mapped(mut visit: impl FnMut(Range<u64>)) {
     provoke::mapped::<Ebbtide>(&mut visit);
+}
+
+/// Calls the kernel from user mode, with these registers and this stack pointer. Returns what the kernel answers, and a bit for
+/// each register that is not what it must be after a call.
+pub fn call_kernel_with(registers: &CallRegisters) -> (Answer, u64) {
+    Arch::call_kernel_with(registers)
+}
+
+/// Does with these registers what user mode must not do, in user mode.
+pub fn fault_with(registers: &CallRegisters) -> ! {
+    Arch::fault_with(registers)
 }
 
 /// Lets user mode into the page that holds `address`.
