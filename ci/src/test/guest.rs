@@ -38,6 +38,8 @@ pub struct Lists {
     pub machines: Vec<Selected>,
     /// CPU models; empty: what each case needs.
     pub cpus: Vec<Selected>,
+    /// Whether the cases that have a long form take it.
+    pub soak: bool,
 }
 
 /// Makes the cases.
@@ -46,7 +48,10 @@ pub struct Lists {
 ///
 /// When `tests/cases.toml` cannot be read or is wrong (121).
 pub fn cases(project: &Project, lists: &Lists, all: &[Policy], images: &Arc<Images>) -> Result<Vec<Case>> {
-    let described = described(project, all)?;
+    let mut described = described(project, all)?;
+    if lists.soak {
+        described = described.into_iter().map(GuestCase::soaked).collect();
+    }
     let mut builds = Vec::new();
     let mut boots = Vec::new();
     let mut seen = BTreeSet::new();
@@ -284,7 +289,8 @@ mod tests {
         let own = format!("{text}smp = 16\n");
         let smp = vec![1, 16];
         let (archs, policies, profiles) = (Vec::new(), Vec::new(), Vec::new());
-        let lists = Lists { archs, policies, profiles, audit: false, smp, machines: Vec::new(), cpus: Vec::new() };
+        let (machines_named, cpus) = (Vec::new(), Vec::new());
+        let lists = Lists { archs, policies, profiles, audit: false, smp, machines: machines_named, cpus, soak: false };
         let timeouts = |text: &str| {
             let case = &parse("cases.toml", text).expect("a case")[0];
             machines(case, &lists).iter().map(|machine| machine.timeout(case)).collect::<Vec<_>>()

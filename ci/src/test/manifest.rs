@@ -54,6 +54,8 @@ pub struct GuestCase {
     /// When it is given up.
     #[serde(default = "default_timeout")]
     pub timeout_seconds: u32,
+    /// What it becomes with `--soak`; without it, it stays as it is.
+    pub soak: Option<Soak>,
     /// Under which policies.
     #[serde(default)]
     pub policies: Names,
@@ -68,6 +70,26 @@ pub struct GuestCase {
     /// How it must end.
     #[serde(default)]
     pub expect: Expect,
+}
+
+/// The long form of a case.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Soak {
+    /// The guest's command line.
+    pub args: String,
+    /// When it is given up.
+    pub timeout_seconds: u32,
+}
+
+impl GuestCase {
+    /// The case in its long form, if it has one.
+    pub fn soaked(self) -> Self {
+        match self.soak.clone() {
+            Some(Soak { args, timeout_seconds }) => Self { args, timeout_seconds, ..self },
+            None => self,
+        }
+    }
 }
 
 /// What a case is.
@@ -181,6 +203,11 @@ fn check(case: &GuestCase) -> Result<(), String> {
     if case.timeout_seconds == 0 {
         return Err("`timeout_seconds` is at least 1".into());
     }
+    if let Some(soak) = &case.soak
+        && soak.timeout_seconds < case.timeout_seconds
+    {
+        return Err(format!("`soak.timeout_seconds` is at least the usual {}", case.timeout_seconds));
+    }
     if case.kind == Kind::Suite && case.expect.code != 0 {
         return Err("a suite ends with code 0; take kind = \"end\" for another `code`".into());
     }
@@ -192,7 +219,7 @@ fn check(case: &GuestCase) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Names, parse};
+    use super::{GuestCase, Kind, Names, parse};
     use crate::exit::{Code, code_of};
 
     const GOOD: &str = r#"
@@ -223,6 +250,18 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
     }
 
     #[test]
+    fn a_case_has_a_long_form_if_it_says_so() {
+        let text = GOOD.replace(
+            "timeout_seconds = 10",
+            "timeout_seconds = 10\nsoak = { args = \"calls=9\", timeout_seconds = 90 }",
+        );
+        let cases: Vec<_> =
+            parse("cases.toml", &text).expect("good cases").into_iter().map(GuestCase::soaked).collect();
+        assert_eq!((cases[0].args.as_str(), cases[0].timeout_seconds), ("", 60));
+        assert_eq!((cases[1].args.as_str(), cases[1].timeout_seconds), ("calls=9", 90));
+    }
+
+    #[test]
     fn wrong_files_are_refused() {
         for (good, bad, part) in [
             ("kind = \"end\"", "kind = \"start\"", "suite"),
@@ -230,6 +269,7 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
             ("name = \"overflow\"", "name = \"traps\"", "twice"),
             ("timeout_seconds = 10", "timeout_seconds = 0", "at least 1"),
             ("timeout_seconds = 10", "smp = 17", "1 to 16"),
+            ("timeout_seconds = 10", "soak = { args = \"\", timeout_seconds = 9 }", "the usual 60"),
             ("timeout_seconds = 10", "audit = \"yes\"", "boolean"),
             ("timeout_seconds = 10", "memory = \"much\"", "QEMU"),
             ("policies = [\"static\"]", "policies = \"some\"", "\"all\""),

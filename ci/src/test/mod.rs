@@ -64,8 +64,11 @@ pub struct Args {
     #[arg(long)]
     audit: bool,
     /// Only the mutants: apply each patch of tests/mutants to a copy, and see the test that it names fail
-    #[arg(long, conflicts_with_all = ["arch", "policy", "profile", "smp", "machine", "cpu", "audit"])]
+    #[arg(long, conflicts_with_all = ["arch", "policy", "profile", "smp", "machine", "cpu", "audit", "soak"])]
     mutants: bool,
+    /// Cases that have a long form take it, with its time-out: minutes each, for a machine with nothing else to do
+    #[arg(long)]
+    soak: bool,
     /// Only cases whose name contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -154,6 +157,7 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
         smp: args.smp.clone(),
         machines: args.machine.clone(),
         cpus: args.cpu.clone(),
+        soak: args.soak,
     };
     for arch in &lists.archs {
         setup::qemu(project, *arch, args.setup.toolchain, args.setup.yes)?;
