@@ -1,6 +1,5 @@
 //! A worker: a thread of user mode that makes as many calls as it is told to, spawns others and joins them.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -38,18 +37,21 @@ struct Worker<'a> {
     caller: Caller<'a>,
     children: Vec<Child>,
     /// Where results go.
-    results: Vec<u8>,
+    results: [u8; MOST_BYTES],
     panics_left: u32,
     faults_left: u32,
 }
 
 /// Makes the calls of a plan; returns the tally.
 pub fn work(plan: Plan) -> [u32; NUMBERS] {
-    let shared = Box::new(Shared { tally: Tally::new(), plan, open: AtomicU32::new(0) });
+    let shared = Shared { tally: Tally::new(), plan, open: AtomicU32::new(0) };
+    let mut children = Vec::new();
+    // Others may have taken all the memory: then it has few children, or none.
+    let _ = children.try_reserve_exact(MANY).or_else(|_| children.try_reserve_exact(FEW));
     let mut worker = Worker {
         caller: Caller::new(&shared, plan.seed),
-        children: Vec::with_capacity(MANY),
-        results: alloc::vec![0; MOST_BYTES],
+        children,
+        results: [0; MOST_BYTES],
         panics_left: BAD_ENDS,
         faults_left: BAD_ENDS,
     };
@@ -115,7 +117,7 @@ impl Worker<'_> {
     fn spawn_up_to(&mut self, most: usize, role: Role) {
         self.join_all();
         self.caller.shared.open.store(0, Ordering::Release);
-        for _ in 0..most {
+        for _ in 0..most.min(self.children.capacity()) {
             if self.spawn(role, MOST_BYTES as u64).is_err() {
                 break;
             }
@@ -148,7 +150,7 @@ impl Worker<'_> {
     }
 
     fn spawn_well(&mut self) {
-        if self.children.len() >= FEW {
+        if self.is_full() {
             return self.join_one();
         }
         let role = self.caller.places.pick(&[Role::Stranger, Role::Calls, Role::Calls, Role::Parks, Role::Waits]);
@@ -162,7 +164,7 @@ impl Worker<'_> {
     fn end_child_badly(&mut self) {
         let left = [(Role::Panics, self.panics_left), (Role::Faults, self.faults_left)];
         let Some((role, _)) = left.into_iter().find(|(_, left)| *left > 0) else { return self.caller.step() };
-        if !self.caller.one_in(16) || self.children.len() >= FEW {
+        if !self.caller.one_in(16) || self.is_full() {
             return self.caller.step();
         }
         match role {
@@ -189,6 +191,11 @@ impl Worker<'_> {
             _ => [0x7fff_ffff_f000 + places.rng.u64(..) / 2, function, places.any(), 8, 8],
         };
         let _ = self.caller.make(Call::Spawn, arguments);
+    }
+
+    /// Says whether it has as many children as it should.
+    fn is_full(&self) -> bool {
+        self.children.len() >= self.children.capacity().min(FEW)
     }
 
     fn name_child(&mut self) {
