@@ -22,6 +22,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use ebbtide::time::Duration;
@@ -43,6 +44,19 @@ const CALLS_EACH: u64 = 10_000;
 
 /// The least share of calls that must succeed, in per cent.
 const LEAST_SUCCESS: u64 = 30;
+
+/// Threads that take all the memory: each gets less than 16 MiB.
+const MOST_TAKERS: usize = 8;
+
+/// Threads that sleep meanwhile.
+const SLEEPERS: usize = 64;
+
+/// Frames that the kernel's heap can grow by, whatever user mode has taken.
+const LEAST_ROOM: usize = 32;
+
+/// Words of what is allocated then, and how often at most: more than the heap may have free.
+const PART: usize = 500;
+const MOST_KEPT: usize = 4096;
 
 /// In `.data`: a part of the kernel that is written.
 static WRITTEN: AtomicU64 = AtomicU64::new(CANARY);
@@ -81,6 +95,8 @@ fn main() -> Result<(), String> {
     }
     conserved()?;
     println!("fuzz: every frame and every thread is back");
+    leave_room()?;
+    println!("fuzz: the kernel's heap grows when user mode has all the memory that it gets");
     sleep_for_ever()
 }
 
@@ -121,6 +137,46 @@ fn conserved() -> Result<(), String> {
         return Err(format!("something is lost or left over: {frames:?}, {sample:?}"));
     }
     Ok(())
+}
+
+/// Has threads of user mode take all the memory that they get: the kernel has room for what it does for them.
+fn leave_room() -> Result<(), String> {
+    fn take_and_wait(_: ()) {
+        for bytes in [1 << 20, 64 << 10, 4 << 10] {
+            let mut is_more = true;
+            while is_more {
+                is_more = user::raw_call(Call::Memory as u64, [bytes, 0, 0, 0, 0]).is_ok();
+            }
+        }
+        user::park(None);
+    }
+    let mut threads = Vec::with_capacity(SLEEPERS + MOST_TAKERS);
+    // Each may come to need more frames for its stack than it has.
+    for _ in 0..SLEEPERS {
+        threads.extend(user::Builder::new().spawn(|()| user::park(None), ()).ok());
+    }
+    stack::settle();
+    let mut kept = Vec::with_capacity(MOST_KEPT);
+    for _ in 0..MOST_TAKERS {
+        threads.extend(user::Builder::new().spawn(take_and_wait, ()).ok());
+    }
+    // Until they all sleep.
+    stack::settle();
+    // What the heap has is not what is asked for.
+    let before = stack::frames().heap;
+    let mut has_room = true;
+    while has_room && stack::frames().heap < before + LEAST_ROOM && kept.len() < MOST_KEPT {
+        let mut part = Vec::<u64>::new();
+        has_room = part.try_reserve_exact(PART).is_ok();
+        kept.push(part);
+    }
+    drop(kept);
+    for thread in threads {
+        thread.thread().unpark();
+        thread.join().map_err(|ended| format!("one that took memory: {ended}"))?;
+    }
+    check(has_room, "user mode left the kernel no room")?;
+    conserved()
 }
 
 /// Has threads sleep until the end of time and beyond: nothing else comes of it.
