@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::fmt;
 use core::ops::Range;
@@ -137,6 +138,7 @@ fn main_thread<S: System>(main: Main) -> Result<&'static Thread, StackError> {
         stack_bytes: MAIN_STACK_BYTES,
         pages: Pages::OfKernelThread,
         affinity: CpuSet::ALL,
+        heap: Vec::new(),
     };
     thread::create::<S>(request, Box::new(main))
 }
@@ -150,6 +152,7 @@ fn system(name: &str, stack_bytes: u64) -> Request {
         stack_bytes,
         pages: Pages::Always,
         affinity: CpuSet::ALL,
+        heap: Vec::new(),
     }
 }
 

@@ -223,7 +223,7 @@ mod tests {
             ("grow-on-entry", "tlb_broadcast_per_call", 0.0),
             ("grow-on-entry", "spinning_stack_kib", 40.0),
         ];
-        for (policy, broken, bound) in holds {
+        for (policy, broken, _) in holds {
             let errors = |more: f64| {
                 let of_policy = holds.iter().filter(|(other, ..)| *other == policy);
                 let figures = of_policy.map(|&(_, key, most)| (key, if key == broken { most + more } else { most }));

@@ -21,18 +21,18 @@ const PAINT: u64 = 0x7469_6465_6d61_726b;
 /// Bytes below the frame of who paints that it needs itself: what is used of them does not show. Unoptimised, each access calls.
 const PAINTER_BYTES: u64 = if cfg!(debug_assertions) { 1 << 10 } else { 128 };
 
-/// What a CPU has seen of it, in bytes below a stack's top.
+/// What a CPU has seen of it, in bytes below a stack's top. Zero at first, as all data of a CPU, which else the image would hold.
 #[derive(Debug)]
 pub struct Entries {
     /// The deepest use.
     used: AtomicU64,
-    /// What is there for it, where that is least.
-    allowed: AtomicU64,
+    /// The complement of what is there for it, where that is least.
+    not_allowed: AtomicU64,
 }
 
 impl Entries {
     pub(crate) const fn new() -> Self {
-        Self { used: AtomicU64::new(0), allowed: AtomicU64::new(u64::MAX) }
+        Self { used: AtomicU64::new(0), not_allowed: AtomicU64::new(0) }
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn left<S: System>(stack: &Stack, reach: VirtAddr) {
 #[inline(never)]
 fn paint<S: System>(stack: &Stack, reach: VirtAddr) {
     let entries = &S::Arch::per_cpu().entries;
-    entries.allowed.fetch_min(stack.top() - reach, Ordering::Relaxed);
+    entries.not_allowed.fetch_max(!(stack.top() - reach), Ordering::Relaxed);
     let mut at = lowest(stack).as_u64();
     while at < S::Arch::frame_pointer().as_u64() - PAINTER_BYTES {
         // SAFETY: a page of the running thread's stack that is there, below all that is in use.
@@ -79,12 +79,11 @@ pub(crate) fn entered<S: System>(me: &Thread, painted: Option<VirtAddr>) {
 
 #[inline(never)]
 fn look(entries: &Entries, top: VirtAddr, lowest: VirtAddr) {
-    let mut at = lowest.as_u64();
-    // SAFETY: a page of the running thread's stack that is there. It ends at what is in use, which is no paint.
-    while unsafe { (at as *const u64).read_volatile() } == PAINT {
-        at += 8;
-    }
-    entries.used.fetch_max(top.as_u64() - at, Ordering::Relaxed);
+    let all = (top - lowest) / 8;
+    // SAFETY: a word of the running thread's stack, in a page that is there.
+    let word = |number| unsafe { lowest.as_ptr::<u64>().wrapping_add(number as usize).read_volatile() };
+    let painted = (0..all).take_while(|number| word(*number) == PAINT).count() as u64;
+    entries.used.fetch_max((all - painted) * 8, Ordering::Relaxed);
 }
 
 /// How many bytes below a stack's top were used at entries from user mode before the rest was there, and how many there are for
@@ -93,7 +92,7 @@ pub fn stack_used_at_entries<S: System>() -> Option<(u64, u64)> {
     cpu::without_preemption::<S, _>(|| {
         let all = || S::kernel().cpus().map(|cpu| &cpu.entries);
         let used = all().map(|entries| entries.used.load(Ordering::Relaxed)).max()?;
-        let allowed = all().map(|entries| entries.allowed.load(Ordering::Relaxed)).min()?;
+        let allowed = all().map(|entries| !entries.not_allowed.load(Ordering::Relaxed)).min()?;
         (used > 0).then_some((used, allowed))
     })
 }

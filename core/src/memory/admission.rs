@@ -78,6 +78,18 @@ pub(crate) fn claim<S: System>(frames: usize) -> Result<(), Overcommitted> {
     })
 }
 
+/// Says whether so many frames could be claimed right now.
+pub(crate) fn could_claim<S: System>(frames: usize) -> bool {
+    if S::kernel().settings.admission() == Admission::Overcommit {
+        return true;
+    }
+    let could = claim::<S>(frames).is_ok();
+    if could {
+        give_up::<S>(frames);
+    }
+    could
+}
+
 /// Gives a claim up: the thread has ended, or the frames are counted elsewhere now.
 pub(crate) fn give_up<S: System>(frames: usize) {
     let kernel = S::kernel();

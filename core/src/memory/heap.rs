@@ -152,6 +152,16 @@ impl<S: System> HeapSource<S> {
     }
 }
 
+/// Says whether the heap could grow by what `bytes` need, and `beside` frames be taken for something else: then an allocation of so
+/// many bytes does not fail, whatever is free in the heap now.
+pub(crate) fn can_grow<S: System>(bytes: usize, beside: usize) -> bool {
+    let step = (bytes + SLACK_BYTES as usize).max(STEP_BYTES as usize).div_ceil(PAGE_BYTES as usize);
+    let frames = admission::with_tables(step) + beside;
+    let kernel = S::kernel();
+    let free = kernel.frames.with::<S, _>(|all| all.counts().free);
+    free >= kernel.last_frames() + frames && admission::could_claim::<S>(frames)
+}
+
 /// Gives the frames back that nobody uses at the end of the heap: before it is said that there is no memory for a stack.
 ///
 /// Preemption may be off; the caller holds no lock. The heap's own is held while the other CPUs forget the pages, so that

@@ -10,7 +10,7 @@ use core::time::Duration;
 use crate::stack::{Pages, StackError};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::system::System;
-use crate::thread::spawn::{ALLOCATION_BYTES, reserve_heap};
+use crate::thread::spawn::reserve_heap;
 use crate::thread::{
     CpuSet, Kind, NoSuchCpu, Priority, Request, Thread, ThreadHandle, Work, affinity, local, spawn_noted,
 };
@@ -173,7 +173,7 @@ impl Builder {
         F: FnOnce() -> T + Send + 'a,
         T: Send + 'a,
     {
-        drop(reserve_heap::<S>(size_of::<Packet<T>>() + size_of::<F>() + 2 * ALLOCATION_BYTES)?);
+        let heap = reserve_heap::<S>(size_of::<Packet<T>>() + size_of::<F>(), self.stack_bytes)?;
         let packet = Packet::new();
         let theirs = Arc::clone(&packet);
         let request = Request {
@@ -183,6 +183,7 @@ impl Builder {
             stack_bytes: self.stack_bytes,
             pages: self.pages,
             affinity: self.affinity.unwrap_or_else(affinity::affinity::<S>),
+            heap,
         };
         let work: Box<dyn FnOnce() + Send + 'a> = Box::new(move || {
             let result = f();

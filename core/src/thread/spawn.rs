@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 
 use crate::arch::{PAGE_BYTES, Switch};
 use crate::cpu;
-use crate::memory::admission;
+use crate::memory::{admission, heap};
 use crate::stack::{self, Pages, StackError};
 use crate::system::System;
 use crate::thread::thread::{leak, reclaim};
@@ -30,6 +30,8 @@ pub struct Request {
     pub pages: Pages,
     /// The CPUs that it may run on; one of them runs.
     pub affinity: CpuSet,
+    /// Bytes of the heap that are kept for it until it has its stack; none if the heap can grow.
+    pub heap: Vec<u8>,
 }
 
 /// What a thread does.
@@ -76,32 +78,39 @@ pub(crate) fn create<S: System>(request: Request, work: Work) -> Result<&'static
 const HEAP_BYTES: usize = size_of::<Thread>() + size_of::<Work>() + 2 * ALLOCATION_BYTES;
 
 /// What an allocation takes besides its bytes, at most: a count or two, and alignment.
-pub(super) const ALLOCATION_BYTES: usize = 64;
+const ALLOCATION_BYTES: usize = 64;
 
-/// Keeps bytes of the heap until they are allocated in earnest, which must not fail then: `alloc` would end the run.
-///
-/// Once it is dropped others may be faster.
+/// Sees to it that what a thread takes of the heap can be allocated in earnest, which must not fail: `alloc` would end the run. That
+/// is so where there are frames for the heap to grow and for the stack. Where there are not, it keeps what the thread itself takes
+/// until it has its stack, for which a heap that is not used is trimmed; `bytes` for closure and result are free then, and others
+/// may be faster.
 ///
 /// # Errors
 ///
 /// The heap has no room, and gets none.
-pub(super) fn reserve_heap<S: System>(bytes: usize) -> Result<Vec<u8>, StackError> {
-    let mut room = Vec::new();
-    if room.try_reserve_exact(bytes).is_ok() {
-        // The compiler could leave an allocation out that nobody uses.
-        return Ok(black_box(room));
-    }
-    no_heap::<S>(bytes)
+#[inline]
+pub(super) fn reserve_heap<S: System>(bytes: usize, stack_bytes: u64) -> Result<Vec<u8>, StackError> {
+    let stack_frames = admission::with_tables(stack_bytes.div_ceil(PAGE_BYTES) as usize);
+    let can_grow = heap::can_grow::<S>(bytes + 2 * ALLOCATION_BYTES + HEAP_BYTES, stack_frames);
+    if can_grow { Ok(Vec::new()) } else { reserve_what_there_is::<S>(bytes) }
 }
 
-/// The same with what nobody uses any more; or why there is none.
 #[cold]
 #[inline(never)]
-fn no_heap<S: System>(bytes: usize) -> Result<Vec<u8>, StackError> {
-    stack::collect::<S>();
-    let mut room = Vec::new();
-    if room.try_reserve_exact(bytes).is_ok() {
-        return Ok(black_box(room));
+fn reserve_what_there_is<S: System>(bytes: usize) -> Result<Vec<u8>, StackError> {
+    let _free_then = keep::<S>(bytes + 2 * ALLOCATION_BYTES)?;
+    keep::<S>(HEAP_BYTES)
+}
+
+/// Keeps bytes that are free in the heap, or that nobody uses any more; or says why there are none.
+fn keep<S: System>(bytes: usize) -> Result<Vec<u8>, StackError> {
+    let mut kept = Vec::new();
+    if kept.try_reserve_exact(bytes).is_err() {
+        stack::collect::<S>();
+    }
+    if kept.try_reserve_exact(bytes).is_ok() {
+        // The compiler could leave an allocation out that nobody uses.
+        return Ok(black_box(kept));
     }
     let frames = admission::with_tables(bytes.div_ceil(PAGE_BYTES as usize));
     admission::claim::<S>(frames).map_err(StackError::Overcommitted)?;
@@ -112,11 +121,10 @@ fn no_heap<S: System>(bytes: usize) -> Result<Vec<u8>, StackError> {
 /// Makes a thread that is never switched to by way of its first activation record: it names a stack.
 pub(crate) fn create_without_work<S: System>(request: Request) -> Result<&'static Thread, StackError> {
     reap::<S>();
-    let Request { name, kind, priority, stack_bytes, pages, affinity } = request;
-    // First, and kept meanwhile: what is free in the heap may become the stack's.
-    let room = reserve_heap::<S>(HEAP_BYTES)?;
+    let Request { name, kind, priority, stack_bytes, pages, affinity, heap } = request;
     let stack = stack::allocate::<S>(stack_bytes, pages)?;
-    drop(room);
+    // What is kept is for what follows.
+    drop(heap);
     S::kernel().note_reserve(&stack);
     let id = ThreadId(S::kernel().next_thread.fetch_add(1, Ordering::Relaxed));
     let thread = leak(Arc::new(Thread::new(id, name, kind, priority, stack)));
