@@ -59,7 +59,7 @@ pub struct PerCpu {
     pub(crate) delays: audit::Delays,
     /// How long interrupts were off, in an `audit` build.
     pub(crate) interrupts: audit::Interrupts,
-    /// How much of their stacks threads used at entries from user mode, in an `audit` build.
+    /// How much of their stacks threads used at entries from user mode, in a build that measures it.
     pub(crate) entries: audit::Entries,
     /// Faults on stack pages that were populated when the fault was looked at.
     pub spurious_faults: AtomicU64,

@@ -152,11 +152,12 @@ impl<S: System> HeapSource<S> {
     }
 }
 
-/// Says whether the heap could grow by what `bytes` need, and `beside` frames be taken for something else: then an allocation of so
-/// many bytes does not fail, whatever is free in the heap now.
+/// Says whether the heap could grow by what `bytes` need, in however many allocations, and `beside` frames be taken for something
+/// else: then none of these fails, whatever is free in the heap now.
 pub(crate) fn can_grow<S: System>(bytes: usize, beside: usize) -> bool {
-    let step = (bytes + SLACK_BYTES as usize).max(STEP_BYTES as usize).div_ceil(PAGE_BYTES as usize);
-    let frames = admission::with_tables(step) + beside;
+    // The first growth may be a whole step, of which the next allocation finds too little.
+    let pages = (bytes as u64 + SLACK_BYTES + STEP_BYTES).div_ceil(PAGE_BYTES) as usize;
+    let frames = admission::with_tables(pages) + beside;
     let kernel = S::kernel();
     let free = kernel.frames.with::<S, _>(|all| all.counts().free);
     free >= kernel.last_frames() + frames && admission::could_claim::<S>(frames)

@@ -1,4 +1,8 @@
-//! How much of its kernel stack a thread of user mode uses before an entry has populated the rest, with refills and without frames.
+//! How much of its kernel stack a thread of user mode uses before an entry has populated the rest: `few` threads, with refills; or
+//! `many`, which are parked until others give frames back.
+//!
+//! Who is parked gives up what it has below its stack pointer, whole pages: where more than one is kept (with debug assertions), many
+//! threads would measure that.
 
 #![no_std]
 #![no_main]
@@ -12,14 +16,18 @@ use core::time::Duration;
 
 use ebbtide::user::{self, Error};
 use ebbtide::{println, provoke, stack, thread};
+use ebbtide_ends::word;
 
 ebbtide::main!(main);
 
-/// Threads that make calls, and as many that sleep meanwhile and keep what frames there are.
-const THREADS: u64 = 48;
+/// Threads that there are frames for.
+const FEW: usize = 48;
 
-/// Rounds of each.
-const ROUNDS: u64 = 40;
+/// Rounds of each thread.
+const ROUNDS: u64 = 8;
+
+/// Bytes of stack that each has in user mode: the less, the more threads there are.
+const USER_STACK_BYTES: usize = 4 << 10;
 
 /// Calls of every length: that do nothing, that give way, that sleep, and that fail.
 fn calls(number: u64) -> u64 {
@@ -39,22 +47,32 @@ fn calls(number: u64) -> u64 {
 }
 
 fn main() -> Result<(), String> {
-    let threads: Vec<_> = (1..=THREADS).map(|number| (number, user::spawn(calls, number))).collect();
-    let sleepers: Vec<_> = (0..THREADS).map(|_| thread::spawn(|| thread::sleep(Duration::from_millis(50)))).collect();
+    // Above them, so that all are there before they have done much.
+    let above = thread::Builder::new().priority(thread::Priority::MAX).spawn(measure);
+    let measured = above.map_err(|error| format!("{error}"))?.join();
+    measured.map_err(|_| String::from("a panic"))?
+}
+
+/// Has threads make calls: a few, or as many as there is memory for, of which all in the kernel at the same time are too many.
+fn measure() -> Result<(), String> {
+    let (most, are_parked) = match &*word(1) {
+        "few" => (FEW, false),
+        "many" => (usize::MAX, true),
+        other => return Err(other.into()),
+    };
+    let spawn = |number| user::Builder::new().user_stack_size(USER_STACK_BYTES).spawn(calls, number).ok();
+    let threads: Vec<_> = (1..).map_while(|number| Some((number, spawn(number)?))).take(most).collect();
     for (number, thread) in threads {
         match thread.join() {
             Ok(same) if same == number => {}
             other => return Err(format!("thread {number} returned {other:?}")),
         }
     }
-    for sleeper in sleepers {
-        sleeper.join().map_err(|_| String::from("a thread that slept panicked"))?;
-    }
     let (used, allowed) = provoke::stack_used_at_entries().ok_or("no entry was measured")?;
     println!("entries from user mode used {used} of {allowed} bytes");
-    let refills = stack::counters().cache.refills;
-    if refills == 0 {
-        return Err("no refill came about".into());
+    let counters = stack::counters().cache;
+    if counters.refills == 0 || are_parked != (counters.parked > 0) {
+        return Err(format!("{} refills, and {} threads were parked", counters.refills, counters.parked));
     }
     if used > allowed { Err(format!("{used} bytes were used, and {allowed} are there")) } else { Ok(()) }
 }
