@@ -1,0 +1,111 @@
+//! The contract of user mode: the way there and back, and what the entries from there need to know.
+
+use core::fmt;
+use core::ops::Range;
+use core::sync::atomic::AtomicU64;
+
+use memory_addresses::{PhysAddr, VirtAddr};
+
+use crate::arch::Arch;
+use crate::report::Place;
+
+/// What the kernel keeps of a thread that runs in user mode, and what the entries from user mode need to know of it.
+///
+/// [`Head::user`](crate::thread::Head::user) names it.
+#[derive(Debug)]
+#[repr(C)]
+pub struct UserContext {
+    /// Where an entry from user mode begins on the thread's kernel stack: [`UserMode::run_user`] leaves it there, and
+    /// [`UserMode::leave_user`] goes back to it.
+    pub stack_pointer: AtomicU64,
+    /// What a system call calls, on that stack, with interrupts off, as it returns.
+    pub call: SystemCall,
+    /// What a trap calls that user mode has caused and that nothing resumes from: on that stack, with interrupts off.
+    pub fault: UserFault,
+}
+
+/// A system call: five arguments and its number.
+pub type SystemCall = extern "C" fn(u64, u64, u64, u64, u64, number: u64) -> Answer;
+
+/// What user mode must not do, and where it did so. Ends in [`UserMode::leave_user`].
+pub type UserFault = fn(what: &dyn fmt::Display, at: &Place) -> !;
+
+/// What a system call returns, in two registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Answer {
+    /// 0, or what went wrong.
+    pub error: u64,
+    /// What was asked for.
+    pub value: u64,
+}
+
+/// Where user mode begins.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct UserStart {
+    /// The first instruction.
+    pub instruction: u64,
+    /// The stack pointer, as at the entry of a function.
+    pub stack_pointer: u64,
+    /// The function's arguments. All other registers are 0.
+    pub arguments: [u64; 3],
+}
+
+/// Threads that run in user mode, and enter the kernel from there. No part of [`Arch`]: a machine that is only a model
+/// needs none of it, and neither does an image without such threads.
+///
+/// There are two views of memory. In the kernel's, no page of the image is user mode's; in the user's, its text and what
+/// it only reads are, and then the kernel can neither execute nor read these. Data of user mode is the same in both. The
+/// first instructions of an entry from user mode load the kernel's view, and the last ones of an exit the user's.
+///
+/// # Safety
+///
+/// User mode gets at nothing but what the user's view grants it, whatever it does; and the kernel goes on with its own stack,
+/// per-CPU data and view.
+pub unsafe trait UserMode: Arch {
+    /// The code of the entries and exits, whole pages: the kernel's in both views.
+    fn entry_code() -> Range<VirtAddr>;
+
+    /// Makes `kernel` and `user` the roots of the two views. Called once; nothing has run in user mode.
+    ///
+    /// # Safety
+    ///
+    /// Both map all of the kernel; `kernel` is the root that the CPUs have loaded.
+    unsafe fn set_views(kernel: PhysAddr, user: PhysAddr);
+
+    /// Runs user mode from `start` on, until [`UserMode::leave_user`] is called. Interrupts are off.
+    ///
+    /// # Safety
+    ///
+    /// The running thread's [`Head::user`](crate::thread::Head::user) names `context`; the views are set.
+    unsafe fn run_user(context: &UserContext, start: &UserStart);
+
+    /// Returns from [`UserMode::run_user`]. Nothing between the two is dropped. Interrupts stay as they are.
+    ///
+    /// # Safety
+    ///
+    /// As [`UserMode::run_user`]; called by the thread that it runs in.
+    unsafe fn leave_user(context: &UserContext) -> !;
+
+    /// Copies out of user mode's data. Returns whether all of it was there.
+    ///
+    /// # Safety
+    ///
+    /// `from..from + bytes` lies in the range of user mode; `to` can be written.
+    unsafe fn copy_from_user(to: *mut u8, from: VirtAddr, bytes: usize) -> bool;
+
+    /// Copies into user mode's data. Returns whether all of it was there.
+    ///
+    /// # Safety
+    ///
+    /// `to..to + bytes` lies in the range of user mode; `from` can be read.
+    unsafe fn copy_to_user(to: VirtAddr, from: *const u8, bytes: usize) -> bool;
+
+    /// Calls the kernel: the instruction. Executed in user mode.
+    ///
+    /// # Safety
+    ///
+    /// The caller is in user mode.
+    unsafe fn call_kernel(number: u64, arguments: [u64; 5]) -> Answer;
+}
