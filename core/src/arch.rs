@@ -18,7 +18,7 @@ use crate::thread::{Leaving, Thread};
 
 mod user;
 
-pub use user::{Answer, SystemCall, UserContext, UserFault, UserMode, UserStart};
+pub use user::{Answer, FLOAT_STATE_BYTES, FloatState, SystemCall, UserContext, UserFault, UserMode, UserStart};
 
 /// Bytes in a page and in a frame.
 pub const PAGE_BYTES: u64 = 4096;
@@ -160,8 +160,20 @@ pub trait Provoke {
     /// Raises an exception that nobody handles: an instruction that does not exist.
     fn undefined_instruction() -> !;
 
-    /// Writes to a floating-point register, which no thread has: an exception that nobody handles.
+    /// Writes to a floating-point register, which the kernel does not have: there, an exception that nobody handles.
     fn touch_float_register();
+
+    /// Touches a register that is wider than those that a thread of user mode can have: what ends it.
+    fn touch_wide_register();
+
+    /// Makes `state` one that `pattern` yields: another value for each floating-point register, and for what says how these round.
+    fn draw_float(state: &FloatState, pattern: u64);
+
+    /// Writes all floating-point registers, in user mode.
+    fn write_float(state: &FloatState);
+
+    /// Reads all floating-point registers, in user mode: the same bytes as were written, if nobody has changed one.
+    fn read_float(state: &FloatState);
 
     /// Makes the delivery of an exception fail.
     fn double_fault() -> !;

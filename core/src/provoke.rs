@@ -32,6 +32,15 @@ pub struct CallRegisters {
 /// As many as any architecture has, without the stack pointer.
 pub const GENERAL_REGISTERS: usize = 31;
 
+/// As many values as there are registers, each made from the one before.
+pub fn drawn<const COUNT: usize>(pattern: u64) -> [u128; COUNT] {
+    let mut value = u128::from(pattern) << 64 | u128::from(!pattern);
+    core::array::from_fn(|_| {
+        value = value.wrapping_mul(0x0100_0193).rotate_left(13);
+        value
+    })
+}
+
 /// The boot stack, without its guard page.
 pub fn boot_stack<S: System>() -> Range<VirtAddr> {
     S::kernel().boot_stack()

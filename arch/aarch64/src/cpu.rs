@@ -17,14 +17,13 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::asm::wfi;
 use aarch64_cpu::registers::{
-    CPACR_EL1, CurrentEL, DAIF, ID_AA64DFR0_EL1, ID_AA64MMFR0_EL1, ID_AA64MMFR1_EL1, MDSCR_EL1, Readable, TPIDR_EL1,
-    Writeable,
+    CurrentEL, DAIF, ID_AA64DFR0_EL1, ID_AA64MMFR0_EL1, ID_AA64MMFR1_EL1, MDSCR_EL1, Readable, TPIDR_EL1, Writeable,
 };
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::thread::{Head, Thread};
 use ebbtide_core::{System, VirtAddr, arch};
 
-use crate::{Aarch64, trap, user};
+use crate::{Aarch64, float, trap, user};
 
 /// PMCR_EL0: E, the counters run; LC, the cycle counter has 64 bits (D24.5.11).
 const COUNTERS_RUN: u64 = 1 << 0 | 1 << 6;
@@ -208,8 +207,8 @@ pub(crate) unsafe fn init_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), Lac
     }
     // SAFETY: interrupts are off, and the stack in use is not the one for traps.
     unsafe { trap::init::<S>() };
-    // All code is compiled without floating point and SIMD: who uses them all the same has gone astray.
-    CPACR_EL1.write(CPACR_EL1::FPEN::TrapEl0El1);
+    // The kernel is compiled without floating point and SIMD: who uses them all the same has gone astray.
+    float::close();
     barrier::isb(barrier::SY);
     start_cycle_counter();
     if ID_AA64MMFR1_EL1.read(ID_AA64MMFR1_EL1::PAN) != 0 {

@@ -15,6 +15,8 @@ mod cpu;
 #[cfg(target_os = "none")]
 mod el2;
 #[cfg(target_os = "none")]
+mod float;
+#[cfg(target_os = "none")]
 mod paging;
 #[cfg(target_os = "none")]
 mod provoke;

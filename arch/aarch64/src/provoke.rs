@@ -9,12 +9,12 @@ use core::arch::{asm, naked_asm};
 use core::sync::atomic::AtomicBool;
 
 use aarch64_cpu::asm::barrier;
-use ebbtide_core::arch::{Answer, Cpu, Provoke};
-use ebbtide_core::provoke::CallRegisters;
+use ebbtide_core::arch::{Answer, Cpu, FloatState, Provoke};
+use ebbtide_core::provoke::{CallRegisters, drawn};
 use ebbtide_core::{System, VirtAddr};
 
 use crate::trap::{EMERGENCY_NUMBER, TRAP_STACKS, TRAPS, TrapFrame, set_trap_stack_top, trap_stack_top};
-use crate::{Aarch64, descriptor};
+use crate::{Aarch64, descriptor, float};
 
 /// An address that no table maps.
 const NOWHERE: u64 = 0xffff_ff00_dead_0000;
@@ -24,6 +24,12 @@ const WATCH_STORES: u64 = 1 << 0 | 0b01 << 1 | 0b10 << 3 | 0xff << 5;
 
 /// MDSCR_EL1: KDE and MDE, watchpoints count, also at EL1 (D24.3.20).
 const WATCH_EL1: u64 = 1 << 13 | 1 << 15;
+
+/// Where RMode begins in FPCR (C5.2.8).
+const ROUNDING: u64 = 22;
+
+/// QC, in FPSR (C5.2.10).
+const SATURATED: u64 = 1 << 27;
 
 impl Provoke for Aarch64 {
     const TRAP_STACKS: usize = TRAP_STACKS.len();
@@ -55,6 +61,28 @@ impl Provoke for Aarch64 {
     fn touch_float_register() {
         // SAFETY: `fmov d0, x0`, which the assembler does not know for this target; it is trapped, which ends the run.
         unsafe { asm!(".inst 0x9e670000", options(nomem, nostack, preserves_flags)) };
+    }
+
+    fn touch_wide_register() {
+        // SAFETY: `rdvl x0, #1`, of SVE; it is trapped, or unknown to the CPU, which ends who executes it.
+        unsafe { asm!(".inst 0x04bf5020", out("x0") _, options(nomem, nostack, preserves_flags)) };
+    }
+
+    fn draw_float(state: &FloatState, pattern: u64) {
+        let registers =
+            float::Registers { control: (pattern & 0b11) << ROUNDING, status: SATURATED, simd: drawn(pattern) };
+        // SAFETY: there is room for that, and the caller's alone.
+        unsafe { state.as_ptr::<float::Registers>().write(registers) };
+    }
+
+    fn write_float(state: &FloatState) {
+        // SAFETY: in user mode they are open as soon as they are touched.
+        unsafe { float::write(state) };
+    }
+
+    fn read_float(state: &FloatState) {
+        // SAFETY: as above.
+        unsafe { float::read(state) };
     }
 
     fn double_fault() -> ! {

@@ -23,7 +23,7 @@
 //! PMUSERENR_EL0  0                       no performance counter
 //! AMUSERENR_EL0  0, where there is one   no activity monitor
 //! MDSCR_EL1      TDCC                    no debug communications channel; no step, breakpoint or watchpoint
-//! CPACR_EL1      0: FPEN, ZEN, SMEN      no floating point, SIMD, SVE, SME, as in the kernel
+//! CPACR_EL1      0: ZEN, SMEN            no SVE, no SME; floating point and SIMD, see `float`
 //! SCTLR_EL1      UMA, UCT, UCI, DZE      0: neither DAIF nor CTR_EL0, no cache maintenance, no `dc zva`
 //!                nTWI, nTWE              0: neither `wfi` nor `wfe`
 //!                EnRCTX, EnTP2, MSCEn    0: no prediction restriction, no TPIDR2_EL0, no `cpy` and `set`
@@ -41,12 +41,12 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarch64_cpu::registers::{CNTKCTL_EL1, ID_AA64PFR0_EL1, Readable, TPIDRRO_EL0, Writeable};
-use ebbtide_core::arch::{Answer, Cpu, PAGE_BYTES, UserContext, UserMode, UserStart};
+use ebbtide_core::arch::{Answer, FloatState, PAGE_BYTES, UserContext, UserMode, UserStart};
 use ebbtide_core::thread::Head;
 use ebbtide_core::{PhysAddr, VirtAddr};
 use static_assertions::const_assert;
 
-use crate::Aarch64;
+use crate::{Aarch64, float};
 
 /// TTBR0_EL1 in the kernel's view, once there are two.
 pub(crate) static KERNEL_VIEW: AtomicU64 = AtomicU64::new(0);
@@ -109,6 +109,20 @@ unsafe impl UserMode for Aarch64 {
     unsafe fn copy_to_user(to: VirtAddr, from: *const u8, bytes: usize) -> bool {
         // SAFETY: as above.
         unsafe { copy_to(to.as_mut_ptr(), from, bytes) == 0 }
+    }
+
+    fn init_float(state: &FloatState) {
+        float::init(state);
+    }
+
+    unsafe fn store_float(state: &FloatState) {
+        // SAFETY: the caller's promise.
+        unsafe { float::store(state) }
+    }
+
+    unsafe fn load_float(state: &FloatState) {
+        // SAFETY: the caller's promise.
+        unsafe { float::load(state) }
     }
 
     #[inline]
@@ -211,7 +225,7 @@ unsafe extern "C" fn copy_to(to: *mut u8, from: *const u8, bytes: usize) -> usiz
 /// Offsets of what the stubs follow: from the running thread to its context, and what that says.
 const USER: usize = offset_of!(Head, user);
 const STACK_POINTER: usize = offset_of!(UserContext, stack_pointer);
-const CALL: usize = offset_of!(UserContext, call);
+const CALL: usize = offset_of!(UserContext, entry);
 
 /// Goes to user mode; returns when `leave_user` is called.
 ///
@@ -325,13 +339,6 @@ pub(crate) extern "C" fn system_call() {
         KERNEL_VIEW = sym KERNEL_VIEW,
         USER_VIEW = sym USER_VIEW,
     )
-}
-
-/// What the kernel keeps of the running thread, which has been in user mode.
-pub(crate) fn context() -> &'static UserContext {
-    let context = Aarch64::current().head().user.load(Ordering::Relaxed);
-    // SAFETY: a thread that has been in user mode has one, until it leaves that for good.
-    unsafe { &*context }
 }
 
 // What `run_user` loads by pairs.

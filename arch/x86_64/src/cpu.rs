@@ -183,17 +183,18 @@ pub(crate) unsafe fn init_secondary_cpu(cpu: &'static PerCpu) {
 /// The CPU has no-execute pages, and its descriptor tables are loaded.
 unsafe fn set_control_registers(features: Option<&ExtendedFeatures>) {
     let has = |test: fn(&ExtendedFeatures) -> bool| features.is_some_and(test);
-    // User mode reads neither clock nor counters, and sets no base.
-    let mut cr4 = (Cr4::read() | Cr4Flags::PAGE_GLOBAL | Cr4Flags::TIMESTAMP_DISABLE)
-        & !(Cr4Flags::PERFORMANCE_MONITOR_COUNTER | Cr4Flags::FSGSBASE);
+    // User mode reads neither clock nor counters, sets no base, and has no AVX.
+    let float = Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE;
+    let mut cr4 = (Cr4::read() | Cr4Flags::PAGE_GLOBAL | Cr4Flags::TIMESTAMP_DISABLE | float)
+        & !(Cr4Flags::PERFORMANCE_MONITOR_COUNTER | Cr4Flags::FSGSBASE | Cr4Flags::OSXSAVE);
     cr4.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, has(ExtendedFeatures::has_smep));
     cr4.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, has(ExtendedFeatures::has_smap));
     cr4.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, has(ExtendedFeatures::has_umip));
     // SAFETY: the kernel touches what is user mode's only where it says so (see `user`).
     unsafe { Cr4::write(cr4) };
-    // Read-only pages bind the kernel too; and nobody has floating point, so that there is no state to keep or to leak.
-    let cr0 = (Cr0::read() | Cr0Flags::WRITE_PROTECT | Cr0Flags::NUMERIC_ERROR | Cr0Flags::EMULATE_COPROCESSOR)
-        & !Cr0Flags::TASK_SWITCHED;
+    // Read-only pages bind the kernel too; and floating point is closed until a thread of user mode loads its registers.
+    let float = Cr0Flags::NUMERIC_ERROR | Cr0Flags::MONITOR_COPROCESSOR | Cr0Flags::TASK_SWITCHED;
+    let cr0 = (Cr0::read() | Cr0Flags::WRITE_PROTECT | float) & !Cr0Flags::EMULATE_COPROCESSOR;
     // SAFETY: paging stays on; what is written to is writable.
     unsafe { Cr0::write(cr0) };
     // SAFETY: the CPU has NX, by the caller's word; no entry of a loader's has the bit set.

@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), no_std)]
 
 mod cpu;
+mod float;
 mod paging;
 mod provoke;
 pub mod secondary;

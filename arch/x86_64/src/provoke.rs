@@ -11,8 +11,8 @@ pub(crate) use entries::note_unmaskable;
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::AtomicBool;
 
-use ebbtide_core::arch::{Answer, Provoke};
-use ebbtide_core::provoke::CallRegisters;
+use ebbtide_core::arch::{Answer, FloatState, Provoke};
+use ebbtide_core::provoke::{CallRegisters, drawn};
 use ebbtide_core::{System, VirtAddr};
 use x86_64::instructions::interrupts;
 use x86_64::registers::debug::{
@@ -20,8 +20,8 @@ use x86_64::registers::debug::{
 };
 use x86_64::structures::paging::PageTableFlags;
 
-use crate::X86_64;
 use crate::trap::{Header, TRAP_STACKS, TrapFrame, provoke_with};
+use crate::{X86_64, float};
 
 /// An address that no table maps.
 const NOWHERE: u64 = 0xffff_ff00_dead_0000;
@@ -63,8 +63,39 @@ impl Provoke for X86_64 {
     }
 
     fn touch_float_register() {
-        // SAFETY: `movd xmm0, eax`; SSE is off, so it raises #UD, which ends the run.
+        // SAFETY: `movd xmm0, eax`. In the kernel it raises #NM, which ends the run.
         unsafe { asm!(".byte 0x66, 0x0f, 0x6e, 0xc0", options(nomem, nostack, preserves_flags)) };
+    }
+
+    fn touch_wide_register() {
+        // SAFETY: `vzeroupper`, of AVX; CR4.OSXSAVE is 0, so it raises #UD, which ends who executes it.
+        unsafe { asm!(".byte 0xc5, 0xf8, 0x77", options(nomem, nostack, preserves_flags)) };
+    }
+
+    fn draw_float(state: &FloatState, pattern: u64) {
+        let rounding = pattern as u16 & 0b11;
+        let registers = float::Registers {
+            control: float::FIRST.control | rounding << 10,
+            tags: 0xff,
+            simd_control: float::FIRST.simd_control | u32::from(rounding) << 13,
+            x87: drawn(pattern).map(|value| value >> 48),
+            simd: drawn(!pattern),
+            ..float::FIRST
+        };
+        // SAFETY: there is room for that, and the caller's alone.
+        unsafe { state.as_ptr::<float::Registers>().write(registers) };
+    }
+
+    fn write_float(state: &FloatState) {
+        // SAFETY: in user mode they are open as soon as they are touched, and the values are such as they may have.
+        unsafe { float::write(state) };
+    }
+
+    fn read_float(state: &FloatState) {
+        // SAFETY: as above.
+        unsafe { float::read(state) };
+        // SAFETY: the place is the caller's alone. That field says what the CPU can do, and is none that was loaded.
+        unsafe { (*state.as_ptr::<float::Registers>()).mask = 0 };
     }
 
     fn double_fault() -> ! {

@@ -17,7 +17,7 @@ use core::mem::offset_of;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use ebbtide_core::arch::{Answer, Cpu, PAGE_BYTES, UserContext, UserMode, UserStart};
+use ebbtide_core::arch::{Answer, FloatState, PAGE_BYTES, UserContext, UserMode, UserStart};
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::thread::Head;
 use ebbtide_core::{PhysAddr, VirtAddr};
@@ -27,7 +27,7 @@ use x86_64::registers::model_specific::{Efer, EferFlags, KernelGsBase, LStar, SF
 use x86_64::registers::rflags::RFlags;
 use x86_64::registers::segmentation::SegmentSelector;
 
-use crate::X86_64;
+use crate::{X86_64, float};
 
 /// CR3 in the kernel's view.
 pub(crate) static KERNEL_VIEW: AtomicU64 = AtomicU64::new(0);
@@ -108,6 +108,20 @@ unsafe impl UserMode for X86_64 {
         unsafe { copy(to.as_mut_ptr(), from, bytes) == 0 }
     }
 
+    fn init_float(state: &FloatState) {
+        float::init(state);
+    }
+
+    unsafe fn store_float(state: &FloatState) {
+        // SAFETY: the caller's promise.
+        unsafe { float::store(state) }
+    }
+
+    unsafe fn load_float(state: &FloatState) {
+        // SAFETY: the caller's promise.
+        unsafe { float::load(state) }
+    }
+
     #[inline]
     unsafe fn call_kernel(number: u64, [a, b, c, d, e]: [u64; 5]) -> Answer {
         let (error, value);
@@ -169,7 +183,7 @@ unsafe extern "C" fn copy(to: *mut u8, from: *const u8, bytes: usize) -> usize {
 /// Offsets of what the stubs follow: from the running thread to its context, and what that says.
 const USER: usize = offset_of!(Head, user);
 const STACK_POINTER: usize = offset_of!(UserContext, stack_pointer);
-const CALL: usize = offset_of!(UserContext, call);
+const CALL: usize = offset_of!(UserContext, entry);
 
 /// Goes to user mode; returns when `leave_user` is called.
 ///
@@ -293,13 +307,6 @@ pub(crate) extern "C" fn system_call() {
         KERNEL_VIEW = sym KERNEL_VIEW,
         USER_VIEW = sym USER_VIEW,
     )
-}
-
-/// What the kernel keeps of the running thread, which has been in user mode.
-pub(crate) fn context() -> &'static UserContext {
-    let context = X86_64::current().head().user.load(Ordering::Relaxed);
-    // SAFETY: a thread that has been in user mode has one, until it leaves that for good.
-    unsafe { &*context }
 }
 
 // The alignment that the ABI asks for before a call: six registers, padding and a return address; four words of a system call.

@@ -1,12 +1,16 @@
 //! The contract of user mode: the way there and back, and what the entries from there need to know.
+//!
+//! Floating-point and SIMD registers are user mode's alone: the kernel is compiled without. [`crate::user::float`] says when which
+//! thread's are in the CPU, an architecture how they get there.
 
+use core::cell::{Cell, UnsafeCell};
 use core::fmt;
 use core::ops::Range;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Cpu};
 use crate::report::Place;
 
 /// What the kernel keeps of a thread that runs in user mode, and what the entries from user mode need to know of it.
@@ -18,10 +22,64 @@ pub struct UserContext {
     /// Where an entry from user mode begins on the thread's kernel stack: [`UserMode::run_user`] leaves it there, and
     /// [`UserMode::leave_user`] goes back to it.
     pub stack_pointer: AtomicU64,
-    /// What a system call calls, on that stack, with interrupts off, as it returns.
+    /// What the entry of system calls calls, on that stack, with interrupts off, as it returns: `call`, or what keeps the thread's
+    /// floating-point registers meanwhile.
+    pub entry: Cell<SystemCall>,
+    /// A system call.
     pub call: SystemCall,
     /// What a trap calls that user mode has caused and that nothing resumes from: on that stack, with interrupts off.
     pub fault: UserFault,
+    /// Whether it has floating-point registers.
+    pub has_float: Cell<bool>,
+    /// These, while it is in the kernel.
+    pub float: FloatState,
+}
+
+impl UserContext {
+    /// That of the running thread, which has been in user mode.
+    pub fn running<A: Cpu>() -> &'static Self {
+        let context = A::current().head().user.load(Ordering::Relaxed);
+        // SAFETY: a thread that has been in user mode has one, until it leaves that for good.
+        unsafe { &*context }
+    }
+}
+
+/// Room for the floating-point and SIMD registers of a thread, as its architecture stores them.
+#[repr(C, align(16))]
+pub struct FloatState(UnsafeCell<[u8; FLOAT_STATE_BYTES]>);
+
+/// As many bytes as any architecture needs for that.
+pub const FLOAT_STATE_BYTES: usize = 528;
+
+impl FloatState {
+    /// Room that nobody has used.
+    pub const fn new() -> Self {
+        Self(UnsafeCell::new([0; FLOAT_STATE_BYTES]))
+    }
+
+    /// Where it lies, aligned to 16 bytes. Only the thread itself goes there.
+    pub const fn as_ptr<T>(&self) -> *mut T {
+        assert!(size_of::<T>() <= FLOAT_STATE_BYTES && align_of::<T>() <= align_of::<Self>(), "it has room for that");
+        self.0.get().cast()
+    }
+
+    /// What was stored, as the architecture stores it. Only the thread itself looks.
+    pub fn to_bytes(&self) -> [u8; FLOAT_STATE_BYTES] {
+        // SAFETY: by the rule above nobody stores meanwhile.
+        unsafe { self.0.get().read() }
+    }
+}
+
+impl Default for FloatState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for FloatState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FloatState")
+    }
 }
 
 /// A system call: five arguments and its number.
@@ -108,4 +166,22 @@ pub unsafe trait UserMode: Arch {
     ///
     /// The caller is in user mode.
     unsafe fn call_kernel(number: u64, arguments: [u64; 5]) -> Answer;
+
+    /// Makes `state` what a thread finds that has written no floating-point register.
+    fn init_float(state: &FloatState);
+
+    /// Stores the floating-point registers and closes them: whoever touches one from then on, the kernel included, traps.
+    /// What stays in them nobody can read.
+    ///
+    /// # Safety
+    ///
+    /// They are open, they are those of the thread whose `state` this is, and interrupts are off.
+    unsafe fn store_float(state: &FloatState);
+
+    /// Opens the floating-point registers, and loads every one of them.
+    ///
+    /// # Safety
+    ///
+    /// `state` was stored or made by one of the two, and its thread goes to user mode with interrupts off until then.
+    unsafe fn load_float(state: &FloatState);
 }

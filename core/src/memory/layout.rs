@@ -38,9 +38,24 @@ pub const USER: u64 = 0x0000_4000_0000_0000;
 /// Room for it: what one entry of the root table maps.
 pub const USER_BYTES: u64 = 1 << 39;
 
+/// Its end.
+const USER_END: u64 = USER + USER_BYTES;
+
 /// Says whether an address lies in the memory of user mode.
 pub const fn is_user(address: VirtAddr) -> bool {
     address.as_usize() as u64 / USER_BYTES == USER / USER_BYTES
+}
+
+/// What lies at an address, for a report; nothing for the image and for what is never mapped.
+pub(crate) const fn name(address: VirtAddr) -> Option<&'static str> {
+    match address.as_usize() as u64 {
+        DIRECT_MAP..HEAP => Some("the kernel's direct map"),
+        HEAP..STACKS => Some("the kernel's heap"),
+        STACKS..DEVICES => Some("kernel stacks"),
+        DEVICES.. => Some("registers of devices"),
+        USER..USER_END => Some("memory of user mode"),
+        _ => None,
+    }
 }
 
 /// Says whether user mode may go to an address: it lies in the lower half, and not in its last page, behind which there is no

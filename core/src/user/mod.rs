@@ -5,7 +5,7 @@
 //! kernel's ends it, with a report, and nobody but it.
 //!
 //! - kernel side: `view` (the second root table), `region` (a thread's memory), `thread` (begin and end), `calls` (system calls),
-//!   `pointer` (what user mode points to), `futex`;
+//!   `pointer` (what user mode points to), `futex`, `float` (floating-point registers);
 //! - user side, which runs in user mode: `runtime` (calls, output, panics) and `heap`;
 //! - both: `abi`.
 //!
@@ -13,6 +13,7 @@
 
 mod abi;
 mod calls;
+pub mod float;
 mod futex;
 mod heap;
 mod pointer;

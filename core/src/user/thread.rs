@@ -18,11 +18,12 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use memory_addresses::VirtAddr;
 
-use crate::arch::{Cpu, UserContext, UserMode, UserStart};
+use crate::arch::{Cpu, FloatState, UserContext, UserMode, UserStart};
 use crate::audit;
 use crate::backtrace::Backtrace;
 use crate::console;
 use crate::cpu;
+use crate::memory::layout;
 use crate::report::Place;
 use crate::stack::StackError;
 use crate::sync::SpinLock;
@@ -146,7 +147,14 @@ where
             stack_pointer: result,
             arguments: [task.function, argument_at, result],
         };
-        let context = UserContext { stack_pointer: AtomicU64::new(0), call: calls::call::<S>, fault: fault::<S> };
+        let context = UserContext {
+            stack_pointer: AtomicU64::new(0),
+            entry: Cell::new(calls::call::<S>),
+            call: calls::call::<S>,
+            fault: fault::<S>,
+            has_float: Cell::new(false),
+            float: FloatState::new(),
+        };
         let this = Self {
             context,
             region,
@@ -262,12 +270,15 @@ where
     } else {
         alloc::format!("{what}")
     };
+    let region = layout::name(at.address).unwrap_or_default();
     console::print::<S>(format_args!(
-        "ebbtide: {} ended: {message}\n  at {:#x}, stack pointer {:#x}, touched {:#x}\n{}",
+        "ebbtide: {} ended: {message}\n  at {:#x}, stack pointer {:#x}, touched {:#x}{}{}\n{}",
         cpu::current::<S>(),
         at.instruction,
         at.stack_pointer,
         at.address,
+        if region.is_empty() { "" } else { ": " },
+        region,
         Backtrace::<S>::from_user_mode(at.instruction, at.frame_pointer, read_frame::<S>),
     ));
     me.end(Reason::Fault, message)

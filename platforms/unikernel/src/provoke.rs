@@ -6,7 +6,7 @@ use core::ops::Range;
 use core::sync::atomic::AtomicBool;
 
 use ebbtide_core::System as _;
-use ebbtide_core::arch::{Provoke as _, Switch};
+use ebbtide_core::arch::{FloatState, Provoke as _, Switch, UserMode as _};
 use ebbtide_core::{VirtAddr, provoke};
 
 pub use ebbtide_core::arch::Answer;
@@ -54,6 +54,29 @@ pub fn undefined_instruction() -> ! {
 /// Writes to a floating-point register.
 pub fn touch_float_register() {
     Arch::touch_float_register();
+}
+
+/// Touches a register that is wider than those that a thread of user mode can have.
+pub fn touch_wide_register() {
+    Arch::touch_wide_register();
+}
+
+/// Fills every floating-point register with what `pattern` yields, calls, and says whether each is still as it was. In user mode.
+pub fn float_registers_survive(pattern: u64, call: impl FnOnce()) -> bool {
+    let [before, after] = [FloatState::new(), FloatState::new()];
+    Arch::draw_float(&before, pattern);
+    Arch::write_float(&before);
+    call();
+    Arch::read_float(&after);
+    after.to_bytes() == before.to_bytes()
+}
+
+/// Says whether every floating-point register is as a thread finds it that has written none. In user mode.
+pub fn float_registers_are_unused() -> bool {
+    let [first, now] = [FloatState::new(), FloatState::new()];
+    Arch::init_float(&first);
+    Arch::read_float(&now);
+    now.to_bytes() == first.to_bytes()
 }
 
 /// Makes the delivery of an exception fail.

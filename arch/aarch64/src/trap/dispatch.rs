@@ -5,8 +5,9 @@ use core::sync::atomic::Ordering;
 
 use aarch64_cpu::registers::ESR_EL1::EC::Value as Class;
 use aarch64_cpu::registers::{ELR_EL1, ESR_EL1, FAR_EL1, Readable, SPSR_EL1};
-use ebbtide_core::arch::Switch;
+use ebbtide_core::arch::{Switch, UserContext};
 use ebbtide_core::report::Place;
+use ebbtide_core::user::float;
 use ebbtide_core::{System, VirtAddr, report, trap};
 
 use super::entry::{TABLE_BYTES, TrapFrame, table};
@@ -33,7 +34,12 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
     // SAFETY: the entry code built it right here, and nobody else looks at it.
     let trap = unsafe { &mut *frame };
     match trap.vector % kind::KINDS {
-        kind::SYNCHRONOUS if trap.in_user_mode() => return move_to_thread::<S>(trap),
+        kind::SYNCHRONOUS if trap.in_user_mode() => {
+            let needs_float = Syndrome(trap.syndrome).is(Class::TrappedFP);
+            if !needs_float || !float::first_use::<Aarch64>(UserContext::running::<Aarch64>()) {
+                return move_to_thread::<S>(trap);
+            }
+        }
         kind::SYNCHRONOUS => synchronous::<S>(trap),
         kind @ (kind::IRQ | kind::FIQ) => {
             let preempt = trap::interrupt::<S>(u32::from(kind == kind::FIQ));
@@ -79,15 +85,32 @@ fn synchronous<S: System>(trap: &mut TrapFrame) {
 pub(crate) unsafe extern "C" fn on_thread_stack<S: System>(frame: *const TrapFrame) {
     // SAFETY: the caller's promise.
     let trap = unsafe { &*frame };
-    if trap.vector % kind::KINDS != kind::SYNCHRONOUS {
-        return trap::preempt::<S>();
+    let is_interrupt = trap.vector % kind::KINDS != kind::SYNCHRONOUS;
+    if is_interrupt && !(trap.in_user_mode() && UserContext::running::<Aarch64>().has_float.get()) {
+        trap::preempt::<S>();
+    } else {
+        from_user_mode::<S>(trap);
     }
-    let (syndrome, place) = (Syndrome(trap.syndrome), place(trap));
-    match syndrome.tried() {
-        Some(tried) => {
-            (user::context().fault)(&format_args!("page fault ({tried}) at address {:#x}", trap.address), &place)
+}
+
+/// The same where it is more than a preemption: it has done what it must not do, or has floating-point registers to keep.
+#[cold]
+#[inline(never)]
+fn from_user_mode<S: System>(trap: &TrapFrame) {
+    let context = UserContext::running::<Aarch64>();
+    let has_float = float::store::<Aarch64>(context);
+    if trap.vector % kind::KINDS == kind::SYNCHRONOUS {
+        let (syndrome, place) = (Syndrome(trap.syndrome), place(trap));
+        match syndrome.tried() {
+            Some(tried) => {
+                (context.fault)(&format_args!("page fault ({tried}) at address {:#x}", trap.address), &place)
+            }
+            None => (context.fault)(&syndrome, &Place { address: VirtAddr::new(0), ..place }),
         }
-        None => (user::context().fault)(&syndrome, &Place { address: VirtAddr::new(0), ..place }),
+    }
+    trap::preempt::<S>();
+    if has_float {
+        float::load::<Aarch64>(context);
     }
 }
 
@@ -136,7 +159,7 @@ pub(crate) unsafe extern "C" fn hopeless<S: System>(stack_pointer: u64) -> ! {
 fn move_to_thread<S: System>(frame: &TrapFrame) -> *mut TrapFrame {
     let below = if frame.in_user_mode() {
         // The kernel stack of a thread in user mode is all but empty.
-        user::context().stack_pointer.load(Ordering::Relaxed)
+        UserContext::running::<Aarch64>().stack_pointer.load(Ordering::Relaxed)
     } else {
         let place = Place { address: VirtAddr::new_truncate(frame.stack_pointer), ..place(frame) };
         trap::check_room_to_preempt::<S>(Aarch64::PREEMPT_STACK_BYTES, &place);

@@ -5,8 +5,9 @@ use core::fmt;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
-use ebbtide_core::arch::{Cpu, Switch};
+use ebbtide_core::arch::{Cpu, Switch, UserContext};
 use ebbtide_core::report::Place;
+use ebbtide_core::user::float;
 use ebbtide_core::{Platform, System, VirtAddr, report, trap};
 use x86_64::registers::control::Cr2;
 use x86_64::registers::rflags::RFlags;
@@ -19,6 +20,7 @@ use crate::{X86_64, provoke, user};
 mod vector {
     pub const NMI: u64 = 2;
     pub const BREAKPOINT: u64 = 3;
+    pub const NO_FLOAT: u64 = 7;
     pub const DOUBLE_FAULT: u64 = 8;
     pub const PAGE_FAULT: u64 = 14;
     pub const MACHINE_CHECK: u64 = 18;
@@ -76,6 +78,7 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
             report::exception::<S>("double fault", &place(trap, fault_address()));
         }
         vector::MACHINE_CHECK => report::exception::<S>(Exception(trap), &place(trap, fault_address())),
+        vector::NO_FLOAT if in_user_mode && float::first_use::<X86_64>(UserContext::running::<X86_64>()) => {}
         _ if in_user_mode => return move_to_thread::<S>(trap),
         vector::PAGE_FAULT => {
             if let Some(behind) = user::mended(trap.rip) {
@@ -99,16 +102,30 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
 pub(crate) unsafe extern "C" fn on_thread_stack<S: System>(frame: *const TrapFrame) {
     // SAFETY: the caller's promise.
     let trap = unsafe { &*frame };
+    let is_interrupt = trap.vector >= vector::FIRST_INTERRUPT;
+    if is_interrupt && !(trap.in_user_mode() && UserContext::running::<X86_64>().has_float.get()) {
+        trap::preempt::<S>();
+    } else {
+        from_user_mode::<S>(trap);
+    }
+}
+
+/// The same where it is more than a preemption: it has done what it must not do, or has floating-point registers to keep.
+#[cold]
+#[inline(never)]
+fn from_user_mode<S: System>(trap: &TrapFrame) {
+    let context = UserContext::running::<X86_64>();
+    let has_float = float::store::<X86_64>(context);
     match trap.vector {
         vector::FIRST_INTERRUPT.. => trap::preempt::<S>(),
         vector::PAGE_FAULT => {
             let (address, tried) = (fault_address(), Tried(PageFaultErrorCode::from_bits_truncate(trap.error_code)));
-            (user::context().fault)(
-                &format_args!("page fault ({tried}) at address {address:#x}"),
-                &place(trap, address),
-            )
+            (context.fault)(&format_args!("page fault ({tried}) at address {address:#x}"), &place(trap, address))
         }
-        _ => (user::context().fault)(&Exception(trap), &place(trap, VirtAddr::new(0))),
+        _ => (context.fault)(&Exception(trap), &place(trap, VirtAddr::new(0))),
+    }
+    if has_float {
+        float::load::<X86_64>(context);
     }
 }
 
@@ -165,7 +182,7 @@ const _: () = assert!(offset_of!(Header, depth) == 0 && offset_of!(Pushed, depth
 fn move_to_thread<S: System>(frame: &mut TrapFrame) -> *mut TrapFrame {
     let below = if frame.in_user_mode() {
         // The kernel stack of a thread in user mode is all but empty.
-        user::context().stack_pointer.load(Ordering::Relaxed)
+        UserContext::running::<X86_64>().stack_pointer.load(Ordering::Relaxed)
     } else {
         let place = place(frame, VirtAddr::new_truncate(frame.rsp));
         trap::check_room_to_preempt::<S>(X86_64::PREEMPT_STACK_BYTES, &place);

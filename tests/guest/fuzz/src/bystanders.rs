@@ -198,9 +198,12 @@ fn user_keep_heap(seed: u64) -> u64 {
 
 /// Computes in user mode with canaries in all registers, until it is preempted now and then.
 fn user_compute(seed: u64) -> u64 {
-    let changed = provoke::registers_changed_meanwhile(pattern(seed), 4000);
-    user::sleep(NAP);
-    changed
+    let mut changed = 0;
+    let kept = provoke::float_registers_survive(pattern(seed), || {
+        changed = provoke::registers_changed_meanwhile(pattern(seed), 4000);
+        user::sleep(NAP);
+    });
+    changed + u64::from(!kept)
 }
 
 /// Makes calls with canaries in the registers that a call keeps. Others may unpark it at any time.

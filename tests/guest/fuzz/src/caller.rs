@@ -39,12 +39,15 @@ pub struct Caller<'a> {
     drawn: heapless::Vec<CallRegisters, BATCH>,
     /// The thread's own number.
     id: u64,
+    /// What it keeps in its floating-point registers; every other thread touches none.
+    floats: Option<u64>,
 }
 
 impl<'a> Caller<'a> {
     pub fn new(shared: &'a Shared, seed: u64) -> Self {
         let places = Places { rng: Rng::with_seed(seed), plan: &shared.plan, heap_end: 0 };
-        let mut this = Self { shared, places, drawn: heapless::Vec::new(), id: 0 };
+        let floats = seed.is_multiple_of(2).then_some(seed);
+        let mut this = Self { shared, places, drawn: heapless::Vec::new(), id: 0, floats };
         let arguments = this.with_any([0]);
         this.id = this.make(Call::Id, arguments).unwrap_or(0);
         this
@@ -83,7 +86,18 @@ impl<'a> Caller<'a> {
 
     /// Makes the calls that were drawn.
     pub fn make_drawn(&mut self) {
-        let answers: heapless::Vec<_, BATCH> = self.drawn.iter().map(provoke::call_kernel_with).collect();
+        let mut answers = heapless::Vec::<_, BATCH>::new();
+        let mut call = || answers.extend(self.drawn.iter().map(provoke::call_kernel_with));
+        let kept = match self.floats {
+            Some(pattern) => provoke::float_registers_survive(pattern, call),
+            None => {
+                call();
+                true
+            }
+        };
+        if !kept {
+            self.shared.tally.note_other(Other::Register);
+        }
         for (registers, answer) in self.drawn.iter().zip(answers) {
             let _ = self.note(registers.number, answer);
         }

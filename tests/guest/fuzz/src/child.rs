@@ -134,7 +134,7 @@ fn panic(caller: &mut Caller<'_>) -> ! {
 fn fault(way: u64) -> ! {
     match way % 8 {
         0 => provoke::breakpoint(),
-        1 => provoke::touch_float_register(),
+        1 => provoke::touch_wide_register(),
         2 => process::exit(0),
         3 => write(0xffff_9000_0000_0000),
         4 => write((&raw const crate::places::NO_TEXT).addr()),

@@ -15,6 +15,7 @@ mod harness;
 mod channels;
 mod cpus;
 mod depth;
+mod float;
 mod gates;
 mod locals;
 mod locks;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         depth::TESTS,
         registers::TESTS,
         user::TESTS,
+        float::TESTS,
         sandbox::TESTS,
         machine::TESTS,
     ])

@@ -117,8 +117,8 @@ type Wrong = (&'static str, fn(u64) -> u64);
 fn instructions_that_are_the_kernels_end_the_thread() -> Outcome {
     let instructions: [Wrong; 3] = [
         ("an instruction that does not exist", |_| provoke::undefined_instruction()),
-        ("a floating-point register", |_| {
-            provoke::touch_float_register();
+        ("a register that is wider than what it has", |_| {
+            provoke::touch_wide_register();
             0
         }),
         ("a breakpoint", |_| {
