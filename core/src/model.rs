@@ -125,6 +125,18 @@ pub fn others_are_idle<S: System>() -> bool {
     placement::others_are_idle::<S>(S::Arch::per_cpu())
 }
 
+/// Says whether a CPU is at the last resort of those who wait for frames.
+pub fn is_at_last_resort(kernel: &Kernel) -> bool {
+    kernel.stack_wait.is_at_last_resort()
+}
+
+/// Says whether a thread waits for frames, and none for a point in time. No CPU holds the timers.
+pub fn is_only_waited_for_frames<S: System>() -> bool {
+    let kernel = S::kernel();
+    let none_armed = |cpu: &PerCpu| cpu.timers.locked::<S, _>(|timers| timers.next().is_none());
+    kernel.stack_wait.parked() > 0 && kernel.cpus().all(none_armed)
+}
+
 /// Runs `f` on the threads in a CPU's run queue.
 pub fn for_each_ready(cpu: &PerCpu, f: impl FnMut(&'static Thread)) {
     cpu.with_run_queue(|queue| queue.iter().for_each(f));

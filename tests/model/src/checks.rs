@@ -81,6 +81,7 @@ impl World {
     /// What is wrong.
     pub fn check(&self) -> Result<(), String> {
         self.check_queues()?;
+        self.check_who_halts()?;
         self.check_frames()?;
         self.check_pages()
     }
@@ -110,6 +111,17 @@ impl World {
             Some(thread) => Err(format!("{} is in two places: queues, inboxes, or CPUs", self.name(thread))),
             None => Ok(()),
         }
+    }
+
+    /// Who halts last has looked whether that is the end: a timer may be armed for a time slice that is over, but nothing is to
+    /// hang on that.
+    fn check_who_halts(&self) -> Result<(), String> {
+        let cpus = || self.books.cpus[..self.cpus.len()].iter();
+        let nobody_looks = cpus().all(|cpu| cpu.halted.get() && cpu.ipis.get() == 0 && cpu.takes.get() == 0);
+        if nobody_looks && (self.is_only_waited_for_frames)() {
+            return Err("all CPUs have halted, a thread waits for frames, and no timer can end that".into());
+        }
+        Ok(())
     }
 
     /// A frame is in one place at most: in a page, in a CPU's stack cache, or free. Returns how many are somewhere.

@@ -28,7 +28,7 @@ impl<const GENERATION_BITS: u32> System for Model<GENERATION_BITS> {
     }
 
     fn interleave() {
-        if current().between_cpus {
+        if current().is_between_cpus() {
             step("is about to look at what CPUs share");
         }
     }

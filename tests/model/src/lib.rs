@@ -18,7 +18,8 @@
 //!   ([`Plan::between_cpus`]), and is there once however often it was sent.
 //! - **Looked at** after each step, from outside: a frame is in one place; no TLB maps a page to a frame that the page has not
 //!   (present or resting); a thread that runs, and the live part of one that sleeps, has its pages, with the frames that it
-//!   had; a thread is in one queue or inbox, or runs on one CPU, and no CPU has halted where one is ready. At the end of a run no frame is lost, and the end is one that the test
+//!   had; a thread is in one queue or inbox, or runs on one CPU, and no CPU has halted where one is ready; not all have
+//!   halted while a thread waits for frames and none for a point in time. At the end of a run no frame is lost, and the end is one that the test
 //!   allows. And from every state there is a way to an end: nobody waits for ever, and nobody goes round for ever.
 //! - **Reductions**: with three CPUs, or where a plan says so, an idle thread takes its own affairs in one step (what it writes and frees still has its
 //!   points); a TLB takes whatever is valid at once ([`Fill::Eager`], which says why that is enough; `Fill::AnyTime` is

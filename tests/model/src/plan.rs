@@ -82,6 +82,7 @@ pub struct Plan {
     pub(crate) threads: Vec<ThreadPlan>,
     pub(crate) memory: Memory,
     pub(crate) between_cpus: bool,
+    pub(crate) only_at_last_resort: bool,
     pub(crate) interrupts_for_shootdowns: bool,
     pub(crate) idles_at_once: bool,
     pub(crate) refuses: Option<NonZeroU64>,
@@ -112,6 +113,7 @@ impl Plan {
             threads: Vec::new(),
             memory: Memory::default(),
             between_cpus: false,
+            only_at_last_resort: false,
             interrupts_for_shootdowns: false,
             idles_at_once: false,
             refuses: None,
@@ -161,6 +163,12 @@ impl Plan {
     /// with interrupts on. In return a page's entry is no such point, and idle threads take their own affairs at once.
     pub fn between_cpus(self) -> Self {
         Self { between_cpus: true, idles_at_once: true, ..self }
+    }
+
+    /// The same, but only while a CPU is at the last resort of those who wait for frames: what is done before, in each order of its
+    /// steps, would make too many states.
+    pub fn between_cpus_at_last_resort(self) -> Self {
+        Self { only_at_last_resort: true, ..self.between_cpus() }
     }
 
     /// With idle threads that take their own affairs in one step, as with three CPUs.

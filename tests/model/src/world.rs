@@ -61,6 +61,8 @@ pub(crate) struct World {
     refuses: bool,
     /// Others may come in within the protocols between CPUs.
     pub between_cpus: bool,
+    /// Only while a CPU is at the last resort.
+    only_at_last_resort: bool,
     /// Idle threads take their own affairs in one step.
     pub idles_at_once: bool,
     /// Shootdowns are core's.
@@ -82,6 +84,7 @@ pub(crate) struct World {
     forget_calls: fn(),
     forget_links: fn(&[&'static Thread]),
     pub for_each_parked: fn(&mut dyn FnMut(&'static Thread)),
+    pub is_only_waited_for_frames: fn() -> bool,
 }
 
 pub(crate) struct JudgeBox(pub Judge);
@@ -194,7 +197,7 @@ impl World {
 
     fn can_run(&self, cpu: usize) -> bool {
         let cpu = &self.books.cpus[cpu];
-        if cpu.ipis.get() != 0 && cpu.listens() && !self.between_cpus {
+        if cpu.ipis.get() != 0 && cpu.listens() && !self.is_between_cpus() {
             // It takes that first.
             return false;
         }
@@ -344,6 +347,11 @@ impl World {
     /// An idle thread is what executes, and what it does between its steps is its CPU's own.
     pub fn passes_over_idle(&self) -> bool {
         self.idles_at_once && self.me() >= self.threads.len() - self.cpus.len()
+    }
+
+    /// Others may come in within the protocols between CPUs, now.
+    pub fn is_between_cpus(&self) -> bool {
+        self.between_cpus && (!self.only_at_last_resort || model::is_at_last_resort(self.kernel))
     }
 
     /// The number of the thread that executes.

@@ -63,6 +63,7 @@ impl World {
             walker,
             refuses: refuses.is_some(),
             between_cpus: plan.between_cpus,
+            only_at_last_resort: plan.only_at_last_resort,
             idles_at_once: plan.idles_at_once || cpus > 2,
             interrupts_for_shootdowns: plan.interrupts_for_shootdowns,
             memory: RefCell::default(),
@@ -75,6 +76,7 @@ impl World {
             interrupt: interrupt::<S>,
             forget_calls: model::forget_calls::<S>,
             forget_links: model::forget_links::<S>,
+            is_only_waited_for_frames: model::is_only_waited_for_frames::<S>,
             for_each_parked: |f| model::for_each_parked::<S>(f),
             for_each_free: |f| model::for_each_free::<S>(|frame| f(frame.as_u64())),
         };
