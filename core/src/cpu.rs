@@ -178,6 +178,11 @@ impl PerCpu {
         self.idle.get().expect("a CPU has its idle thread before it schedules")
     }
 
+    /// How many shootdowns of stack pages were under way while this one came up; none for the one that boots.
+    pub fn shootdowns_while_it_came_up(&self) -> u64 {
+        self.presence.shootdowns_meanwhile()
+    }
+
     pub(crate) fn set_idle(&self, thread: &'static Thread) {
         self.idle.set(Some(thread));
     }

@@ -22,7 +22,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use core::time::Duration;
 
 use crate::arch::{Cpu, Paging};
@@ -30,6 +30,7 @@ use crate::audit;
 use crate::console;
 use crate::cpu::{MAX_CPUS, PerCpu};
 use crate::platform::Platform;
+use crate::shootdown::Shootdown;
 use crate::stack::StackError;
 use crate::start::{self, prepare_cpu};
 use crate::system::System;
@@ -40,7 +41,11 @@ const PATIENCE_NS: u64 = 2_000_000_000;
 
 /// Where a CPU is on its way up.
 #[derive(Debug)]
-pub(crate) struct Presence(AtomicU32);
+pub(crate) struct Presence {
+    state: AtomicU32,
+    /// How many shootdowns had ended when it was started; once it has joined, how many were under way meanwhile.
+    shootdowns: AtomicU64,
+}
 
 const PREPARED: u32 = 0;
 const COMING: u32 = 1;
@@ -51,20 +56,25 @@ const FAILED: u32 = 4;
 
 impl Presence {
     pub(crate) const fn new() -> Self {
-        Self(AtomicU32::new(PREPARED))
+        Self { state: AtomicU32::new(PREPARED), shootdowns: AtomicU64::new(0) }
+    }
+
+    /// How many shootdowns of stack pages were under way while this one came up.
+    pub fn shootdowns_meanwhile(&self) -> u64 {
+        self.shootdowns.load(Ordering::Relaxed)
     }
 
     /// Leaves [`PREPARED`] for `state`, if nobody did so before.
     fn become_if_prepared(&self, state: u32) -> bool {
-        self.0.compare_exchange(PREPARED, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.state.compare_exchange(PREPARED, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     fn set_joined(&self) {
-        self.0.store(JOINED, Ordering::Release);
+        self.state.store(JOINED, Ordering::Release);
     }
 
     fn get(&self) -> u32 {
-        self.0.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire)
     }
 }
 
@@ -154,6 +164,7 @@ fn start_one<S: System>(number: u32) -> Result<(), LeftOut> {
 /// Why it is left out.
 pub fn start_with<S: System>(cpu: &'static PerCpu) -> Result<(), LeftOut> {
     prepare_cpu::<S>(cpu).map_err(LeftOut::NoMemory)?;
+    cpu.presence.shootdowns.store(shootdowns::<S>(Shootdown::ended), Ordering::Relaxed);
     S::Platform::start_cpu::<S>(cpu, start::middle_of_idle_stack(cpu)).map_err(LeftOut::NotStarted)?;
     let deadline = S::Platform::now() + PATIENCE_NS;
     loop {
@@ -167,6 +178,11 @@ pub fn start_with<S: System>(cpu: &'static PerCpu) -> Result<(), LeftOut> {
             _ => S::Arch::relax(),
         }
     }
+}
+
+/// How many shootdowns of stack pages all CPUs have begun, or ended.
+fn shootdowns<S: System>(count: fn(&Shootdown) -> u64) -> u64 {
+    S::kernel().cpus().map(|cpu| count(&cpu.shootdown)).sum()
 }
 
 /// Data for another CPU; it lives as long as the kernel.
@@ -192,6 +208,9 @@ pub unsafe fn enter<S: System>(cpu: &'static PerCpu) -> ! {
     audit::race::<S>();
     S::kernel().join(cpu);
     fence(Ordering::SeqCst);
+    // Those that have begun: who has read who joins before this one did may still be waiting for others.
+    let before = cpu.presence.shootdowns_meanwhile();
+    cpu.presence.shootdowns.store(shootdowns::<S>(Shootdown::begun) - before, Ordering::Relaxed);
     S::Arch::invalidate_all_local();
     // Somebody may be looking at the whole machine, who did not know of this CPU.
     audit::stand_still::<S>(cpu);

@@ -38,6 +38,10 @@ pub(crate) struct Shootdown {
     /// How many pages the request names; beyond [`MOST_PAGES`], everything is meant.
     count: AtomicUsize,
     pages: [AtomicU64; MOST_PAGES],
+    /// How many shootdowns of stack pages this CPU has begun, and how many have ended with the pages' frames freed: also where the
+    /// hardware carries them out. For who wants to know what a CPU met when it came up.
+    begun: AtomicU64,
+    ended: AtomicU64,
 }
 
 impl Shootdown {
@@ -47,11 +51,35 @@ impl Shootdown {
             waiting: AtomicU32::new(0),
             count: AtomicUsize::new(0),
             pages: [const { AtomicU64::new(0) }; MOST_PAGES],
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
         }
     }
 
-    /// Forgets a request that was carried out.
+    /// How many this CPU has begun.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// How many have ended.
+    pub fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// One begins. Called by this CPU alone.
+    pub fn begin(&self) {
+        self.begun.store(self.begun() + 1, Ordering::Relaxed);
+    }
+
+    /// The one that has begun ends.
+    pub fn end(&self) {
+        self.ended.store(self.begun(), Ordering::Relaxed);
+    }
+
+    /// Forgets a request that was carried out, and what was counted.
     pub fn forget_request(&self) {
+        self.begun.store(0, Ordering::Relaxed);
+        self.ended.store(0, Ordering::Relaxed);
         if self.waiting.load(Ordering::Relaxed) == 0 {
             self.count.store(0, Ordering::Relaxed);
             self.pages.iter().for_each(|page| page.store(0, Ordering::Relaxed));

@@ -5,11 +5,11 @@
 #![expect(unsafe_code, reason = "gives frames back to the allocator")]
 
 use heapless::Vec;
-use memory_addresses::PhysAddr;
+use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::Paging;
 use crate::audit;
-use crate::cpu::PerCpu;
+use crate::cpu::{self, PerCpu};
 use crate::settings::Settings;
 use crate::stack::policy::StackPolicy;
 use crate::stack::ring::{RING_NOTES, RestNote, RestingPage, Ring};
@@ -250,9 +250,16 @@ fn take_from_allocator<S: System>(cache: &mut StackCache, target: usize) {
 /// and nobody waits for it; one that rests again has another generation, and its turn comes with another note.
 fn free_notes<S: System>(cache: &mut StackCache, most: usize, bound: usize) {
     let most = most.min(cache.ring.len());
+    let shootdown = &cpu::this::<S>().shootdown;
     let mut invalidated = 0;
+    let count = |_: &VirtAddr| {
+        if invalidated == 0 {
+            shootdown.begin();
+        }
+        invalidated += 1;
+    };
     let resting = cache.ring.oldest(most).flat_map(RestNote::resting::<S::Arch>);
-    S::Arch::invalidate_everywhere::<S>(resting.map(|page| page.address).inspect(|_| invalidated += 1));
+    S::Arch::invalidate_everywhere::<S>(resting.map(|page| page.address).inspect(count));
     cache.counters.tlb_broadcast += invalidated;
     // With whoever takes pages back.
     audit::race::<S>();
@@ -262,6 +269,7 @@ fn free_notes<S: System>(cache: &mut StackCache, most: usize, bound: usize) {
         note.resting::<S::Arch>().for_each(|page| free_page::<S>(cache, &page, bound, &mut surplus));
     }
     release::<S>(cache, &mut surplus);
+    shootdown.end();
 }
 
 fn free_page<S: System>(cache: &mut StackCache, page: &RestingPage, bound: usize, surplus: &mut Surplus) {

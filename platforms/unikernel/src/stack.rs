@@ -44,6 +44,12 @@ pub fn caches() -> impl Iterator<Item = usize> {
     Ebbtide::kernel().cpus().map(|cpu| cpu.cached_frames())
 }
 
+/// For each CPU in turn, how many times others were just freeing stack pages, whose addresses all CPUs have to forget, while it came
+/// up: between its start and the moment from which it is one of those that are asked. None for the one that boots.
+pub fn shootdowns_while_coming_up() -> impl Iterator<Item = u64> {
+    Ebbtide::kernel().cpus().map(|cpu| cpu.shootdowns_while_it_came_up())
+}
+
 /// Frames by use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frames {

@@ -129,30 +129,46 @@ const STORM: usize = 24;
 
 /// Pages of stacks are freed all the time, and each time all CPUs that have joined are made to forget them, while one CPU after
 /// the other comes up.
+///
+/// The first CPU starts the others, and does not go idle meanwhile. So it is those that ran before which free: on each of them one
+/// thread sleeps for moments only, and each time the CPU goes idle and frees what rests there. The kernel counts for each CPU what was
+/// under way while it came up; the storm has to have reached one of them.
 fn come_up_during_a_storm() {
     static IS_OVER: AtomicBool = AtomicBool::new(false);
-    assert_eq!(count(), 1, "CPUs before the others are started");
+    static ROUNDS: AtomicU32 = AtomicU32::new(0);
+    let before_them = count() as usize;
+    assert!(before_them > 1, "a CPU that goes idle, and the one that starts the others");
     // Above the thread that starts the CPUs, so that it goes on meanwhile.
     let above = || Builder::new().priority(Priority::new(20).expect("a level from 0 to 31"));
     let storm: alloc::vec::Vec<_> = (0..STORM)
         .map(|number| {
             let thread = above().spawn(move || {
-                let mut rounds = 0_u64;
                 while !IS_OVER.load(Ordering::Acquire) {
-                    assert_eq!(sleep_below(number as u64 ^ rounds << 8, 40), 0, "canaries that were changed");
+                    let round = ROUNDS.fetch_add(1, Ordering::Relaxed);
+                    let word = number as u64 ^ u64::from(round) << 8;
+                    assert_eq!(sleep_below(word, 40), 0, "canaries that were changed");
                     // Shallow: what was used rests, and is freed if nobody comes soon.
                     thread::sleep(Duration::from_millis(2));
-                    rounds += 1;
                 }
-                rounds
             });
             thread.expect("there is memory")
         })
         .collect();
+    let gusts: alloc::vec::Vec<_> = (1..count())
+        .map(|cpu| {
+            let thread = above().stack_size(64 << 10).affinity(CpuSet::only(cpu)).expect("the CPU runs").spawn(|| {
+                while !IS_OVER.load(Ordering::Acquire) {
+                    thread::sleep(Duration::from_micros(10));
+                }
+            });
+            thread.expect("there is memory")
+        })
+        .collect();
+    thread::set_affinity(CpuSet::only(0)).expect("the first CPU runs");
     let freed = || stack::counters().cache.pages_freed;
     let wait_for_more = || {
-        let before = freed();
-        while freed() < before + 1_000 {
+        let before = (freed(), ROUNDS.load(Ordering::Relaxed));
+        while freed() < before.0 + 1_000 || ROUNDS.load(Ordering::Relaxed) < before.1 + 2 * STORM as u32 {
             thread::sleep(Duration::from_millis(1));
         }
     };
@@ -160,13 +176,14 @@ fn come_up_during_a_storm() {
     let before = freed();
     let cpus = thread::start_other_cpus();
     let during = freed() - before;
+    let met: alloc::vec::Vec<_> = stack::shootdowns_while_coming_up().skip(before_them).collect();
+    assert!(met.iter().any(|met| *met > 0), "no CPU met a shootdown while it came up: {met:?}");
     wait_for_more();
     // Each is one that runs threads.
     on_each(|cpu| assert_eq!(thread::current_cpu(), cpu));
     IS_OVER.store(true, Ordering::Release);
-    let rounds: u64 = storm.into_iter().map(|thread| thread.join().unwrap()).sum();
-    assert!(rounds > STORM as u64, "only {rounds} rounds");
-    println!("{cpus} CPUs run; while they came up {during} pages were freed");
+    gusts.into_iter().chain(storm).for_each(|thread| thread.join().unwrap());
+    println!("{cpus} CPUs run; while they came up {during} pages were freed, and they met {met:?} shootdowns");
 }
 
 /// Sleeps so many activation records deeper, each with a canary; returns how many were changed.
