@@ -4,11 +4,12 @@
 use core::slice;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use ebbtide_core::console;
 use ebbtide_core::cpu::MAX_CPUS;
 use ebbtide_core::memory::map_device;
 use ebbtide_core::{PhysAddr, System};
 
-use crate::madt;
+use crate::madt::Cpus;
 
 /// Physical address of the ACPI tables' root pointer, 0 if there is none. Set before paging.
 static ACPI_ROOT: AtomicU64 = AtomicU64::new(0);
@@ -27,25 +28,19 @@ pub fn note_acpi_root(address: Option<PhysAddr>) {
 /// Reads which CPUs there are. Where the firmware does not tell, or nothing that holds, it is the one that boots, whose
 /// identifier is `boot_id`.
 pub(crate) fn find<S: System>(boot_id: u32) {
-    let mut count = 1;
     APIC_IDS[0].store(boot_id, Ordering::Relaxed);
     let root = ACPI_ROOT.load(Ordering::Relaxed);
     if root == 0 {
         return;
     }
-    let read = madt::read(root, &mut bytes_at::<S>, &mut |id| {
-        // Some firmware lists a CPU twice, as a local APIC and as a local x2APIC; to start it again would reset it.
-        let is_new = APIC_IDS.iter().take(count).all(|known| known.load(Ordering::Relaxed) != id);
-        if is_new {
-            if let Some(place) = APIC_IDS.get(count) {
-                place.store(id, Ordering::Relaxed);
-            }
-            count += 1;
-        }
-    });
-    if read.is_ok() {
-        COUNT.store(count as u32, Ordering::Relaxed);
+    let Ok(cpus) = Cpus::read(boot_id, root, &mut bytes_at::<S>) else { return };
+    if let Some(warning) = cpus.warning() {
+        console::print::<S>(format_args!("ebbtide: {warning}\n"));
     }
+    for (place, id) in APIC_IDS.iter().zip(cpus.ids()) {
+        place.store(*id, Ordering::Relaxed);
+    }
+    COUNT.store(cpus.count() as u32, Ordering::Relaxed);
 }
 
 /// How many CPUs there are.

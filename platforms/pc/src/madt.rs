@@ -8,6 +8,8 @@
 
 use core::fmt;
 
+use ebbtide_core::cpu::MAX_CPUS;
+
 const HEADER_BYTES: usize = 36;
 const RSDP_BYTES: usize = 20;
 const EXTENDED_RSDP_BYTES: usize = 36;
@@ -46,6 +48,91 @@ impl fmt::Display for MadtError {
 }
 
 impl core::error::Error for MadtError {}
+
+/// The CPUs that can be used, each once, by number: 0 is the one that boots, the others follow in the order of the table.
+///
+/// Two numbers for one APIC identifier would be fatal: to start the second would reset the first, and what is meant for one would
+/// reach the other. Some firmware lists a CPU twice, as a local APIC and as a local x2APIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpus {
+    /// Identifiers of the first ones.
+    ids: [u32; MAX_CPUS],
+    /// How many there are, those included of which the identifier is not kept.
+    count: usize,
+    /// The table has named the one that boots.
+    names_boot_cpu: bool,
+    /// How many entries name one that was named before, and the first of these.
+    again: Option<(usize, u32)>,
+}
+
+impl Cpus {
+    /// The CPU that boots is one in any case.
+    pub const fn new(boot: u32) -> Self {
+        let mut ids = [0; MAX_CPUS];
+        ids[0] = boot;
+        Self { ids, count: 1, names_boot_cpu: false, again: None }
+    }
+
+    /// Reads the table, as [`read`] does.
+    ///
+    /// # Errors
+    ///
+    /// Why the others cannot be known.
+    pub fn read<'a>(
+        boot: u32,
+        root: u64,
+        memory: &mut dyn FnMut(u64, usize) -> Option<&'a [u8]>,
+    ) -> Result<Self, MadtError> {
+        let mut cpus = Self::new(boot);
+        read(root, memory, &mut |id| cpus.add(id))?;
+        Ok(cpus)
+    }
+
+    fn add(&mut self, id: u32) {
+        if id == self.ids[0] && !self.names_boot_cpu {
+            self.names_boot_cpu = true;
+        } else if self.ids().contains(&id) {
+            let (count, first) = self.again.unwrap_or((0, id));
+            self.again = Some((count + 1, first));
+        } else {
+            if let Some(place) = self.ids.get_mut(self.count) {
+                *place = id;
+            }
+            self.count += 1;
+        }
+    }
+
+    /// How many there are, which may be more than [`ids`](Self::ids).
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The APIC identifiers of those that can be numbered.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids[..self.count.min(MAX_CPUS)]
+    }
+
+    /// What to say of a table that names a CPU again.
+    pub fn warning(&self) -> Option<impl fmt::Display> {
+        self.again.map(|(count, first)| NamedAgain { count, first })
+    }
+}
+
+/// How many entries name a CPU again, and the APIC identifier of the first.
+struct NamedAgain {
+    count: usize,
+    first: u32,
+}
+
+impl fmt::Display for NamedAgain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, first } = self;
+        write!(
+            f,
+            "the ACPI tables name a CPU twice, first APIC identifier {first}: such entries are left out ({count})"
+        )
+    }
+}
 
 /// Calls `cpu` with the APIC identifier of each CPU that can be used, in the table's order. `root` is the physical address
 /// of the root pointer; `memory` returns so many bytes at a physical address, if they can be read.

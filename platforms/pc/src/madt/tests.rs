@@ -15,11 +15,13 @@ struct Tables {
 impl Tables {
     fn read(&self) -> Result<Vec<u32>, MadtError> {
         let mut found = Vec::new();
-        let mut memory = |address: u64, bytes: usize| {
-            let (from, start) = if address >= BASE { (&self.rest, BASE) } else { (&self.root, ROOT) };
-            from.get(usize::try_from(address.checked_sub(start)?).ok()?..)?.get(..bytes)
-        };
-        read(ROOT, &mut memory, &mut |id| found.push(id)).map(|()| found)
+        read(ROOT, &mut |address, bytes| self.memory(address, bytes), &mut |id| found.push(id)).map(|()| found)
+    }
+
+    /// So many bytes at a physical address.
+    fn memory(&self, address: u64, bytes: usize) -> Option<&[u8]> {
+        let (from, start) = if address >= BASE { (&self.rest, BASE) } else { (&self.root, ROOT) };
+        from.get(usize::try_from(address.checked_sub(start)?).ok()?..)?.get(..bytes)
     }
 }
 
@@ -89,6 +91,41 @@ fn names_the_cpus_that_can_be_used() {
         assert_eq!(tables(extended, &entries).read(), Ok(vec![0, 3, 0x1_0000]), "{extended}");
     }
     assert_eq!(tables(false, &[]).read(), Ok(vec![]));
+}
+
+/// The CPUs of a table with these entries on a machine that boots on the CPU with this identifier: number by number, how many there
+/// are, and the warning.
+fn cpus(boot: u32, entries: &[Vec<u8>]) -> (Vec<u32>, usize, Option<String>) {
+    let tables = tables(true, entries);
+    let cpus = Cpus::read(boot, ROOT, &mut |address, bytes| tables.memory(address, bytes)).unwrap();
+    (cpus.ids().to_vec(), cpus.count(), cpus.warning().map(|warning| warning.to_string()))
+}
+
+#[test]
+fn the_cpu_that_boots_is_the_first_wherever_the_table_names_it() {
+    let entries = [local_apic(4, 1), local_apic(2, 1), local_apic(0, 1)];
+    assert_eq!(cpus(2, &entries), (vec![2, 4, 0], 3, None));
+    assert_eq!(cpus(7, &[]), (vec![7], 1, None));
+}
+
+#[test]
+fn a_cpu_that_is_named_again_has_one_number_and_a_warning() {
+    let warning = |count, first| {
+        let name_it = format!("the ACPI tables name a CPU twice, first APIC identifier {first}");
+        Some(format!("{name_it}: such entries are left out ({count})"))
+    };
+    let both = [local_apic(0, 1), local_apic(3, 1), local_x2apic(3, 1), local_x2apic(0, 1), local_apic(4, 1)];
+    assert_eq!(cpus(0, &both), (vec![0, 3, 4], 3, warning(2, 3)));
+    // The one that boots, which is known without the table.
+    assert_eq!(cpus(3, &[local_apic(3, 1), local_apic(3, 1)]), (vec![3], 1, warning(1, 3)));
+    // One that cannot be used is none.
+    assert_eq!(cpus(0, &[local_apic(0, 1), local_apic(1, 0), local_apic(1, 1)]), (vec![0, 1], 2, None));
+}
+
+#[test]
+fn more_cpus_than_can_be_numbered_are_counted() {
+    let entries: Vec<_> = (0..20).map(|id| local_apic(id, 1)).collect();
+    assert_eq!(cpus(0, &entries), ((0..16).collect(), 20, None));
 }
 
 #[test]
