@@ -65,6 +65,8 @@ pub struct PerCpu {
     pub spurious_faults: AtomicU64,
     /// Faults on addresses of the stack range.
     pub stack_faults: AtomicU64,
+    /// How often the idle thread has freed what rests here and trimmed the cache.
+    pub(crate) given: AtomicU32,
     /// How often this CPU went idle, and had taken care of its own affairs.
     pub idle_passes: AtomicU64,
     /// How often it then waited for an interrupt.
@@ -164,6 +166,7 @@ impl PerCpu {
             entries: audit::Entries::new(),
             spurious_faults: AtomicU64::new(0),
             stack_faults: AtomicU64::new(0),
+            given: AtomicU32::new(0),
             idle_passes: AtomicU64::new(0),
             halts: AtomicU64::new(0),
             unexpected_interrupts: AtomicU64::new(0),

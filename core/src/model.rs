@@ -168,6 +168,7 @@ pub fn forget_counts(cpu: &PerCpu) {
     cpu.with_stack_cache(|cache| cache.counters = CacheCounters::default());
     cpu.idle_passes.store(0, Ordering::Relaxed);
     cpu.halts.store(0, Ordering::Relaxed);
+    cpu.given.store(0, Ordering::Relaxed);
     cpu.shootdown.forget_request();
 }
 

@@ -21,7 +21,7 @@ use crate::stack::page::{NoFrame, Stack};
 use crate::stack::policy::{NewStack, StackPolicy, populate_from_allocator};
 use crate::stack::ring::{MAX_NOTE_PAGES, Ring};
 use crate::stack::slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, Note, SizeClass, Slot};
-use crate::stack::{free_resting, page, refill};
+use crate::stack::{free_resting, page, refill, trim};
 use crate::sync::SpinLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
@@ -184,10 +184,23 @@ pub(crate) fn allocate<S: System>(bytes: u64, pages: Pages) -> Result<Stack, Sta
     match try_allocate::<S>(class, pages) {
         Err(StackError::NoFrame { .. } | StackError::Overcommitted(_)) => {
             collect::<S>();
-            try_allocate::<S>(class, pages)
+            match try_allocate::<S>(class, pages) {
+                Err(StackError::NoFrame { .. }) => allocate_from_others::<S>(class, pages),
+                result => result,
+            }
         }
         result => result,
     }
+}
+
+/// The same, once the other CPUs have given up what they can.
+#[cold]
+#[inline(never)]
+fn allocate_from_others<S: System>(class: SizeClass, pages: Pages) -> Result<Stack, StackError> {
+    stack_wait::collect_from_others::<S>();
+    // The stacks that they have reaped are kept for all.
+    collect::<S>();
+    try_allocate::<S>(class, pages)
 }
 
 /// Brings together what frames nobody uses: before a stack is refused its own.
@@ -196,6 +209,8 @@ pub(crate) fn allocate<S: System>(bytes: u64, pages: Pages) -> Result<Stack, Sta
 pub(crate) fn collect<S: System>() {
     thread::reap::<S>();
     recycle::<S>();
+    // What was freed just now came into the cache first, which a spawn takes nothing from.
+    cpu::without_preemption::<S, _>(|| trim::<S>(cpu::this::<S>(), S::kernel().stack_reserve()));
     heap::trim::<S>();
     // Somebody may have been waiting for such for longer.
     stack_wait::frames_came::<S>();

@@ -25,6 +25,8 @@ pub(crate) fn idle<S: System>() -> ! {
             stack::free_resting::<S>(cpu);
             stack_wait::serve::<S>(cpu);
             stack::trim::<S>(cpu, S::kernel().stack_reserve());
+            // To whoever waits for what was freed until now.
+            cpu.given.store(cpu.given.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
             if is_news && has_nothing_to_do::<S>(cpu) {
                 is_news = false;
                 // Before the machine is looked at: whoever waits for this has had time to come meanwhile.

@@ -26,6 +26,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
+use crate::arch::Cpu;
 use crate::audit;
 use crate::cpu::{self, PerCpu};
 use crate::memory::heap;
@@ -153,10 +154,41 @@ fn ask(cpu: &PerCpu) {
 
 /// Asks the other CPUs to hand on what frames they have.
 fn ask_others<S: System>(cpu: &PerCpu) {
-    for other in S::kernel().cpus().filter(|other| !core::ptr::eq(*other, cpu)) {
-        audit::race::<S>();
-        other.frames_came.store(true, Ordering::SeqCst);
-        S::Platform::send_ipi(other.number, Ipi::Reschedule);
+    S::kernel().cpus().filter(|other| !core::ptr::eq(*other, cpu)).for_each(ask_other::<S>);
+}
+
+fn ask_other<S: System>(other: &PerCpu) {
+    audit::race::<S>();
+    other.frames_came.store(true, Ordering::SeqCst);
+    S::Platform::send_ipi(other.number, Ipi::Reschedule);
+}
+
+/// How often one who waits for another CPU looks before it asks once more.
+const LOOKS: u32 = 64;
+
+/// Makes each other CPU give up what rests there, and what its cache holds beyond its reserve, and waits until it has: before a spawn
+/// is refused its frames. A CPU does so when its idle thread has its turn, for which none has to sleep there.
+///
+/// With interrupts or preemption off nobody is asked: the others want an answer to their shootdowns from this CPU, and may be
+/// waiting for the thread that keeps it. No lock is held; whoever waits here gives way.
+pub(crate) fn collect_from_others<S: System>() {
+    if !S::Arch::interrupts_enabled() || cpu::without_interrupts::<S, _>(S::Arch::preempt_count) > 0 {
+        return;
+    }
+    let here = cpu::without_preemption::<S, _>(|| cpu::this::<S>().number);
+    for other in S::kernel().cpus().filter(|other| other.number != here) {
+        let given = || other.given.load(Ordering::Acquire);
+        let before = given();
+        let mut looks = 0;
+        while given() == before {
+            // Once more, since a thread that leaves the CPU at that moment takes the wish for a switch as granted. By now that may be
+            // this thread's own CPU.
+            if looks % LOOKS == 0 {
+                ask_other::<S>(other);
+            }
+            looks += 1;
+            schedule::yield_now::<S>();
+        }
     }
 }
 

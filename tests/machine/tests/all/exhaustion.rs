@@ -1,14 +1,16 @@
 //! No memory: what fails, fails cleanly, wherever it runs out.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::memory::frames::Refusal;
 use ebbtide_core::stack::StackError;
-use ebbtide_core::thread::{Builder, park, yield_now};
+use ebbtide_core::thread::{Builder, CpuSet, Priority, park, set_affinity, yield_now};
 use ebbtide_core::{PhysAddr, StackPolicy, System};
 use ebbtide_machine::program::{Op, Task};
-use ebbtide_machine::{Host, Plan, cache_counters, deeper, refuse, room, settle, sleep};
+use ebbtide_machine::{Host, Plan, cache_counters, deeper, refuse, resting_pages, room, settle, sleep, work};
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
 use ebbtide_policy_static::Static;
 
@@ -61,6 +63,8 @@ fn spawn_with<S: System>(left: usize) -> bool {
     sleep::<S>(1_000_000);
     settle::<S>();
     spawn().unwrap().join().unwrap();
+    // Another CPU that has pages to free needs this one's answer, which has interrupts off once it settles.
+    sleep::<S>(1_000_000);
     settle::<S>();
     ended
 }
@@ -90,6 +94,61 @@ fn a_spawn_for_which_the_kth_frame_is_missing_fails_and_loses_no_frame_under_rec
 #[test]
 fn the_same_with_other_cpus_at_work() {
     least::<Host<ReclaimOnSleep>>(2);
+}
+
+/// Spawns when no frame is free, but pages of so many threads rest on this CPU, a busy one that frees nothing by itself. The main
+/// thread is on the first CPU and never sleeps.
+fn spawn_from_what_rests_on(cpu: u32, sleepers: usize, plan: Plan) {
+    type S = Host<ReclaimOnSleep>;
+    let run = plan.run::<S>(move || {
+        set_affinity::<S>(CpuSet::only(0)).unwrap();
+        let on = |priority| {
+            let builder = Builder::new().priority(Priority::new(priority).unwrap());
+            builder.affinity::<S>(CpuSet::only(cpu)).unwrap()
+        };
+        let (over, asleep) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let theirs = Arc::clone(&over);
+        let busy = on(1).spawn::<S, _, _>(move || {
+            while !theirs.load(Ordering::Acquire) {
+                work(10);
+            }
+        });
+        let sleeper = || {
+            let asleep = Arc::clone(&asleep);
+            let thread = on(20).spawn::<S, _, _>(move || {
+                asleep.fetch_add(1, Ordering::AcqRel);
+                park::<S>();
+            });
+            thread.unwrap()
+        };
+        let threads: Vec<_> = (0..sleepers).map(|_| sleeper()).collect();
+        while asleep.load(Ordering::Acquire) < sleepers || resting_pages() < 3 * sleepers {
+            work(10);
+        }
+        let hoarded = hoard::<S>(0);
+        let spawned = Builder::new().spawn::<S, _, _>(|| ());
+        give_back::<S>(hoarded);
+        over.store(true, Ordering::Release);
+        threads.iter().for_each(|thread| thread.thread().unpark());
+        for thread in threads.into_iter().chain([busy.unwrap(), spawned.expect("frames rest")]) {
+            thread.join().unwrap();
+        }
+    });
+    run.unwrap();
+}
+
+#[test]
+fn a_spawn_gets_what_rests_where_it_is() {
+    // So few that all of it has room in this CPU's cache.
+    spawn_from_what_rests_on(0, 20, Plan::new(1));
+}
+
+#[test]
+fn a_spawn_gets_what_rests_on_another_cpu() {
+    for seed in 0..4 {
+        spawn_from_what_rests_on(1, 40, Plan::new(seed).cpus(2));
+        spawn_from_what_rests_on(2, 40, Plan::new(seed).cpus(3));
+    }
 }
 
 /// Something of everything that takes frames: stacks of each size that policies are asked about and of one beyond, threads
