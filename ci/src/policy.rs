@@ -38,6 +38,11 @@ impl Policy {
         Ok(named_by(&package.features))
     }
 
+    #[cfg(test)]
+    pub fn for_test(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// Chooses the policy of an app: the one asked for, else the one its manifest selects, else the default.
     ///
     /// # Errors

@@ -11,11 +11,12 @@ use super::damage;
 use super::images::{Images, Key, last_part};
 use super::judge::judge;
 use super::manifest::{GuestCase, Kind, Names, parse};
+use super::matrix::Matrix;
 use crate::arch::Arch;
 use crate::build::{Image, kind};
 use crate::cli::{Profile, Selected};
 use crate::exit;
-use crate::policy::{Policy, join};
+use crate::policy::Policy;
 use crate::project::Project;
 use crate::qemu::{Ending, Guest, Run};
 
@@ -75,27 +76,22 @@ pub fn cases(project: &Project, lists: &Lists, all: &[Policy], images: &Arc<Imag
 pub fn described(project: &Project, all: &[Policy]) -> Result<Vec<GuestCase>> {
     let path = project.root().join("tests/cases.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let described = parse("tests/cases.toml", &text)?;
-    for case in &described {
-        known(case, all)?;
+    let mut described = parse("tests/cases.toml", &text)?;
+    let matrix = Matrix::read(project, all)?;
+    for case in &mut described {
+        matrix.resolve(case)?;
+        known(case)?;
     }
     Ok(described)
 }
 
-/// Checks that a case names policies and architectures that exist.
-fn known(case: &GuestCase, all: &[Policy]) -> Result<()> {
-    let wrong = |key: &str, name: &str, known: String| {
-        Err(exit::usage(format!("tests/cases.toml: case `{}`: `{key}`: {name}: known: {known}", case.name)))
-    };
-    if let Names::These(names) = &case.policies
-        && let Some(name) = names.iter().find(|name| all.iter().all(|policy| policy.name() != name.as_str()))
-    {
-        return wrong("policies", name, join(all));
-    }
+/// Checks that a case names architectures that exist.
+fn known(case: &GuestCase) -> Result<()> {
     if let Names::These(names) = &case.archs
         && let Some(name) = names.iter().find(|name| Arch::EXISTING.iter().all(|arch| arch.name() != name.as_str()))
     {
-        return wrong("archs", name, Arch::existing_names());
+        let known = Arch::existing_names();
+        return Err(exit::usage(format!("tests/cases.toml: case `{}`: `archs`: {name}: known: {known}", case.name)));
     }
     Ok(())
 }
@@ -109,7 +105,7 @@ fn combinations<'a>(described: &'a [GuestCase], lists: &Lists) -> Vec<(&'a Guest
                 // A case that names its profile is meant once, whatever the list says.
                 let meant = |case: &&GuestCase| {
                     let once = case.profile.is_none() || at == 0;
-                    once && case.archs.contain(arch.name()) && case.policies.contain(policy.name())
+                    once && case.archs.contain(arch.name()) && case.runs_under(policy.name())
                 };
                 let key = |case: &GuestCase| Key {
                     package: case.package.clone(),

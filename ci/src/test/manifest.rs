@@ -56,9 +56,8 @@ pub struct GuestCase {
     pub timeout_seconds: u32,
     /// What it becomes with `--soak`; without it, it stays as it is.
     pub soak: Option<Soak>,
-    /// Under which policies.
-    #[serde(default)]
-    pub policies: Names,
+    /// Under which policies: names, and properties that `tests/policies.toml` gives policies.
+    pub policies: Option<Names>,
     /// On which architectures.
     #[serde(default)]
     pub archs: Names,
@@ -89,6 +88,11 @@ impl GuestCase {
             Some(Soak { args, timeout_seconds }) => Self { args, timeout_seconds, ..self },
             None => self,
         }
+    }
+
+    /// Whether it runs under a policy. Its properties are [resolved](super::matrix::Matrix::resolve) by now.
+    pub fn runs_under(&self, policy: &str) -> bool {
+        self.policies.as_ref().is_some_and(|names| names.contain(policy))
     }
 }
 
@@ -241,8 +245,8 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
     fn defaults_are_filled_in() {
         let cases = parse("cases.toml", GOOD).expect("good cases");
         assert_eq!((cases[0].kind, cases[0].smp, cases[0].memory.as_str()), (Kind::Suite, None, "256M"));
-        assert_eq!(cases[0].policies, Names::All);
-        assert!(cases[1].policies.contain("static") && !cases[1].policies.contain("other"));
+        assert_eq!((&cases[0].policies, &cases[0].archs), (&None, &Names::All));
+        assert!(cases[1].runs_under("static") && !cases[1].runs_under("other"));
         assert_eq!(cases[1].expect.code, 102);
         assert!(!cases[1].audit);
         let audited = GOOD.replace("timeout_seconds = 10", "audit = true");

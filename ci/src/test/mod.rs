@@ -14,6 +14,7 @@ mod host;
 mod images;
 mod judge;
 mod manifest;
+mod matrix;
 mod mutants;
 mod order;
 mod own;

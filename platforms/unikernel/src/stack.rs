@@ -8,10 +8,19 @@ use ebbtide_core::{StackPolicy as _, System as _};
 pub use ebbtide_core::memory::FrameCounts;
 pub use ebbtide_core::stack::{CacheCounters, Sample};
 
+use crate::policy::Policy;
 use crate::system::Ebbtide;
 
 /// The name of the policy that this image was built with.
-pub const POLICY: &str = crate::policy::Policy::NAME;
+pub const POLICY: &str = Policy::NAME;
+
+/// Whether a thread that does not run has the pages that it needs, and no others.
+#[doc(hidden)]
+pub const RESTS_AT_SWITCH: bool = Policy::RESTS_AT_SWITCH;
+
+/// Whether a thread in user mode has the pages that its entry into the kernel needs, and no others.
+#[doc(hidden)]
+pub const CHANGES_AT_ENTRY: bool = Policy::CHANGES_AT_ENTRY;
 
 /// Counts where the stacks' memory is, by walking the page tables: what is seen is what the CPU sees.
 ///

@@ -164,7 +164,7 @@ impl Known {
         let case = case.ok_or_else(|| format!("tests/cases.toml has no case `{name}`"))?;
         let policy = self.policies.iter().find(|policy| policy.name() == red.policy);
         let policy = policy.ok_or_else(|| format!("`policy={}`: known: {}", red.policy, join(&self.policies)))?;
-        if !case.policies.contain(&red.policy) || !case.archs.contain(red.arch.name()) {
+        if !case.runs_under(&red.policy) || !case.archs.contain(red.arch.name()) {
             return Err(format!("the case `{name}` does not run under {} on {}", red.policy, red.arch));
         }
         match case.kind {

@@ -1,5 +1,9 @@
 //! Exactly one stack policy must be selected; anything else is a compile error that names the choice.
 
+#[macro_use]
+#[path = "list.rs"]
+mod list;
+
 macro_rules! one_of {
     (@pairs $first:literal $(, $rest:literal)*) => {
         $(
@@ -11,7 +15,7 @@ macro_rules! one_of {
         one_of!(@pairs $($rest),*);
     };
     (@pairs) => {};
-    ($first:literal $(, $rest:literal)*) => {
+    ($first:literal => $policy:path, $($rest:literal => $others:path,)*) => {
         #[cfg(not(any(feature = $first $(, feature = $rest)*)))]
         compile_error!(concat!(
             "no stack policy is selected: enable one feature of `ebbtide`, one of `", $first, "`" $(, ", `", $rest, "`")*,
@@ -21,4 +25,4 @@ macro_rules! one_of {
     };
 }
 
-one_of!("grow-on-entry", "reclaim-on-sleep", "static");
+policies!(one_of);

@@ -1,10 +1,18 @@
-//! The stack policy that a cargo feature selects. A new policy adds its feature, one line here, one in `choice`.
+//! The stack policy that a cargo feature selects. A new policy adds its feature, and a line in `list`.
 
+#[macro_use]
 mod choice;
 
-#[cfg(feature = "grow-on-entry")]
-pub use ebbtide_policy_grow_on_entry::GrowOnEntry as Policy;
-#[cfg(all(feature = "reclaim-on-sleep", not(feature = "grow-on-entry")))]
-pub use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep as Policy;
-#[cfg(all(feature = "static", not(any(feature = "grow-on-entry", feature = "reclaim-on-sleep"))))]
-pub use ebbtide_policy_static::Static as Policy;
+/// Of the policies that are selected, takes the first: if there are more, `choice` has said so.
+macro_rules! select {
+    (@behind [$($before:literal)*]) => {};
+    (@behind [$($before:literal)*] $feature:literal => $policy:path, $($rest:tt)*) => {
+        #[cfg(all(feature = $feature, not(any($(feature = $before),*))))]
+        /// The policy.
+        pub type Policy = $policy;
+        select!(@behind [$($before)* $feature] $($rest)*);
+    };
+    ($($list:tt)*) => { select!(@behind [] $($list)*); };
+}
+
+policies!(select);

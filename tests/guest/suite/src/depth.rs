@@ -107,7 +107,7 @@ fn a_preemption_that_refills_the_cache_fits() -> Outcome {
         })
         .collect();
     let before = stack::counters().cache;
-    let short = stack::POLICY == "reclaim-on-sleep" && crowd == 300;
+    let short = stack::RESTS_AT_SWITCH && crowd == 300;
     let used = look("refills", move |counters| {
         let refills = counters.cache.refills - before.refills;
         counters.cache.switches - before.switches >= 1_000 && (!short || refills >= 20)

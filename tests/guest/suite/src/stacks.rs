@@ -6,7 +6,7 @@ use core::hint::black_box;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use ebbtide::stack::{self, Counters, Sample};
+use ebbtide::stack::{self, Counters, RESTS_AT_SWITCH as RECLAIMS, Sample};
 use ebbtide::sync::Arc;
 use ebbtide::thread::{self, Builder, JoinHandle};
 use ebbtide::time::Duration;
@@ -27,15 +27,6 @@ tests![
     resting_pages_are_taken_back_without_a_frame,
     a_crowd_overflows_the_ring,
 ];
-
-/// Whether this image's policy reclaims what lies below the saved stack pointer.
-fn reclaims() -> bool {
-    match stack::POLICY {
-        "static" | "grow-on-entry" => false,
-        "reclaim-on-sleep" => true,
-        other => panic!("say in tests/guest/suite what policy {other} does"),
-    }
-}
 
 /// Threads that wait to be let go: each runs `work` first, and says when it is done.
 struct Sleepers<T> {
@@ -104,7 +95,7 @@ fn a_thread_asleep_shallow_keeps_what_its_policy_says() -> Outcome {
     })?;
     let sample = sleepers.sample()?;
     sleepers.wake();
-    let pages = if reclaims() { 1 } else { 4 };
+    let pages = if RECLAIMS { 1 } else { 4 };
     check_eq!(sample.stack, 20 * pages, "pages that 20 threads keep");
     check_eq!(sample.oracle, 20, "pages that 20 threads need");
     Ok(())
@@ -138,7 +129,7 @@ fn a_thread_asleep_deep_keeps_its_live_pages() -> Outcome {
     check_eq!(broken, 0, "canaries that were changed");
     // The deepest has 90 canaries of 512 bytes: 11 pages and more.
     check!(sample.oracle >= 16 * 6, "they did not go deep: {} live pages", sample.oracle);
-    let pages = if reclaims() { sample.oracle } else { 16 * 16 };
+    let pages = if RECLAIMS { sample.oracle } else { 16 * 16 };
     check_eq!(sample.stack, pages, "pages that 16 threads keep");
     Ok(())
 }
@@ -248,7 +239,7 @@ fn resting_pages_are_taken_back_without_a_frame() -> Outcome {
     check!(change.of(|c| c.idle_passes) == 0 || cpus::count() > 1, "{} idle passes", change.of(|c| c.idle_passes));
     check!(change.of(|c| c.cache.switches) >= 1_900, "only {} switches", change.of(|c| c.cache.switches));
     let rested = change.of(|c| c.cache.pages_rested);
-    if reclaims() {
+    if RECLAIMS {
         check!(rested >= 3 * 1_900, "only {rested} pages were rested");
     } else {
         check_eq!(rested, 0, "pages that were rested");
@@ -269,7 +260,7 @@ fn an_idle_cpu_frees_what_rests() -> Outcome {
     });
     let (sample, sleepers) = found.ok_or("nothing was looked at")??;
     sleepers.wake();
-    if reclaims() {
+    if RECLAIMS {
         let freed = change.of(|c| c.cache.pages_freed);
         check!(freed >= 40 * 3, "only {freed} pages were freed");
         // What is kept: stacks without a thread, and a reserve for one switch on each CPU.
@@ -309,11 +300,11 @@ fn a_crowd_overflows_the_ring() -> Outcome {
     check_eq!(change.of(|c| c.cache.refills_failed), 0, "refills that failed");
     check!(change.of(|c| c.cache.switches) >= 10 * crowd as u64, "they were not switched between");
     let freed = change.of(|c| c.cache.pages_freed);
-    if reclaims() && crowd > 300 {
+    if RECLAIMS && crowd > 300 {
         check!(change.of(|c| c.cache.refills) > 0, "nothing was refilled: the ring never overflowed");
         check!(freed > 0, "nothing was freed: the ring never overflowed");
     }
-    check!(reclaims() || freed == 0, "{freed} pages were freed");
+    check!(RECLAIMS || freed == 0, "{freed} pages were freed");
     Ok(())
 }
 

@@ -331,16 +331,13 @@ fn kernel_stacks_are_what_the_policy_says() -> Outcome {
     sleepers.into_iter().try_for_each(joined)?;
     stack::settle();
 
-    check_eq!(asleep, if stack::POLICY == "reclaim-on-sleep" { 1 } else { 4 }, "pages of a thread asleep in a call");
+    check_eq!(asleep, if stack::RESTS_AT_SWITCH { 1 } else { 4 }, "pages of a thread asleep in a call");
 
     let owner = spawn(spinners, COUNT as u64)?;
     let [whole, top] = if cfg!(debug_assertions) { [4, 3] } else { [4, 1] };
-    let most = match stack::POLICY {
-        "static" => whole * (COUNT + 1),
-        // The one that waits in a call has all of it.
-        "grow-on-entry" => whole + top * COUNT,
-        _ => top * (COUNT + 1),
-    };
+    let spinning = if stack::RESTS_AT_SWITCH || stack::CHANGES_AT_ENTRY { top } else { whole };
+    // Besides there is the one that waits in a call.
+    let most = spinning * COUNT + if stack::RESTS_AT_SWITCH { top } else { whole };
     // This thread shares the CPU with them, so none of them runs while it looks: they wait for their turn, in user mode.
     let outcome = wait_until("some have more pages than the policy leaves to a thread in user mode", || {
         let sample = stack::sample();

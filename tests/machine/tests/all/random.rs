@@ -52,27 +52,30 @@ fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, rng_seed, failure_persistence: None, ..chosen }
 }
 
-proptest! {
-    #![proptest_config(cases(60))]
+/// So many programs under each policy.
+macro_rules! each_keeps_every_invariant {
+    ($($test:ident: $cases:literal under $policy:ty,)*) => {
+        $(
+            proptest! {
+                #![proptest_config(cases($cases))]
 
-    #[test]
-    fn static_keeps_every_invariant(seed: u64, cpus in 1..4usize, eager: bool, tasks in tasks()) {
-        plan(seed, cpus, eager).run_tasks::<Static, 20>(tasks).unwrap();
-    }
+                #[test]
+                fn $test(seed: u64, cpus in 1..4usize, eager: bool, tasks in tasks()) {
+                    plan(seed, cpus, eager).run_tasks::<$policy, 20>(tasks).unwrap();
+                }
+            }
+        )*
+    };
+}
+
+each_keeps_every_invariant! {
+    grow_on_entry_keeps_every_invariant: 120 under GrowOnEntry,
+    reclaim_on_sleep_keeps_every_invariant: 120 under ReclaimOnSleep,
+    static_keeps_every_invariant: 60 under Static,
 }
 
 proptest! {
     #![proptest_config(cases(120))]
-
-    #[test]
-    fn reclaim_on_sleep_keeps_every_invariant(seed: u64, cpus in 1..4usize, eager: bool, tasks in tasks()) {
-        plan(seed, cpus, eager).run_tasks::<ReclaimOnSleep, 20>(tasks).unwrap();
-    }
-
-    #[test]
-    fn grow_on_entry_keeps_every_invariant(seed: u64, cpus in 1..4usize, eager: bool, tasks in tasks()) {
-        plan(seed, cpus, eager).run_tasks::<GrowOnEntry, 20>(tasks).unwrap();
-    }
 
     /// As `memory_that_ends_breaks_nothing`, with threads that go to user mode; `border` is about an entry that finds no frame.
     #[test]

@@ -1,0 +1,12 @@
+//! The stack policies, in the order of their names: a line for each, its cargo feature and its type.
+
+/// Hands the list to a macro.
+macro_rules! policies {
+    ($macro:ident) => {
+        $macro! {
+            "grow-on-entry" => ebbtide_policy_grow_on_entry::GrowOnEntry,
+            "reclaim-on-sleep" => ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep,
+            "static" => ebbtide_policy_static::Static,
+        }
+    };
+}
