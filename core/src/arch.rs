@@ -85,6 +85,9 @@ pub unsafe trait Cpu {
 
     /// The caller's frame pointer, where a backtrace starts.
     fn frame_pointer() -> VirtAddr;
+
+    /// The caller's stack pointer: nothing that it has in use lies below.
+    fn stack_pointer() -> VirtAddr;
 }
 
 /// The first function of a thread: gets the thread that was left for it, and how, and its own argument. On the host a panic
@@ -100,6 +103,10 @@ pub unsafe trait Switch {
     /// Bytes that must be free below the interrupted stack pointer before a trap frame moves to a thread's stack:
     /// the frame itself, `schedule()` and the switch.
     const PREEMPT_STACK_BYTES: u64;
+
+    /// Bytes below the stack pointer of who switches that may be in use until that has left the stack: what takes pages from that
+    /// very stack before, and what [`Switch::switch`] pushes.
+    const SWITCH_STACK_BYTES: u64;
 
     /// Writes the first activation record of a new thread at `top`, so that the first switch to it calls
     /// `entry(left, leaving, argument)` with interrupts off, where `left` and `leaving` are what [`Switch::switch`]

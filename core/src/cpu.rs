@@ -61,6 +61,8 @@ pub struct PerCpu {
     pub(crate) interrupts: audit::Interrupts,
     /// How much of their stacks threads used at entries from user mode, in a build that measures it.
     pub(crate) entries: audit::Entries,
+    /// How much of their stacks threads used where they left this CPU, likewise.
+    pub(crate) departures: audit::Departures,
     /// Faults on stack pages that were populated when the fault was looked at.
     pub spurious_faults: AtomicU64,
     /// Faults on addresses of the stack range.
@@ -164,6 +166,7 @@ impl PerCpu {
             delays: audit::Delays::new(),
             interrupts: audit::Interrupts::new(),
             entries: audit::Entries::new(),
+            departures: audit::Departures::new(),
             spurious_faults: AtomicU64::new(0),
             stack_faults: AtomicU64::new(0),
             given: AtomicU32::new(0),

@@ -22,8 +22,8 @@ pub trait System: Sized + 'static {
     /// Whether this build checks its invariants while it runs; see [`audit`](crate::audit).
     const AUDIT: bool = false;
 
-    /// Whether this build measures what a thread of user mode uses of its kernel stack while it has the top of it alone. It writes
-    /// to the unused part of that.
+    /// Whether this build measures what a thread uses of its kernel stack where it has a part of it alone: in user mode, and on its
+    /// way into a switch. It writes to the unused part of that.
     const PAINTS_STACKS: bool = false;
 
     /// The state of the kernel: a static of the composition root, since statics cannot be generic.

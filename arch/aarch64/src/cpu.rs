@@ -145,6 +145,14 @@ unsafe impl arch::Cpu for Aarch64 {
         unsafe { asm!("mov {}, x29", out(reg) frame, options(nomem, nostack, preserves_flags)) };
         VirtAddr::new_truncate(frame)
     }
+
+    #[inline(always)]
+    fn stack_pointer() -> VirtAddr {
+        let pointer: u64;
+        // SAFETY: reads a register.
+        unsafe { asm!("mov {}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
+        VirtAddr::new_truncate(pointer)
+    }
 }
 
 /// Why the CPU cannot be used.

@@ -122,6 +122,14 @@ unsafe impl arch::Cpu for X86_64 {
         unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
         VirtAddr::new_truncate(frame)
     }
+
+    #[inline(always)]
+    fn stack_pointer() -> VirtAddr {
+        let pointer: u64;
+        // SAFETY: reads a register.
+        unsafe { asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
+        VirtAddr::new_truncate(pointer)
+    }
 }
 
 /// What the CPU lacks.

@@ -53,7 +53,13 @@ pub(crate) fn left<S: System>(stack: &Stack, reach: VirtAddr) {
 fn paint<S: System>(stack: &Stack, reach: VirtAddr) {
     let entries = &S::Arch::per_cpu().entries;
     entries.not_allowed.fetch_max(!(stack.top() - reach), Ordering::Relaxed);
-    let mut at = lowest(stack).as_u64();
+    paint_from::<S>(lowest(stack));
+}
+
+/// Paints the running thread's stack from `lowest` up to what is in use. The page of `lowest` and those above are there.
+#[inline(always)]
+pub(super) fn paint_from<S: System>(lowest: VirtAddr) {
+    let mut at = lowest.as_u64();
     while at < S::Arch::frame_pointer().as_u64() - PAINTER_BYTES {
         // SAFETY: a page of the running thread's stack that is there, below all that is in use.
         unsafe { (at as *mut u64).write_volatile(PAINT) };
@@ -79,11 +85,17 @@ pub(crate) fn entered<S: System>(me: &Thread, painted: Option<VirtAddr>) {
 
 #[inline(never)]
 fn look(entries: &Entries, top: VirtAddr, lowest: VirtAddr) {
-    let all = (top - lowest) / 8;
-    // SAFETY: a word of the running thread's stack, in a page that is there.
+    entries.used.fetch_max(used_between(lowest, top), Ordering::Relaxed);
+}
+
+/// Bytes below `end` down to the lowest that is not as it was painted, of a stack from `lowest` up, whose pages are there.
+#[inline(always)]
+pub(super) fn used_between(lowest: VirtAddr, end: VirtAddr) -> u64 {
+    let all = (end - lowest) / 8;
+    // SAFETY: a word of a stack that the caller holds, in a page that is there.
     let word = |number| unsafe { lowest.as_ptr::<u64>().wrapping_add(number as usize).read_volatile() };
     let painted = (0..all).take_while(|number| word(*number) == PAINT).count() as u64;
-    entries.used.fetch_max((all - painted) * 8, Ordering::Relaxed);
+    (all - painted) * 8
 }
 
 /// How many bytes below a stack's top were used at entries from user mode before the rest was there, and how many there are for

@@ -7,6 +7,7 @@
 
 mod border;
 mod delays;
+mod departure;
 mod gather;
 mod interrupts;
 mod machine;
@@ -26,6 +27,8 @@ use crate::thread::{Thread, placement};
 pub use border::{Entries, stack_used_at_entries};
 pub(crate) use border::{entered, left, painted};
 pub(crate) use delays::{Delays, race};
+pub use departure::{Departures, stack_used_at_switches};
+pub(crate) use departure::{departed, departs};
 pub(crate) use gather::Gathering;
 pub use interrupts::{Interrupts, longest_without_interrupts};
 pub(crate) use interrupts::{interrupts_off, interrupts_on};

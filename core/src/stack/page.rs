@@ -235,7 +235,7 @@ impl Stack {
     /// Lets every page below the first `keep` rest, and notes it in `ring`.
     ///
     /// The holder has seen to it that the ring has room, and that nothing can touch these pages: the stack pointer
-    /// has left the stack.
+    /// has left the stack, or nothing goes so far down until it has.
     #[inline]
     pub(crate) fn rest<P: Paging>(&mut self, keep: usize, ring: &mut Ring) -> Rested {
         let populated = self.populated();

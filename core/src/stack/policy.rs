@@ -5,6 +5,7 @@
 //! | [`on_spawn`](StackPolicy::on_spawn) | `spawn` | thread, may fail | make spawn fail |
 //! | [`frames_to_switch_in`](StackPolicy::frames_to_switch_in) | `schedule()` | interrupts off | keep the thread from running |
 //! | [`before_switch_in`](StackPolicy::before_switch_in) | first half of the switch | interrupts off, on prev's stack | end the run with a message |
+//! | [`before_switch`](StackPolicy::before_switch) | then, if there is a switch | interrupts off, on prev's stack | keep too much |
 //! | [`after_switch_out`](StackPolicy::after_switch_out) | second half | interrupts off, on next's stack | keep too much |
 //! | [`on_user_entry`](StackPolicy::on_user_entry) | entry from user mode | interrupts off, on the thread's own top page | end the run with a report |
 //! | [`on_user_exit`](StackPolicy::on_user_exit) | exit to user mode | likewise | keep too much |
@@ -45,9 +46,12 @@ pub trait StackPolicy: 'static {
     /// The policy's name: its cargo feature.
     const NAME: &'static str;
 
-    /// Whether [`StackPolicy::after_switch_out`] may let pages rest. `schedule()` then sees to it that the ring has room
-    /// for a note; a policy that rests without having said so does not compile.
+    /// Whether [`StackPolicy::after_switch_out`] or [`StackPolicy::before_switch`] may let pages rest. `schedule()` then sees to
+    /// it that the ring has room for a note; a policy that rests without having said so does not compile.
     const RESTS_AT_SWITCH: bool = false;
+
+    /// Whether it is [`StackPolicy::before_switch`] that does so; no other policy is asked there.
+    const RESTS_BEFORE_SWITCH: bool = false;
 
     /// Whether [`StackPolicy::frames_to_switch_in`] may ask for frames. A thread that lacks some is then
     /// [parked](crate::thread::StackWait), so a policy that asks without having said so does not compile.
@@ -77,6 +81,12 @@ pub trait StackPolicy: 'static {
     /// Prepares the stack of the thread that runs next. Cannot fail, because the frames are reserved.
     fn before_switch_in<S: System>(next: &mut Incoming<'_, S>) {
         let _ = next;
+    }
+
+    /// Takes what it can from the stack of a thread that is about to leave the CPU, and still runs on it: what lies below all
+    /// that the switch can still reach. There is no way back: the next thread is ready. Not called for a thread that ends.
+    fn before_switch<S: System>(prev: &mut Outgoing<'_, S>, leaving: Leaving) {
+        let _ = (prev, leaving);
     }
 
     /// Takes what it can from the stack of a thread that has left the CPU.
@@ -176,7 +186,8 @@ impl<'a, S: System> Incoming<'a, S> {
     }
 }
 
-/// The stack of a thread that has left the CPU, with the stack pointer that it saved.
+/// The stack of a thread that has left the CPU, with the stack pointer that it saved; of one that is about to leave it, or to go
+/// to user mode, with the lowest address that is reached until then.
 #[derive(Debug)]
 pub struct Outgoing<'a, S> {
     stack: &'a mut Stack,

@@ -2,6 +2,7 @@
 
 pub(crate) mod affinity;
 pub(crate) mod border;
+mod departure;
 mod idle;
 mod inbox;
 mod join;

@@ -4,7 +4,8 @@
 //!    compared with this CPU's stack cache. If that is short, the cache is refilled with interrupts on (preemption
 //!    off, so this thread keeps the CPU, and no interrupt touches the cache). If that brings too little, `next` is parked
 //!    (`stack_wait`), and another thread is taken.
-//! 2. First half: the policy populates next's stack, from the reserve, so it cannot fail.
+//! 2. First half: the policy populates next's stack, from the reserve, so it cannot fail. One that rests before the switch takes
+//!    what prev's does not need ([`departure`]).
 //! 3. [`Switch::switch`] saves prev's registers, and moves the stack pointer and "current" with it.
 //! 4. Second half, on next's stack: the policy takes what lies below prev's saved stack pointer, and *then* prev is
 //!    handed on. A yielding or preempted prev enters the run queue only here; a blocking one by its state word.
@@ -21,7 +22,7 @@ use crate::cpu::{self, PerCpu};
 use crate::platform::Platform;
 use crate::stack::{self, Incoming, Leaving, Outgoing, Stack, StackPolicy};
 use crate::system::System;
-use crate::thread::{Priority, Thread, placement, stack_wait, timers};
+use crate::thread::{Priority, Thread, departure, placement, stack_wait, timers};
 use crate::{audit, report};
 
 /// How long a thread runs while another of its priority is ready, in nanoseconds.
@@ -309,6 +310,7 @@ fn switch_now<S: System>(
     leaving: Leaving,
 ) {
     first_half::<S>(cpu, stack);
+    departure::prepare::<S>(cpu, prev, leaving);
     // SAFETY: interrupts are off, `prev` runs here, `next` is ours and populated; it is not `prev`, which is in no
     // queue while it runs.
     let (left, leaving) = unsafe { S::Arch::switch(prev, next, leaving) };
@@ -400,6 +402,7 @@ pub(crate) fn second_half<S: System>(left: &'static Thread, leaving: Leaving) {
             S::Policy::after_switch_out(&mut prev, leaving);
         });
     }
+    audit::departed::<S>(cpu, left, leaving);
     audit::switch::<S>(cpu, left, leaving);
     match leaving {
         // Whoever runs now was taken before it, so no other thread has become more urgent.

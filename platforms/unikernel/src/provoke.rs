@@ -21,6 +21,9 @@ pub const TRAP_STACKS: usize = Arch::TRAP_STACKS;
 /// Bytes of a thread's stack that a preemption may use.
 pub const PREEMPT_STACK_BYTES: u64 = <Arch as Switch>::PREEMPT_STACK_BYTES;
 
+/// Bytes of a thread's stack that may be in use until a switch away from it has left that.
+pub const SWITCH_STACK_BYTES: u64 = <Arch as Switch>::SWITCH_STACK_BYTES;
+
 /// Raises a breakpoint exception, which the run survives.
 pub fn breakpoint() {
     Arch::breakpoint();
@@ -140,6 +143,12 @@ pub fn stack_used_until(stop: &AtomicBool, bytes: usize) -> usize {
 /// are for that; nothing under a policy that changes no stack there, and in an image without `audit` or debug assertions.
 pub fn stack_used_at_entries() -> Option<(u64, u64)> {
     ebbtide_core::audit::stack_used_at_entries::<Ebbtide>()
+}
+
+/// How many bytes below the stack pointer of who switched were used until the stack pointer had left the stack, and how many there
+/// are for that; nothing under a policy that takes none of it before, and in an image without `audit` or debug assertions.
+pub fn stack_used_at_switches() -> Option<(u64, u64)> {
+    ebbtide_core::audit::stack_used_at_switches::<Ebbtide>()
 }
 
 /// Fills every register, takes `turns` turns of a loop, and returns a bit for each register that has changed.

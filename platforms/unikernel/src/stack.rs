@@ -18,6 +18,10 @@ pub const POLICY: &str = Policy::NAME;
 #[doc(hidden)]
 pub const RESTS_AT_SWITCH: bool = Policy::RESTS_AT_SWITCH;
 
+/// Whether such a thread also has what the switch away from it may have reached.
+#[doc(hidden)]
+pub const RESTS_BEFORE_SWITCH: bool = Policy::RESTS_BEFORE_SWITCH;
+
 /// Whether a thread in user mode has the pages that its entry into the kernel needs, and no others.
 #[doc(hidden)]
 pub const CHANGES_AT_ENTRY: bool = Policy::CHANGES_AT_ENTRY;

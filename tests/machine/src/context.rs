@@ -38,6 +38,8 @@ pub struct Context {
     /// Where its stack pointer stood when it went to user mode, until it is back: of its stack nothing is in use then but what a
     /// preemption may need below that.
     pub in_user_mode: Cell<Option<u64>>,
+    /// Pages of its stack have gone while it runs on it: it is about to leave.
+    pub is_leaving: Cell<bool>,
     coroutine: RefCell<Option<Coroutine<(), (), ()>>>,
     yielder: Cell<Option<*const Yielder<(), ()>>>,
 }
@@ -68,6 +70,7 @@ impl Context {
             stack_pointer: Cell::new(top),
             whereabouts: Cell::new(Whereabouts::Away),
             in_user_mode: Cell::new(None),
+            is_leaving: Cell::new(false),
             coroutine: RefCell::new(Some(coroutine)),
             yielder: Cell::new(None),
         }

@@ -89,6 +89,7 @@ unsafe impl<const GENERATION_BITS: u32> Cpu for Simulated<GENERATION_BITS> {
     }
 
     fn enable_interrupts() {
+        current().check_stays();
         current().cpu().interrupts.set(true);
         step();
     }
@@ -156,6 +157,10 @@ unsafe impl<const GENERATION_BITS: u32> Cpu for Simulated<GENERATION_BITS> {
 
     /// Where the running thread stands on its simulated stack.
     fn frame_pointer() -> VirtAddr {
+        Self::stack_pointer()
+    }
+
+    fn stack_pointer() -> VirtAddr {
         VirtAddr::new(current().context().stack_pointer.get())
     }
 }

@@ -10,7 +10,7 @@ use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::boot::MemoryRegion;
 use ebbtide_core::kernel::Kernel;
 use ebbtide_core::memory::frames::Refusal;
-use ebbtide_core::{PhysAddr, System, start};
+use ebbtide_core::{PhysAddr, StackPolicy, System, start};
 use ebbtide_core::{report, secondary};
 
 use crate::baton::{drive, end};
@@ -35,6 +35,8 @@ pub(crate) struct Machine {
     pub habits: Habits,
     pub wrong: Wrong,
     pub refusal: Refusal,
+    /// The policy takes pages of a stack that a thread still runs on, where it is about to leave.
+    pub rests_before_switch: bool,
     /// Calls of the frame allocator while tasks ran.
     pub allocations: Cell<u64>,
     pub most_steps: u64,
@@ -99,6 +101,7 @@ impl Machine {
             habits: plan.habits,
             wrong: plan.wrong,
             refusal: plan.refusal,
+            rests_before_switch: S::Policy::RESTS_BEFORE_SWITCH,
             allocations: Cell::new(0),
             most_steps: plan.most_steps,
             now: Cell::new(1),

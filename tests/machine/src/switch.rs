@@ -18,6 +18,9 @@ use crate::system::Simulated;
 /// What a preemption may need below the stack pointer.
 pub(crate) const PREEMPT_STACK_BYTES: u64 = 2 << 10;
 
+/// What may be in use below the stack pointer until that has left the stack, the record included.
+pub(crate) const SWITCH_STACK_BYTES: u64 = 1 << 10;
+
 /// Words of the record that a switch leaves.
 const SWITCH_WORDS: u64 = 7;
 
@@ -74,6 +77,7 @@ impl Record {
 // SAFETY: a coroutine keeps its registers and its stack.
 unsafe impl<const GENERATION_BITS: u32> Switch for Simulated<GENERATION_BITS> {
     const PREEMPT_STACK_BYTES: u64 = PREEMPT_STACK_BYTES;
+    const SWITCH_STACK_BYTES: u64 = SWITCH_STACK_BYTES;
 
     unsafe fn prepare(top: VirtAddr, entry: Entry, argument: *mut ()) -> VirtAddr {
         let machine = current();
@@ -95,6 +99,7 @@ unsafe impl<const GENERATION_BITS: u32> Switch for Simulated<GENERATION_BITS> {
         let machine = current();
         let cpu = machine.cpu();
         machine.require(!cpu.interrupts.get(), || "a switch with interrupts on".into());
+        machine.check_leaves(&machine.context());
         let record = Record::push(SWITCH_WORDS, Use::Thread);
         let context = machine.context();
         set_saved_stack_pointer(prev, context.stack_pointer.get());

@@ -6,6 +6,7 @@ use ebbtide_core::arch::StackEntry;
 use ebbtide_core::model;
 use ebbtide_machine::entry;
 
+use crate::books::Cpu;
 use crate::world::World;
 
 const PAGE_BYTES: u64 = ebbtide_core::arch::PAGE_BYTES;
@@ -176,7 +177,10 @@ impl World {
     fn check_pages(&self) -> Result<(), String> {
         for (thread, page, what) in self.all_pages() {
             let name = || format!("page {page} of {}", self.name(thread));
-            let runs = (0..self.cpus.len()).any(|cpu| self.books.cpus[cpu].runs.get() == thread as u64);
+            // All that who runs may touch: all of its stack, unless it is about to leave and done with the rest of it.
+            let leaves = |cpu: &Cpu| self.rests_before_switch && !cpu.interrupts.get();
+            let runs = |cpu: &Cpu| cpu.runs.get() == thread as u64 && !leaves(cpu);
+            let runs = self.books.cpus[..self.cpus.len()].iter().any(runs);
             let books = &self.books.threads[thread];
             let must = runs || (page < self.live_pages(thread) && !books.finished.get());
             let keeps = books.frames[page].get();

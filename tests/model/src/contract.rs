@@ -1,6 +1,7 @@
 //! The contracts of core, as far as a model needs them: CPU control, the switch, traps, the platform.
 #![expect(unsafe_code, reason = "the contracts are unsafe traits")]
 
+use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 
 use ebbtide_core::arch::{Arch, Cpu, Entry, Switch, Traps};
@@ -9,19 +10,19 @@ use ebbtide_core::kernel::Kernel;
 use ebbtide_core::platform::{Interrupt, Ipi, Platform};
 use ebbtide_core::stack::{Leaving, StackError};
 use ebbtide_core::thread::Thread;
-use ebbtide_core::{System, VirtAddr};
+use ebbtide_core::{StackPolicy, System, VirtAddr};
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
 
 use crate::world::{current, halt, interrupt, pause, spin, step};
 
-/// Core on the model, with generations of so many bits.
+/// Core on the model, with generations of so many bits, under policy `P`.
 #[derive(Debug)]
-pub struct Model<const GENERATION_BITS: u32 = 6>;
+pub struct Model<const GENERATION_BITS: u32 = 6, P = ReclaimOnSleep>(PhantomData<fn() -> P>);
 
-impl<const GENERATION_BITS: u32> System for Model<GENERATION_BITS> {
+impl<const GENERATION_BITS: u32, P: StackPolicy> System for Model<GENERATION_BITS, P> {
     type Arch = Self;
     type Platform = Board;
-    type Policy = ReclaimOnSleep;
+    type Policy = P;
 
     fn kernel() -> &'static Kernel {
         current().kernel
@@ -34,12 +35,12 @@ impl<const GENERATION_BITS: u32> System for Model<GENERATION_BITS> {
     }
 }
 
-impl<const GENERATION_BITS: u32> Arch for Model<GENERATION_BITS> {
+impl<const GENERATION_BITS: u32, P: StackPolicy> Arch for Model<GENERATION_BITS, P> {
     const NAME: &'static str = "model";
 }
 
 // SAFETY: each method does to the model's CPU what its name says.
-unsafe impl<const GENERATION_BITS: u32> Cpu for Model<GENERATION_BITS> {
+unsafe impl<const GENERATION_BITS: u32, P: StackPolicy> Cpu for Model<GENERATION_BITS, P> {
     fn disable_interrupts() -> bool {
         let on = current().cpu().interrupts.get();
         if on && !current().passes_over_idle() {
@@ -108,11 +109,16 @@ unsafe impl<const GENERATION_BITS: u32> Cpu for Model<GENERATION_BITS> {
     fn frame_pointer() -> VirtAddr {
         VirtAddr::new(0)
     }
+
+    fn stack_pointer() -> VirtAddr {
+        current().stack_pointer_of(current().me())
+    }
 }
 
 // SAFETY: a coroutine keeps its registers and its stack.
-unsafe impl<const GENERATION_BITS: u32> Switch for Model<GENERATION_BITS> {
+unsafe impl<const GENERATION_BITS: u32, P: StackPolicy> Switch for Model<GENERATION_BITS, P> {
     const PREEMPT_STACK_BYTES: u64 = 0;
+    const SWITCH_STACK_BYTES: u64 = 0;
 
     unsafe fn prepare(_: VirtAddr, _: Entry, _: *mut ()) -> VirtAddr {
         unreachable!("the model makes its threads itself")
@@ -130,7 +136,7 @@ unsafe impl<const GENERATION_BITS: u32> Switch for Model<GENERATION_BITS> {
     }
 }
 
-impl<const GENERATION_BITS: u32> Traps for Model<GENERATION_BITS> {
+impl<const GENERATION_BITS: u32, P: StackPolicy> Traps for Model<GENERATION_BITS, P> {
     fn set_trap_stacks<S: System>(
         _: &'static PerCpu,
         _: &mut dyn FnMut(&str, u64) -> Result<VirtAddr, StackError>,

@@ -1,7 +1,7 @@
 //! An exhaustive model of the kernel: two or three CPUs, a few threads and a few frames, in every order of their steps.
 //!
 //! What is real is the kernel, all of it above its contracts: scheduler, state words, run queues, stack pages, stack caches,
-//! rings, the queue of threads that wait for frames, and the policy `reclaim-on-sleep`. What is the model's is what lies below:
+//! rings, the queue of threads that wait for frames, and the policies that reclaim at a switch. What is the model's is what lies below:
 //! CPUs that take their turns, TLBs, a timer. Unlike the model of a machine in `tests/machine`, which takes long runs on
 //! random schedules, this one takes tiny programs on *all* schedules.
 //!

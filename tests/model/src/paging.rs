@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "the contract of paging is unsafe")]
 
 use ebbtide_core::arch::{Access, Paging, StackEntry, TableEntry};
-use ebbtide_core::{PhysAddr, System, VirtAddr, shootdown};
+use ebbtide_core::{PhysAddr, StackPolicy, System, VirtAddr, shootdown};
 use ebbtide_machine::entry;
 
 use crate::contract::Model;
@@ -10,7 +10,7 @@ use crate::plan::Reach;
 use crate::world::{current, step, wait_for};
 
 // SAFETY: the model's walkers decode with the same functions.
-unsafe impl<const GENERATION_BITS: u32> Paging for Model<GENERATION_BITS> {
+unsafe impl<const GENERATION_BITS: u32, P: StackPolicy> Paging for Model<GENERATION_BITS, P> {
     const GENERATION_BITS: u32 = GENERATION_BITS;
 
     fn encode_table(table: PhysAddr) -> u64 {

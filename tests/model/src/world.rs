@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub walker: Option<Walker>,
     /// The frame allocator's calls are counted.
     refuses: bool,
+    /// The policy takes pages of a stack that a thread still runs on, where it is about to leave.
+    pub rests_before_switch: bool,
     /// Others may come in within the protocols between CPUs.
     pub between_cpus: bool,
     /// Only while a CPU is at the last resort.
@@ -293,8 +295,7 @@ impl World {
         let (cpu, from, to) = (self.cpu(), self.number_of(prev), self.number_of(next));
         let number = self.running.get();
         self.note(|| format!("CPU {number}: leaves {} ({leaving:?}) for {}", self.name(from), self.name(to)));
-        let depth = self.books.threads[from].depth.get();
-        prev.head().saved_stack_pointer.store(self.tops[from].as_u64() - depth, Ordering::Relaxed);
+        prev.head().saved_stack_pointer.store(self.stack_pointer_of(from).as_u64(), Ordering::Relaxed);
         cpu.left.set(from as u64 + 1);
         cpu.leaving.set(number_of_way(leaving) as u64);
         cpu.runs.set(to as u64);
@@ -302,6 +303,11 @@ impl World {
         self.check_switch_in(to);
         self.switched.set(true);
         self.coroutines[from].pause();
+    }
+
+    /// Where a thread's stack pointer stands, or was saved.
+    pub fn stack_pointer_of(&self, thread: usize) -> VirtAddr {
+        VirtAddr::new(self.tops[thread].as_u64() - self.books.threads[thread].depth.get())
     }
 
     /// Who was left for the thread that runs, and how.

@@ -6,6 +6,7 @@ use core::hint::black_box;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
+use ebbtide::provoke;
 use ebbtide::stack::{self, Counters, RESTS_AT_SWITCH as RECLAIMS, Sample};
 use ebbtide::sync::Arc;
 use ebbtide::thread::{self, Builder, JoinHandle};
@@ -27,6 +28,9 @@ tests![
     resting_pages_are_taken_back_without_a_frame,
     a_crowd_overflows_the_ring,
 ];
+
+/// Pages below those that a thread needs that it may keep besides, because the switch might have reached them.
+const REACH: usize = if stack::RESTS_BEFORE_SWITCH { provoke::SWITCH_STACK_BYTES.div_ceil(4096) as usize } else { 0 };
 
 /// Threads that wait to be let go: each runs `work` first, and says when it is done.
 struct Sleepers<T> {
@@ -95,8 +99,12 @@ fn a_thread_asleep_shallow_keeps_what_its_policy_says() -> Outcome {
     })?;
     let sample = sleepers.sample()?;
     sleepers.wake();
-    let pages = if RECLAIMS { 1 } else { 4 };
-    check_eq!(sample.stack, 20 * pages, "pages that 20 threads keep");
+    let kept = if !RECLAIMS { 4..=4 } else { 1..=1 + REACH };
+    check!(
+        sample.stack.is_multiple_of(20) && kept.contains(&(sample.stack / 20)),
+        "20 threads keep {} pages",
+        sample.stack
+    );
     check_eq!(sample.oracle, 20, "pages that 20 threads need");
     Ok(())
 }
@@ -129,8 +137,8 @@ fn a_thread_asleep_deep_keeps_its_live_pages() -> Outcome {
     check_eq!(broken, 0, "canaries that were changed");
     // The deepest has 90 canaries of 512 bytes: 11 pages and more.
     check!(sample.oracle >= 16 * 6, "they did not go deep: {} live pages", sample.oracle);
-    let pages = if RECLAIMS { sample.oracle } else { 16 * 16 };
-    check_eq!(sample.stack, pages, "pages that 16 threads keep");
+    let kept = if RECLAIMS { sample.oracle..=sample.oracle + 16 * REACH } else { 16 * 16..=16 * 16 };
+    check!(kept.contains(&sample.stack), "16 threads keep {} pages, not {kept:?}", sample.stack);
     Ok(())
 }
 

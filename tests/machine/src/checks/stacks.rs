@@ -10,7 +10,7 @@ use ebbtide_core::stack::Slot;
 use super::pages::Change;
 use crate::context::{Context, Whereabouts};
 use crate::machine::Machine;
-use crate::switch::PREEMPT_STACK_BYTES;
+use crate::switch::{PREEMPT_STACK_BYTES, SWITCH_STACK_BYTES};
 
 /// Stacks that are always populated, by their top.
 #[derive(Debug, Default)]
@@ -48,6 +48,7 @@ impl Machine {
         self.require(stack_pointer == next.stack_pointer.get(), || {
             format!("the saved stack pointer is {stack_pointer:#x}, but {:#x} was saved", next.stack_pointer.get())
         });
+        next.is_leaving.set(false);
         self.require(next.whereabouts.get() == Whereabouts::Away, || {
             format!("the thread at {:#x} was switched to, but it is {:?}", next.top, next.whereabouts.get())
         });
@@ -81,6 +82,10 @@ impl Machine {
         let Some(context) = lives else { return Ok(()) };
         match context.whereabouts.get() {
             Whereabouts::On(_) if change.page + PAGE_BYTES <= lowest_in_use(context) => Ok(()),
+            Whereabouts::On(cpu) if self.may_leave(cpu, context, change.page) => {
+                context.is_leaving.set(true);
+                Ok(())
+            }
             Whereabouts::On(cpu) => Err(format!("a page went of the stack on which CPU {cpu} runs")),
             _ if change.page == top - PAGE_BYTES => Err("the top page of a living thread's stack went".into()),
             _ if context.stack_pointer.get() < change.page + PAGE_BYTES => {
@@ -88,6 +93,34 @@ impl Machine {
                 Err(format!("a page with live records went: the saved stack pointer is {stack_pointer:#x}"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Says whether the thread that runs on CPU `cpu` may be about to leave it, and is done with this page.
+    fn may_leave(&self, cpu: usize, context: &Context, page: u64) -> bool {
+        let is_certain = self.rests_before_switch && cpu == self.cpu().number && !self.cpu().interrupts.get();
+        is_certain && page + PAGE_BYTES <= context.stack_pointer.get() - SWITCH_STACK_BYTES
+    }
+
+    /// The thread that runs here does not leave: its stack is whole.
+    pub(crate) fn check_stays(&self) {
+        if self.rests_before_switch {
+            self.observe_all();
+            self.require(!self.context().is_leaving.get(), || {
+                "pages went of the stack of a thread that went on".to_owned()
+            });
+        }
+    }
+
+    /// The thread that runs here is about to leave: all that the switch may still reach is there.
+    pub(crate) fn check_leaves(&self, context: &Context) {
+        if self.rests_before_switch && context.top != 0 {
+            self.observe_all();
+            let (slot, end) = (context.slot().expect("a thread has a stack"), context.stack_pointer.get());
+            let lowest = (end - SWITCH_STACK_BYTES).max(slot.limit().as_u64()) / PAGE_BYTES * PAGE_BYTES;
+            let pages = (lowest..end).step_by(PAGE_BYTES as usize);
+            let absent = pages.into_iter().find(|page| self.checks.borrow().pages.frame_of(*page).is_none());
+            self.require(absent.is_none(), || format!("page {absent:x?} went, which the switch may still reach"));
         }
     }
 

@@ -13,7 +13,7 @@ use ebbtide_core::memory::frames::Refusal;
 use ebbtide_core::memory::window::Window;
 use ebbtide_core::model::{self, Parts};
 use ebbtide_core::thread::{Priority, Thread};
-use ebbtide_core::{PhysAddr, System, VirtAddr};
+use ebbtide_core::{PhysAddr, StackPolicy, System, VirtAddr};
 
 use super::{CURRENT, JudgeBox, World, current, interrupt};
 use crate::books::{Books, MAX_CPUS, MAX_THREADS};
@@ -62,6 +62,7 @@ impl World {
             fill,
             walker,
             refuses: refuses.is_some(),
+            rests_before_switch: S::Policy::RESTS_BEFORE_SWITCH,
             between_cpus: plan.between_cpus,
             only_at_last_resort: plan.only_at_last_resort,
             idles_at_once: plan.idles_at_once || cpus > 2,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use ebbtide_core::System;
 use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::sync::Semaphore;
 use ebbtide_core::thread::{Priority, sleep, yield_now};
@@ -24,7 +25,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, name: &str, plan: Plan) {
+    fn add<S: System>(&mut self, name: &str, plan: Plan) {
         match plan.explore::<S>() {
             Ok(explored) => {
                 self.models += 1;
@@ -46,7 +47,7 @@ impl Sum {
 
 /// Three threads, each of which goes down by so many pages and waits there for a permit, which it passes on when it is back
 /// up; the last one brings the first permit.
-fn chain(frames: usize, depths: [u64; 3], large: bool) -> Plan {
+fn chain<S: System>(frames: usize, depths: [u64; 3], large: bool) -> Plan {
     let mut plan = Plan::new(1, frames).ticks(1);
     let permits: &'static Semaphore<S> = plan.share(Semaphore::new(0));
     let bytes = if large { LARGE * PAGE_BYTES } else { STACK_BYTES };
@@ -63,12 +64,11 @@ fn chain(frames: usize, depths: [u64; 3], large: bool) -> Plan {
     })
 }
 
-#[test]
-fn every_run_ends_in_progress_or_in_a_verdict_that_is_true() {
+pub(super) fn every_run_ends_in_progress_or_in_a_verdict<S: System>() {
     let mut sum = Sum::default();
     for frames in 1..6 {
         for depths in all_depths([1, 2]) {
-            sum.add(&format!("{frames} frames, {depths:?} pages deep"), chain(frames, depths, false));
+            sum.add::<S>(&format!("{frames} frames, {depths:?} pages deep"), chain::<S>(frames, depths, false));
         }
     }
     sum.tell("three of two pages and one that wakes them");
@@ -76,11 +76,16 @@ fn every_run_ends_in_progress_or_in_a_verdict_that_is_true() {
 }
 
 #[test]
+fn every_run_ends_in_progress_or_in_a_verdict_that_is_true() {
+    every_run_ends_in_progress_or_in_a_verdict::<S>();
+}
+
+#[test]
 fn larger_stacks_share_what_is_too_little_for_all() {
     let mut sum = Sum::default();
     for frames in 3..6 {
         for depths in all_depths([1, 3, LARGE]) {
-            sum.add(&format!("{frames} frames, {depths:?} of 4 pages deep"), chain(frames, depths, true));
+            sum.add::<S>(&format!("{frames} frames, {depths:?} of 4 pages deep"), chain::<S>(frames, depths, true));
         }
     }
     sum.tell("three of four pages and one that wakes them");
@@ -92,8 +97,8 @@ fn any_frame_may_be_refused_once() {
     let mut sum = Sum::default();
     for call in (1..=16).filter_map(NonZeroU64::new) {
         for frames in 2..6 {
-            let plan = chain(frames, [1, 2, 1], false).refuses(call);
-            sum.add(&format!("{frames} frames, call {call} fails"), plan);
+            let plan = chain::<S>(frames, [1, 2, 1], false).refuses(call);
+            sum.add::<S>(&format!("{frames} frames, call {call} fails"), plan);
         }
     }
     sum.tell("three of two pages and one that wakes them, one call of the allocator refused");
@@ -120,7 +125,7 @@ fn nobody_waits_for_ever_whatever_the_timer_does() {
                     work();
                 })
                 .thread(0, || deeper(2 * PAGE_BYTES, || sleep::<S>(Duration::from_nanos(20))));
-            sum.add(&format!("{frames} frames, priority {urgent}"), plan);
+            sum.add::<S>(&format!("{frames} frames, priority {urgent}"), plan);
         }
     }
     sum.tell("threads that sleep, work and give way");

@@ -11,7 +11,7 @@ const PLENTY: usize = 10;
 
 /// A thread sleeps on CPU 0, whose idle thread frees what it let rest; one on CPU 1 wakes it, and there it goes on, and
 /// sleeps again.
-fn wanders<S: System>(frames: usize, sleeps: usize) -> Plan {
+pub(super) fn wanders<S: System>(frames: usize, sleeps: usize) -> Plan {
     Plan::new(2, frames)
         .thread(0, move || (0..sleeps).for_each(|_| park::<S>()))
         .thread(1, move || {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ebbtide_core::System;
 use ebbtide_core::sync::Semaphore;
 use ebbtide_core::thread::{park, park_timeout, yield_now};
 use ebbtide_model::{Model, Plan, unpark};
@@ -15,7 +16,7 @@ const PLENTY: usize = 24;
 type S = Model;
 
 /// Thread 0 waits for `wakers`, each on a CPU of its own.
-fn waits_for(cpus: usize, wakers: usize) -> Plan {
+pub(super) fn waits_for<S: System>(cpus: usize, wakers: usize) -> Plan {
     let mut plan = Plan::new(cpus, PLENTY);
     let came: &'static AtomicU64 = plan.share(AtomicU64::new(0));
     plan = plan.thread(0, move || {
@@ -34,13 +35,13 @@ fn waits_for(cpus: usize, wakers: usize) -> Plan {
 
 #[test]
 fn of_two_wakers_none_gets_lost() {
-    well::<S>("2 CPUs, 1 waker", waits_for(2, 1));
-    well::<S>("2 CPUs, 2 wakers", waits_for(2, 2));
+    well::<S>("2 CPUs, 1 waker", waits_for::<S>(2, 1));
+    well::<S>("2 CPUs, 2 wakers", waits_for::<S>(2, 2));
 }
 
 #[test]
 fn a_waker_finds_one_of_two_idle_cpus() {
-    well::<S>("3 CPUs, 1 waker", waits_for(3, 1));
+    well::<S>("3 CPUs, 1 waker", waits_for::<S>(3, 1));
 }
 
 /// Two threads wake each other, each on its own CPU or where the other one is.
