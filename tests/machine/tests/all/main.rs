@@ -2,6 +2,7 @@
 
 mod border;
 mod checks;
+mod departure;
 mod exhaustion;
 mod one_cpu;
 mod parking;

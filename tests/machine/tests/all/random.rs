@@ -4,6 +4,7 @@ use ebbtide_core::memory::frames::Refusal;
 use ebbtide_machine::program::{Op, Task};
 use ebbtide_machine::{End, Fill, Plan};
 use ebbtide_policy_grow_on_entry::GrowOnEntry;
+use ebbtide_policy_reclaim_before_switch::ReclaimBeforeSwitch;
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
 use ebbtide_policy_static::Static;
 use proptest::prelude::*;
@@ -70,6 +71,7 @@ macro_rules! each_keeps_every_invariant {
 
 each_keeps_every_invariant! {
     grow_on_entry_keeps_every_invariant: 120 under GrowOnEntry,
+    reclaim_before_switch_keeps_every_invariant: 120 under ReclaimBeforeSwitch,
     reclaim_on_sleep_keeps_every_invariant: 120 under ReclaimOnSleep,
     static_keeps_every_invariant: 60 under Static,
 }
@@ -88,6 +90,13 @@ proptest! {
     #[test]
     fn memory_that_ends_breaks_nothing(seed: u64, cpus in 1..4usize, frames in 90..250usize, tasks in tasks()) {
         let run = plan(seed, cpus, true).frames(frames).run_tasks::<ReclaimOnSleep, 20>(tasks);
+        prop_assert!(matches!(run.end, End::Exit(0 | 103)), "{}", run);
+    }
+
+    /// The same where a stack is shrunk before it is left.
+    #[test]
+    fn memory_that_ends_at_a_switch_breaks_nothing(seed: u64, cpus in 1..4usize, frames in 90..250usize, tasks in tasks()) {
+        let run = plan(seed, cpus, true).frames(frames).run_tasks::<ReclaimBeforeSwitch, 20>(tasks);
         prop_assert!(matches!(run.end, End::Exit(0 | 103)), "{}", run);
     }
 

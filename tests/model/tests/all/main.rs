@@ -1,5 +1,6 @@
 //! Explorations. Each prints how many states it has.
 
+mod departure;
 mod exhaustion;
 mod parking;
 mod placement;
