@@ -99,7 +99,7 @@ unsafe impl<const GENERATION_BITS: u32> Switch for Simulated<GENERATION_BITS> {
         let machine = current();
         let cpu = machine.cpu();
         machine.require(!cpu.interrupts.get(), || "a switch with interrupts on".into());
-        machine.check_leaves(&machine.context());
+        machine.check_leaves();
         let record = Record::push(SWITCH_WORDS, Use::Thread);
         let context = machine.context();
         set_saved_stack_pointer(prev, context.stack_pointer.get());
