@@ -157,6 +157,9 @@ fn ask_others<S: System>(cpu: &PerCpu) {
     S::kernel().cpus().filter(|other| !core::ptr::eq(*other, cpu)).for_each(ask_other::<S>);
 }
 
+/// Asks one CPU. Not inlined: sending an interrupt is much code.
+#[cold]
+#[inline(never)]
 fn ask_other<S: System>(other: &PerCpu) {
     audit::race::<S>();
     other.frames_came.store(true, Ordering::SeqCst);

@@ -126,7 +126,7 @@ struct NamedAgain {
 
 impl fmt::Display for NamedAgain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { count, first } = self;
+        let Self { count, first } = *self;
         write!(
             f,
             "the ACPI tables name a CPU twice, first APIC identifier {first}: such entries are left out ({count})"
