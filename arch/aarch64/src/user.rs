@@ -225,7 +225,7 @@ unsafe extern "C" fn copy_to(to: *mut u8, from: *const u8, bytes: usize) -> usiz
 /// Offsets of what the stubs follow: from the running thread to its context, and what that says.
 const USER: usize = offset_of!(Head, user);
 const STACK_POINTER: usize = offset_of!(UserContext, stack_pointer);
-const CALL: usize = offset_of!(UserContext, entry);
+const ENTER: usize = offset_of!(UserContext, entry);
 
 /// Goes to user mode; returns when `leave_user` is called.
 ///
@@ -309,7 +309,7 @@ pub(crate) extern "C" fn system_call() {
         "ldr x11, [x11, :lo12:{KERNEL_VIEW}]",
         "msr ttbr0_el1, x11",
         "isb",
-        "ldr x9, [x9, #{CALL}]",
+        "ldr x9, [x9, #{ENTER}]",
         "mov x5, x8",
         // The end of a backtrace: what lies behind is the user's.
         "mov x29, xzr",
@@ -335,7 +335,7 @@ pub(crate) extern "C" fn system_call() {
         "eret",
         USER = const USER,
         STACK_POINTER = const STACK_POINTER,
-        CALL = const CALL,
+        ENTER = const ENTER,
         KERNEL_VIEW = sym KERNEL_VIEW,
         USER_VIEW = sym USER_VIEW,
     )

@@ -183,7 +183,7 @@ unsafe extern "C" fn copy(to: *mut u8, from: *const u8, bytes: usize) -> usize {
 /// Offsets of what the stubs follow: from the running thread to its context, and what that says.
 const USER: usize = offset_of!(Head, user);
 const STACK_POINTER: usize = offset_of!(UserContext, stack_pointer);
-const CALL: usize = offset_of!(UserContext, entry);
+const ENTER: usize = offset_of!(UserContext, entry);
 
 /// Goes to user mode; returns when `leave_user` is called.
 ///
@@ -278,7 +278,7 @@ pub(crate) extern "C" fn system_call() {
         "mov r11, [r11 + {USER}]",
         "mov rcx, r10",
         "mov r9, rax",
-        "call [r11 + {CALL}]",
+        "call [r11 + {ENTER}]",
         "pop rbp",
         "pop r11",
         "pop rcx",
@@ -303,7 +303,7 @@ pub(crate) extern "C" fn system_call() {
         CURRENT = const offset_of!(PerCpu, current),
         USER = const USER,
         STACK_POINTER = const STACK_POINTER,
-        CALL = const CALL,
+        ENTER = const ENTER,
         KERNEL_VIEW = sym KERNEL_VIEW,
         USER_VIEW = sym USER_VIEW,
     )

@@ -36,10 +36,14 @@ pub struct UserContext {
 }
 
 impl UserContext {
-    /// That of the running thread, which has been in user mode.
-    pub fn running<A: Cpu>() -> &'static Self {
+    /// That of the running thread.
+    ///
+    /// # Safety
+    ///
+    /// The thread is in user mode, or in a system call or a trap that came from there.
+    pub unsafe fn running<A: Cpu>() -> &'static Self {
         let context = A::current().head().user.load(Ordering::Relaxed);
-        // SAFETY: a thread that has been in user mode has one, until it leaves that for good.
+        // SAFETY: such a thread has one, until it leaves user mode for good.
         unsafe { &*context }
     }
 }

@@ -7,8 +7,9 @@
 //! page at the same time.
 //!
 //! Frames in stack caches, resting, and in stacks that are kept without a thread are among those that may be claimed. A thread that
-//! waits for frames gets all of them in the end. A spawn asks all CPUs for what is kept and for what they let rest, but
-//! takes nothing of their reserves, and may fail while threads that were parked have got some.
+//! waits for frames gets all of them in the end. For a stack a spawn asks all CPUs for what is kept and for what
+//! they let rest, but takes nothing of their reserves, and may fail while threads that were parked have got some. For the heap, and for
+//! memory of user mode, it asks this CPU alone.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 

@@ -35,8 +35,7 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
     let trap = unsafe { &mut *frame };
     match trap.vector % kind::KINDS {
         kind::SYNCHRONOUS if trap.in_user_mode() => {
-            let needs_float = Syndrome(trap.syndrome).is(Class::TrappedFP);
-            if !needs_float || !float::first_use::<Aarch64>(UserContext::running::<Aarch64>()) {
+            if !Syndrome(trap.syndrome).is(Class::TrappedFP) || !begin_float() {
                 return move_to_thread::<S>(trap);
             }
         }
@@ -86,19 +85,33 @@ pub(crate) unsafe extern "C" fn on_thread_stack<S: System>(frame: *const TrapFra
     // SAFETY: the caller's promise.
     let trap = unsafe { &*frame };
     let is_interrupt = trap.vector % kind::KINDS != kind::SYNCHRONOUS;
-    if is_interrupt && !(trap.in_user_mode() && UserContext::running::<Aarch64>().has_float.get()) {
+    if is_interrupt && !(trap.in_user_mode() && user_context().has_float.get()) {
         trap::preempt::<S>();
     } else {
         from_user_mode::<S>(trap);
     }
 }
 
+/// That of the running thread, which the trap found in user mode.
+fn user_context() -> &'static UserContext {
+    // SAFETY: only a thread that has one is ever there.
+    unsafe { UserContext::running::<Aarch64>() }
+}
+
+/// The running thread has trapped in user mode because it has no floating-point registers, or none that are open. Returns whether
+/// it has them now.
+fn begin_float() -> bool {
+    // SAFETY: it goes back there with interrupts off, or this does nothing.
+    unsafe { float::first_use::<Aarch64>(user_context()) }
+}
+
 /// The same where it is more than a preemption: it has done what it must not do, or has floating-point registers to keep.
 #[cold]
 #[inline(never)]
 fn from_user_mode<S: System>(trap: &TrapFrame) {
-    let context = UserContext::running::<Aarch64>();
-    let has_float = float::store::<Aarch64>(context);
+    let context = user_context();
+    // SAFETY: the trap has not switched, and stores them here alone.
+    let has_float = unsafe { float::store::<Aarch64>(context) };
     if trap.vector % kind::KINDS == kind::SYNCHRONOUS {
         let (syndrome, place) = (Syndrome(trap.syndrome), place(trap));
         match syndrome.tried() {
@@ -110,7 +123,8 @@ fn from_user_mode<S: System>(trap: &TrapFrame) {
     }
     trap::preempt::<S>();
     if has_float {
-        float::load::<Aarch64>(context);
+        // SAFETY: interrupts are off behind a preemption, and the thread goes to user mode.
+        unsafe { float::load::<Aarch64>(context) };
     }
 }
 
@@ -159,7 +173,7 @@ pub(crate) unsafe extern "C" fn hopeless<S: System>(stack_pointer: u64) -> ! {
 fn move_to_thread<S: System>(frame: &TrapFrame) -> *mut TrapFrame {
     let below = if frame.in_user_mode() {
         // The kernel stack of a thread in user mode is all but empty.
-        UserContext::running::<Aarch64>().stack_pointer.load(Ordering::Relaxed)
+        user_context().stack_pointer.load(Ordering::Relaxed)
     } else {
         let place = Place { address: VirtAddr::new_truncate(frame.stack_pointer), ..place(frame) };
         trap::check_room_to_preempt::<S>(Aarch64::PREEMPT_STACK_BYTES, &place);

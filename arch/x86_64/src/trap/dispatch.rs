@@ -78,7 +78,7 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
             report::exception::<S>("double fault", &place(trap, fault_address()));
         }
         vector::MACHINE_CHECK => report::exception::<S>(Exception(trap), &place(trap, fault_address())),
-        vector::NO_FLOAT if in_user_mode && float::first_use::<X86_64>(UserContext::running::<X86_64>()) => {}
+        vector::NO_FLOAT if in_user_mode && begin_float() => {}
         _ if in_user_mode => return move_to_thread::<S>(trap),
         vector::PAGE_FAULT => {
             if let Some(behind) = user::mended(trap.rip) {
@@ -103,19 +103,33 @@ pub(crate) unsafe extern "C" fn on_thread_stack<S: System>(frame: *const TrapFra
     // SAFETY: the caller's promise.
     let trap = unsafe { &*frame };
     let is_interrupt = trap.vector >= vector::FIRST_INTERRUPT;
-    if is_interrupt && !(trap.in_user_mode() && UserContext::running::<X86_64>().has_float.get()) {
+    if is_interrupt && !(trap.in_user_mode() && user_context().has_float.get()) {
         trap::preempt::<S>();
     } else {
         from_user_mode::<S>(trap);
     }
 }
 
+/// That of the running thread, which the trap found in user mode.
+fn user_context() -> &'static UserContext {
+    // SAFETY: only a thread that has one is ever there.
+    unsafe { UserContext::running::<X86_64>() }
+}
+
+/// The running thread has trapped in user mode because it has no floating-point registers, or none that are open. Returns whether
+/// it has them now.
+fn begin_float() -> bool {
+    // SAFETY: it goes back there with interrupts off, or this does nothing.
+    unsafe { float::first_use::<X86_64>(user_context()) }
+}
+
 /// The same where it is more than a preemption: it has done what it must not do, or has floating-point registers to keep.
 #[cold]
 #[inline(never)]
 fn from_user_mode<S: System>(trap: &TrapFrame) {
-    let context = UserContext::running::<X86_64>();
-    let has_float = float::store::<X86_64>(context);
+    let context = user_context();
+    // SAFETY: the trap has not switched, and stores them here alone.
+    let has_float = unsafe { float::store::<X86_64>(context) };
     match trap.vector {
         vector::FIRST_INTERRUPT.. => trap::preempt::<S>(),
         vector::PAGE_FAULT => {
@@ -125,7 +139,8 @@ fn from_user_mode<S: System>(trap: &TrapFrame) {
         _ => (context.fault)(&Exception(trap), &place(trap, VirtAddr::new(0))),
     }
     if has_float {
-        float::load::<X86_64>(context);
+        // SAFETY: interrupts are off behind a preemption, and the thread goes to user mode.
+        unsafe { float::load::<X86_64>(context) };
     }
 }
 
@@ -182,7 +197,7 @@ const _: () = assert!(offset_of!(Header, depth) == 0 && offset_of!(Pushed, depth
 fn move_to_thread<S: System>(frame: &mut TrapFrame) -> *mut TrapFrame {
     let below = if frame.in_user_mode() {
         // The kernel stack of a thread in user mode is all but empty.
-        UserContext::running::<X86_64>().stack_pointer.load(Ordering::Relaxed)
+        user_context().stack_pointer.load(Ordering::Relaxed)
     } else {
         let place = place(frame, VirtAddr::new_truncate(frame.rsp));
         trap::check_room_to_preempt::<S>(X86_64::PREEMPT_STACK_BYTES, &place);
