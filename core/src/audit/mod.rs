@@ -3,7 +3,8 @@
 //! At every switch it checks what concerns the two threads and this CPU's cache; at every 4,096th the whole machine; and
 //! whenever a CPU goes idle with nothing ready, that no frame is lost. A broken invariant ends the run with 107 and says
 //! which one. The numbers are those of `docs/invariants.md`. All of it is behind [`AUDIT`](crate::System::AUDIT), a constant, but
-//! what is measured where a thread has a part of its stack alone, which is behind [`PAINTS_STACKS`](crate::System::PAINTS_STACKS): other builds have none of it.
+//! what is measured where a thread has a part of its stack alone, which is behind [`PAINTS_STACKS`](crate::System::PAINTS_STACKS): other
+//! builds have none of it.
 
 mod border;
 mod delays;

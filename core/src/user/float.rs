@@ -7,7 +7,7 @@
 //!
 //! The kernel is compiled without such registers. So they are stored where a thread that has some may leave its CPU: before a system
 //! call, and before a trap goes on to the thread's stack; they are loaded when that is over. No switch looks at them, a thread
-//! without pays nothing, and no CPU holds what another one needs.
+//! without pays a look where it is preempted, and no CPU holds what another one needs.
 //!
 //! Who stores also closes: what is left in the CPU is out of reach until another thread loads its own over it, all of them at once. So
 //! nothing is cleared. A CPU that speculates past the trap may still give it away (LazyFP, CVE-2018-3665).
