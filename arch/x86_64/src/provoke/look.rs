@@ -33,8 +33,8 @@ pub(super) extern "C" fn stack_used_until(stop: &AtomicBool, bytes: usize) -> us
         "add rdx, 8",
         "cmp rdx, rsp",
         "jb 2b",
+        // Without a spin hint: what is waited for runs on this CPU, and an emulator leaves its loop at each hint.
         "3:",
-        "pause",
         "cmp byte ptr [rdi], 0",
         "je 3b",
         "4:",

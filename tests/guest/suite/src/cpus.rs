@@ -147,7 +147,7 @@ fn a_thread_moves_from_cpu_to_cpu() -> Outcome {
 
 /// Each thread waits on its own CPU for the one before it.
 fn a_token_goes_round_the_cpus() -> Outcome {
-    const ROUNDS: usize = 2_000;
+    const ROUNDS: usize = 500;
     let turn = Arc::new(AtomicUsize::new(0));
     let ring = 2 * count();
     let mut handles = Vec::new();
