@@ -10,7 +10,9 @@
 pub mod baseline;
 #[cfg(test)]
 mod fake;
+mod figure;
 mod gather;
+mod html;
 mod kind;
 pub mod limits;
 mod line;
@@ -18,6 +20,7 @@ mod machine;
 mod measure;
 mod peers;
 mod plan;
+mod publish;
 pub mod readme;
 pub mod record;
 mod report;
@@ -46,6 +49,7 @@ use crate::project::Project;
 use crate::qemu::check_all_names;
 use crate::{setup, toolchain};
 
+use figure::Figure;
 use peers::Peer;
 use plan::Asked;
 use record::{Record, Status};
@@ -241,7 +245,7 @@ fn real<'a>(project: &'a Project, wanted: &Asked, asked: &SetupArgs, profile: Pr
     Ok(Qemu { project, toolchains, profile })
 }
 
-/// Writes report and records, each whole or not at all; returns where the report lies.
+/// Writes report, figures and records, each whole or not at all; returns where the report lies.
 fn write(
     project: &Project,
     args: &Args,
@@ -261,9 +265,13 @@ fn write(
         profile: profile(args)?.to_string(),
         made: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
     };
+    let figures = figure::all(records);
+    let text = |figures: &[Figure]| report::markdown(records, figures, workloads, peers, &origin);
+    let page = html::page(&text(&[]), &figures, &origin.invocation);
+    let files = figures.iter().map(|figure| (format!("{}.svg", figure.name), figure.picture.file()));
+    let before = files.chain([("results.json".to_owned(), json.clone())]);
     let report = folder.join("report.md");
-    files::write(&report, report::markdown(records, workloads, peers, &origin))?;
-    files::write(&folder.join("results.json"), &json)?;
+    publish::replace(&folder, before, [("report.html", page), ("report.md", text(&figures))])?;
     if let Some(path) = &args.records.json {
         files::write(path, &json)?;
     }

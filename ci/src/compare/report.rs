@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::figure::Figure;
 use super::peers::Peer;
 use super::record::Record;
 use super::table::{self, Style};
@@ -32,9 +33,19 @@ pub fn failures(records: &[Record]) -> Vec<String> {
         .collect()
 }
 
-/// Writes the report as Markdown.
-pub fn markdown(records: &[Record], workloads: &[Workload], peers: &[Peer], origin: &Origin) -> String {
+/// Writes the report as Markdown. The figures are files beside it.
+pub fn markdown(
+    records: &[Record],
+    figures: &[Figure],
+    workloads: &[Workload],
+    peers: &[Peer],
+    origin: &Origin,
+) -> String {
     let mut text = format!("# What each stack policy takes\n\nMade by `{}`.\n\n", origin.invocation);
+    text.extend(figures.iter().map(|figure| {
+        let Figure { name, title, caption, .. } = figure;
+        format!("![{title}]({name}.svg)\n\n{caption} `{}`\n\n", origin.invocation)
+    }));
     text += &table::draw(records, peers, Style::Markdown);
     let failures = failures(records);
     if !failures.is_empty() {
@@ -101,7 +112,7 @@ mod tests {
         failed.provenance.commit = "abc123+changes".into();
         let origin =
             Origin { invocation: "cargo xtask compare".into(), quick: true, profile: "release".into(), made: 0 };
-        let text = markdown(&[failed], &[], &peers::tests::shipped(), &origin);
+        let text = markdown(&[failed], &[], &[], &peers::tests::shipped(), &origin);
         for part in
             ["CRASHED", "without its last line", "abc123+changes", "`--quick`", "cargo xtask compare", "SOSP 1991"]
         {

@@ -150,8 +150,22 @@ fn grid(heads: &[String], cells: &[Vec<String>], numbers: std::ops::Range<usize>
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    let mut lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    if style == Style::Markdown && lines.len() > 1 {
+        lines[1] = aligned(&lines[1], &numbers);
+    }
     lines.concat() + "\n"
+}
+
+/// The line below the heads in Markdown, in which a colon says that a column stands to the right.
+fn aligned(line: &str, numbers: &std::ops::Range<usize>) -> String {
+    let mut cells: Vec<_> = line.split('|').map(str::to_owned).collect();
+    // Before the first cell and behind the last one stands nothing.
+    for cell in cells.iter_mut().skip(1 + numbers.start).take(numbers.len()) {
+        cell.pop();
+        cell.push(':');
+    }
+    cells.join("|")
 }
 
 #[cfg(test)]
