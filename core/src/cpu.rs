@@ -189,6 +189,11 @@ impl PerCpu {
         self.presence.shootdowns_meanwhile()
     }
 
+    /// How many shootdowns of stack pages this one has begun.
+    pub fn shootdowns(&self) -> u64 {
+        self.shootdown.begun()
+    }
+
     pub(crate) fn set_idle(&self, thread: &'static Thread) {
         self.idle.set(Some(thread));
     }

@@ -17,6 +17,7 @@ use crate::stack::{Stack, StackRange};
 use crate::stop::Stop;
 use crate::sync::SpinLock;
 use crate::system::System;
+use crate::thread::reclaimer::Reclaimer;
 use crate::thread::{Placement, StackWait};
 
 /// Frames by use, beside the free ones: invariant 4 (frames are conserved) is checked against these.
@@ -68,6 +69,8 @@ pub struct Kernel {
     pub stacks: StackRange,
     /// Threads that wait for frames for their stacks.
     pub stack_wait: StackWait,
+    /// Who sweeps the stacks of threads that sleep, under policies that have one.
+    pub reclaimer: Reclaimer,
     /// Which CPUs have nothing to do.
     pub(crate) placement: Placement,
     /// What the command line chose.
@@ -106,6 +109,7 @@ impl Kernel {
             claims: Claims::new(),
             stacks: StackRange::new(),
             stack_wait: StackWait::new(),
+            reclaimer: Reclaimer::new(),
             placement: Placement::new(),
             settings: Settings::new(),
             window,

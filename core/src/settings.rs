@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering}
 use log::LevelFilter;
 
 use crate::cpu::MAX_CPUS;
+use crate::stack::StackPolicy;
 
 /// What the command line chose. Read where it acts, never on the switch path.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct Settings {
     is_strict: AtomicBool,
     max_cpus: AtomicUsize,
     delays: AtomicU32,
+    reclaim_ms: AtomicU32,
 }
 
 /// Whether threads may come to need more frames for their stacks than there are.
@@ -27,19 +29,27 @@ pub enum Admission {
 }
 
 /// The keys that exist, for the message about one that does not.
-const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
-                     ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ebbtide.delays=SEED (with the feature \
-                     audit)";
+macro_rules! known {
+    ($more:literal) => {
+        concat!(
+            "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
+             ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ",
+            $more,
+            "ebbtide.delays=SEED (with the feature audit)"
+        )
+    };
+}
 
 /// A word of the command line that means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownWord<'a> {
     word: &'a str,
+    known: &'static str,
 }
 
 impl fmt::Display for UnknownWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the kernel does not know `{}`; it knows {KNOWN}", self.word)
+        write!(f, "the kernel does not know `{}`; it knows {}", self.word, self.known)
     }
 }
 
@@ -50,6 +60,9 @@ impl Settings {
     /// Largest bound of a stack cache.
     pub const MAX_CACHE: usize = 128;
 
+    /// Longest time between two sweeps of the reclaimer, in milliseconds.
+    pub const MAX_RECLAIM_MS: u32 = 3_600_000;
+
     /// The defaults.
     pub const fn new() -> Self {
         Self {
@@ -58,20 +71,22 @@ impl Settings {
             is_strict: AtomicBool::new(false),
             max_cpus: AtomicUsize::new(MAX_CPUS),
             delays: AtomicU32::new(0),
+            reclaim_ms: AtomicU32::new(100),
         }
     }
 
-    /// Takes the kernel's words from a command line.
+    /// Takes the kernel's words from a command line; some are for policies with a reclaimer alone.
     ///
     /// # Errors
     ///
     /// The first word that is unknown or has an unknown value.
-    pub fn read<'a>(&self, command_line: &'a str) -> Result<(), UnknownWord<'a>> {
-        words(command_line).filter(|word| is_kernels(word)).try_for_each(|word| self.set(word))
+    pub fn read<'a, P: StackPolicy>(&self, command_line: &'a str) -> Result<(), UnknownWord<'a>> {
+        words(command_line).filter(|word| is_kernels(word)).try_for_each(|word| self.set::<P>(word))
     }
 
-    fn set<'a>(&self, word: &'a str) -> Result<(), UnknownWord<'a>> {
-        let unknown = UnknownWord { word };
+    fn set<'a, P: StackPolicy>(&self, word: &'a str) -> Result<(), UnknownWord<'a>> {
+        let known = if P::SWEEPS { known!("ebbtide.reclaim=MS (1 to 3600000), ") } else { known!("") };
+        let unknown = UnknownWord { word, known };
         let (key, value) = word.split_once('=').ok_or(unknown)?;
         match key {
             "ebbtide.log" => {
@@ -104,6 +119,13 @@ impl Settings {
                 let seed = value.parse().map_err(|_| unknown)?;
                 self.delays.store(seed, Ordering::Relaxed);
             }
+            "ebbtide.reclaim" if P::SWEEPS => {
+                let ms: u32 = value.parse().map_err(|_| unknown)?;
+                if !(1..=Self::MAX_RECLAIM_MS).contains(&ms) {
+                    return Err(unknown);
+                }
+                self.reclaim_ms.store(ms, Ordering::Relaxed);
+            }
             _ => return Err(unknown),
         }
         Ok(())
@@ -123,6 +145,11 @@ impl Settings {
     /// Whether threads may come to need more frames than there are.
     pub fn admission(&self) -> Admission {
         if self.is_strict.load(Ordering::Relaxed) { Admission::Strict } else { Admission::Overcommit }
+    }
+
+    /// The time between two sweeps of the reclaimer, in nanoseconds.
+    pub fn reclaim_ns(&self) -> u64 {
+        u64::from(self.reclaim_ms.load(Ordering::Relaxed)) * 1_000_000
     }
 
     /// How many CPUs run when the app's `main` begins, at most; it may start the others.
@@ -185,12 +212,27 @@ pub fn is_kernels(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::{NewStack, NoFrame};
+
+    /// A policy with a reclaimer or without.
+    struct Reclaims<const SWEEPS: bool>;
+
+    impl<const SWEEPS: bool> StackPolicy for Reclaims<SWEEPS> {
+        const NAME: &'static str = "test";
+        const SWEEPS: bool = SWEEPS;
+
+        fn on_spawn(_: &mut NewStack<'_>) -> Result<(), NoFrame> {
+            Err(NoFrame)
+        }
+    }
 
     #[test]
     fn takes_its_own_words_and_leaves_the_apps() {
         let settings = Settings::new();
         settings
-            .read("one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict ebbtide.maxcpus=2")
+            .read::<Reclaims<true>>(
+                "one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict ebbtide.maxcpus=2",
+            )
             .unwrap();
         assert_eq!(settings.log(), LevelFilter::Debug);
         assert_eq!(settings.cache(), 32);
@@ -199,12 +241,24 @@ mod tests {
     }
 
     #[test]
+    fn only_a_policy_with_a_reclaimer_knows_of_its_time() {
+        let settings = Settings::new();
+        assert_eq!(settings.reclaim_ns(), 100_000_000);
+        settings.read::<Reclaims<true>>("ebbtide.reclaim=7").unwrap();
+        assert_eq!(settings.reclaim_ns(), 7_000_000);
+        let error = settings.read::<Reclaims<false>>("ebbtide.reclaim=7").unwrap_err().to_string();
+        assert!(error.contains("does not know `ebbtide.reclaim=7`") && !error.contains("reclaim=MS"), "{error}");
+        let error = settings.read::<Reclaims<true>>("ebbtide.reclaim=x").unwrap_err().to_string();
+        assert!(error.contains("ebbtide.reclaim=MS (1 to 3600000)"), "{error}");
+    }
+
+    #[test]
     fn a_quoted_word_is_the_apps_whatever_it_says() {
         let line = r#"  "hello ebbtide.lag=1" 'ebbtide.lag=2'  a\ ebbtide.lag=3 ebbtide.log=info "#;
         let words: std::vec::Vec<_> = words(line).collect();
         assert_eq!(words, [r#""hello ebbtide.lag=1""#, "'ebbtide.lag=2'", r"a\ ebbtide.lag=3", "ebbtide.log=info"]);
         let settings = Settings::new();
-        settings.read(line).unwrap();
+        settings.read::<Reclaims<true>>(line).unwrap();
         assert_eq!(settings.log(), LevelFilter::Info);
     }
 
@@ -219,8 +273,10 @@ mod tests {
             "ebbtide.admission=no",
             "ebbtide.maxcpus=0",
             "ebbtide.maxcpus=17",
+            "ebbtide.reclaim=0",
+            "ebbtide.reclaim=3600001",
         ] {
-            let error = Settings::new().read(word).unwrap_err().to_string();
+            let error = Settings::new().read::<Reclaims<true>>(word).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("ebbtide.log=error|warn"), "{error}");
         }
     }

@@ -22,7 +22,7 @@ use crate::report;
 use crate::secondary;
 use crate::stack::{Pages, StackError, StackPolicy};
 use crate::system::System;
-use crate::thread::{self, CpuSet, Kind, Priority, Request, Thread, Work};
+use crate::thread::{self, CpuSet, Kind, Priority, Request, Thread, Work, reclaimer};
 
 /// Bytes of stack of the main thread: what is left to the policy at most.
 pub const MAIN_STACK_BYTES: u64 = 64 << 10;
@@ -44,7 +44,7 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
     kernel.set_boot_stack(stack);
     kernel.set_image_base(boot.image.start);
     kernel.set_counter_at_start(boot.counter_at_start.unwrap_or_else(S::Arch::counter));
-    if let Err(unknown) = kernel.settings.read(&boot.command_line) {
+    if let Err(unknown) = kernel.settings.read::<S::Policy>(&boot.command_line) {
         report::refuse::<S>(unknown);
     }
     if !S::AUDIT && kernel.settings.delays() != 0 {
@@ -86,7 +86,8 @@ pub type Main = fn();
 /// There is no memory for a stack.
 pub fn prepare_boot_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), StackError> {
     S::kernel().join(cpu);
-    prepare_cpu::<S>(cpu)
+    prepare_cpu::<S>(cpu)?;
+    reclaimer::prepare::<S>()
 }
 
 /// Gives a CPU what it needs to run threads: stacks for its traps, and its idle thread.
@@ -144,7 +145,7 @@ fn main_thread<S: System>(main: Main) -> Result<&'static Thread, StackError> {
 }
 
 /// A thread of the kernel's own.
-fn system(name: &str, stack_bytes: u64) -> Request {
+pub(crate) fn system(name: &str, stack_bytes: u64) -> Request {
     Request {
         name: Some(name.to_string().into_boxed_str()),
         kind: Kind::System,

@@ -19,4 +19,6 @@ pub use sample::{Sample, sample, settle};
 pub use slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
 
 pub(crate) use cache::{free_resting, make_room, refill};
-pub(crate) use range::{allocate, collect, entries, is_populated, owner, populated, recycle, release, set_owner};
+pub(crate) use range::{
+    Entries, allocate, collect, entries, is_populated, owner, populated, recycle, release, set_owner,
+};

@@ -56,6 +56,9 @@ pub struct Stack {
     pinned: bool,
     /// Its thread runs in user mode, or was preempted there: nothing of the kernel's runs on it.
     in_user_mode: bool,
+    /// Not 0: pages are to be populated before its thread runs, and only that switch asks the policy. A number, which both architectures tell from 0 in two
+    /// instructions, where every switch looks.
+    lacking: u8,
     /// Where the note of the last rest stands, in the ring of the CPU that made it.
     note: u8,
     /// Pages that were rested since the stack's thread was spawned, counted at each rest. Written by the owner alone.
@@ -82,6 +85,7 @@ impl Stack {
             generation,
             pinned: false,
             in_user_mode: false,
+            lacking: 0,
             note: 0,
             rested: atomic::AtomicU64::new(0),
         }
@@ -144,6 +148,17 @@ impl Stack {
         self.in_user_mode = in_user_mode;
     }
 
+    /// Says whether its thread lacks pages: it was swept, or has not run yet. Kept under policies with a reclaimer.
+    #[inline]
+    pub fn is_lacking(&self) -> bool {
+        self.lacking != 0
+    }
+
+    /// Notes that its thread lacks pages, or that they are all there.
+    pub(crate) fn set_lacking(&mut self, lacking: bool) {
+        self.lacking = lacking.into();
+    }
+
     /// Leaves the stack to the policy, or does not from now on; all of it is populated then. Returns whether it was pinned.
     pub(crate) fn pin(&mut self, pinned: bool) -> bool {
         core::mem::replace(&mut self.pinned, pinned)
@@ -168,6 +183,7 @@ impl Stack {
     pub(crate) fn begin(&mut self, pinned: bool) {
         self.pinned = pinned;
         self.in_user_mode = false;
+        self.lacking = 0;
         self.forget_rests();
     }
 

@@ -6,6 +6,8 @@
 //! | [`frames_to_switch_in`](StackPolicy::frames_to_switch_in) | `schedule()` | interrupts off | keep the thread from running |
 //! | [`before_switch_in`](StackPolicy::before_switch_in) | first half of the switch | interrupts off, on prev's stack | end the run with a message |
 //! | [`before_switch`](StackPolicy::before_switch) | then, if there is a switch | interrupts off, on prev's stack | keep too much |
+//! | [`on_sweep`](StackPolicy::on_sweep) | the reclaimer, which holds the thread | interrupts off | keep too much |
+//! | [`make_whole`](StackPolicy::make_whole) | first half, if the thread was swept or is new | interrupts off, on prev's stack | end the run with a message |
 //! | [`after_switch_out`](StackPolicy::after_switch_out) | second half | interrupts off, on next's stack | keep too much |
 //! | [`on_user_entry`](StackPolicy::on_user_entry) | entry from user mode | interrupts off, on the thread's own top page | end the run with a report |
 //! | [`on_user_exit`](StackPolicy::on_user_exit) | exit to user mode | likewise | keep too much |
@@ -57,6 +59,11 @@ pub trait StackPolicy: 'static {
     /// [parked](crate::thread::StackWait), so a policy that asks without having said so does not compile.
     const ASKS_FOR_FRAMES: bool = false;
 
+    /// Whether a [reclaimer](crate::thread::reclaimer) sweeps the stacks of threads that sleep. Only the switch to one that it swept, or
+    /// to a new one, then asks how many frames that takes, so that every other switch has no more to do than to see that the thread is
+    /// none of these.
+    const SWEEPS: bool = false;
+
     /// Whether a thread's stack is wholly populated while it runs in the kernel.
     const RUNS_POPULATED: bool = true;
 
@@ -80,6 +87,18 @@ pub trait StackPolicy: 'static {
 
     /// Prepares the stack of the thread that runs next. Cannot fail, because the frames are reserved.
     fn before_switch_in<S: System>(next: &mut Incoming<'_, S>) {
+        let _ = next;
+    }
+
+    /// Takes what it can from the stack of a thread that has slept for as long as between two sweeps, or for any time if frames are
+    /// short. The reclaimer holds the thread meanwhile.
+    fn on_sweep<S: System>(asleep: &mut Outgoing<'_, S>) {
+        let _ = asleep;
+    }
+
+    /// Prepares the stack of a thread that was swept or is new, and runs next. Cannot fail, because what
+    /// [`StackPolicy::frames_to_switch_in`] says is reserved.
+    fn make_whole<S: System>(next: &mut Incoming<'_, S>) {
         let _ = next;
     }
 
@@ -213,8 +232,8 @@ impl<'a, S: System> Outgoing<'a, S> {
         }
         const {
             assert!(
-                S::Policy::RESTS_AT_SWITCH || S::Policy::CHANGES_AT_ENTRY,
-                "a policy that rests says where: RESTS_AT_SWITCH, CHANGES_AT_ENTRY"
+                S::Policy::RESTS_AT_SWITCH || S::Policy::CHANGES_AT_ENTRY || S::Policy::SWEEPS,
+                "a policy that rests says where: RESTS_AT_SWITCH, CHANGES_AT_ENTRY, SWEEPS"
             );
         };
         match self.stack.live_pages(self.saved_stack_pointer) {

@@ -25,7 +25,7 @@ use crate::stack::{free_resting, page, refill, trim};
 use crate::sync::SpinLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
-use crate::thread::{self, Thread, from_pointer, stack_wait};
+use crate::thread::{self, Thread, from_pointer, reclaimer, stack_wait};
 
 /// How many stacks without a thread each class keeps with their frames. Classes of stacks that are always populated
 /// keep none: they would tie up too much.
@@ -263,7 +263,7 @@ pub(crate) fn release<S: System>(stack: Stack) {
     }
 }
 
-/// Frees the stacks that are kept without a thread, and all that rests here: before it is said that there is no memory.
+/// Frees the stacks that are kept without a thread, what those that sleep do not need, and all that rests here: before it is said that there is no memory.
 ///
 /// Interrupts are on; preemption may be off.
 pub(crate) fn recycle<S: System>() {
@@ -272,6 +272,7 @@ pub(crate) fn recycle<S: System>() {
             free::<S>(stack);
         }
     }
+    reclaimer::press::<S>();
     cpu::without_preemption::<S, _>(|| free_resting::<S>(cpu::this::<S>()));
     stack_wait::frames_came::<S>();
 }
@@ -307,6 +308,9 @@ fn populate_new<S: System>(stack: &mut Stack, pages: Pages) -> Result<(), NoFram
     }
     S::Policy::on_spawn(&mut NewStack::new(stack, pages == Pages::OfUserThread, populate_from_allocator::<S>))?;
     assert!(stack.populated() > 0, "policy {} left a new thread without its top page", S::Policy::NAME);
+    if S::Policy::SWEEPS {
+        stack.set_lacking(stack.absent() > 0);
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::cpu::{self, MAX_CPUS};
+use crate::stack::StackPolicy;
 use crate::stack::page::{note, page_entry};
 use crate::stack::range::top_entry;
 use crate::stack::slot::{Note, SizeClass, Slot};
@@ -36,7 +37,10 @@ pub struct Sample {
 /// How long a CPU is given to go idle, in nanoseconds.
 const REST_NS: u64 = 1_000_000;
 
-/// Waits until every other thread sleeps: the CPU that this one is on then has been idle since the call, and all others are
+/// Sweeps after which whoever has slept through them has been swept: one may be under way, one marks, and one takes.
+const SWEEPS: u64 = 3;
+
+/// Waits until every other thread sleeps, and under a policy with a reclaimer until that has swept them: the CPU that this one is on then has been idle since the call, and all others are
 /// idle when it returns. So all threads that have ended are reaped, and nothing rests but what this thread leaves. Waits for
 /// ever if others never sleep.
 pub fn settle<S: System>() {
@@ -49,9 +53,13 @@ pub fn settle<S: System>() {
         let was_idle = cpu.idle_passes.load(Ordering::Relaxed) != idle_passes[cpu.number as usize];
         was_idle && placement::others_are_idle::<S>(cpu)
     };
+    let sweeps = || S::kernel().reclaimer.sweeps();
+    let mut swept = sweeps() + SWEEPS;
     loop {
         thread::sleep::<S>(Duration::from_nanos(REST_NS));
-        if cpu::without_interrupts::<S, _>(is_at_rest) {
+        if !cpu::without_interrupts::<S, _>(is_at_rest) {
+            swept = sweeps() + SWEEPS;
+        } else if !S::Policy::SWEEPS || sweeps() >= swept {
             return;
         }
     }

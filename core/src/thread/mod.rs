@@ -9,12 +9,13 @@ mod join;
 mod local;
 mod park;
 pub(crate) mod placement;
+pub mod reclaimer;
 mod run_queue;
 mod schedule;
 mod scope;
 mod spawn;
 pub(crate) mod stack_wait;
-mod state;
+pub(crate) mod state;
 #[expect(clippy::module_inception, reason = "the thread itself is a part of what this module is about")]
 pub(crate) mod thread;
 mod timers;

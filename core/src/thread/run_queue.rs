@@ -54,6 +54,17 @@ impl RunQueue {
         self.last[level] = Some(thread);
     }
 
+    /// Queues a thread before those of its priority.
+    pub(crate) fn push_first(&mut self, thread: &'static Thread) {
+        let level = thread.priority().level();
+        let second = self.first[level].replace(thread);
+        thread.next.set(second);
+        if second.is_none() {
+            self.last[level] = Some(thread);
+        }
+        self.occupied |= 1 << level;
+    }
+
     /// Takes the first thread of the highest priority.
     #[inline]
     pub fn pop(&mut self) -> Option<&'static Thread> {

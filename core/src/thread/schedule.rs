@@ -22,7 +22,7 @@ use crate::cpu::{self, PerCpu};
 use crate::platform::Platform;
 use crate::stack::{self, Incoming, Leaving, Outgoing, Stack, StackPolicy};
 use crate::system::System;
-use crate::thread::{Priority, Thread, departure, placement, stack_wait, timers};
+use crate::thread::{Priority, Thread, departure, placement, reclaimer, stack_wait, timers};
 use crate::{audit, report};
 
 /// How long a thread runs while another of its priority is ready, in nanoseconds.
@@ -111,14 +111,20 @@ pub(crate) fn exit<S: System>() -> ! {
 
 /// Wakes a thread: it becomes ready, or its next attempt to block fails.
 pub(crate) fn wake<S: System>(thread: &'static Thread) {
-    if thread.state.wake() {
+    if is_owned_by_waking::<S>(thread) {
         make_ready::<S>(thread);
     }
 }
 
+/// Leaves a thread the token of a wake-up. Returns whether the caller now owns it and must enqueue it.
+#[inline(always)]
+fn is_owned_by_waking<S: System>(thread: &Thread) -> bool {
+    if S::Policy::SWEEPS { thread.state.wake_from_any_sleep() } else { thread.state.wake() }
+}
+
 /// Wakes a thread that a handle keeps alive. It may have ended: then nothing happens.
 pub(crate) fn wake_handle<S: System>(thread: &Arc<Thread>) {
-    if thread.state.wake() {
+    if is_owned_by_waking::<S>(thread) {
         // A thread that is blocked has not ended, and from now on this CPU owns it.
         make_ready::<S>(super::thread::from_handle(thread));
     }
@@ -216,6 +222,9 @@ pub(crate) fn first<S: System>(cpu: &PerCpu, first: &'static Thread) -> ! {
     {
         report::out_of_stack_memory::<S>(first, need);
     }
+    if S::Policy::SWEEPS {
+        reclaimer::make_whole::<S>(cpu, stack);
+    }
     first_half::<S>(cpu, stack);
     // SAFETY: the boot stack is in use, and the thread is new and populated.
     unsafe { S::Arch::switch_first(first) }
@@ -285,17 +294,21 @@ pub(super) fn switch_to<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'
     if is_ready::<S>(cpu, stack) {
         switch_now::<S>(cpu, prev, next, stack, leaving);
     } else {
-        switch_if_possible::<S>(cpu, prev, next, leaving);
+        switch_if_possible::<S>(prev, next, cpu, leaving);
     }
 }
 
-/// The same where the reserve is short, or the ring is full.
+/// The same where the reserve is short, or the ring is full, or next lacks pages. The arguments come in the order in which the switch
+/// itself takes them: no register is moved for a call that is not made.
 #[cold]
 #[inline(never)]
-fn switch_if_possible<S: System>(cpu: &PerCpu, prev: &'static Thread, next: &'static Thread, leaving: Leaving) {
+fn switch_if_possible<S: System>(prev: &'static Thread, next: &'static Thread, cpu: &PerCpu, leaving: Leaving) {
     if let Some(next) = one_that_can::<S>(cpu, prev, next, leaving) {
         // SAFETY: this CPU took it off its queue, or it is this CPU's idle thread: nobody else holds it.
         let stack = unsafe { next.stack_mut() };
+        if S::Policy::SWEEPS {
+            reclaimer::make_whole::<S>(cpu, stack);
+        }
         switch_now::<S>(cpu, prev, next, stack, leaving);
     }
 }
@@ -320,6 +333,9 @@ fn switch_now<S: System>(
 /// Says whether a thread that this CPU has taken can be switched to with what is in reserve: its stack is `next`.
 #[inline(always)]
 pub(super) fn is_ready<S: System>(cpu: &PerCpu, next: &Stack) -> bool {
+    if S::Policy::SWEEPS {
+        return !next.is_lacking();
+    }
     let need = S::Policy::frames_to_switch_in(next);
     cpu.with_stack_cache(|cache| cache.is_ready::<S::Policy>(need))
 }
@@ -406,7 +422,8 @@ pub(crate) fn second_half<S: System>(left: &'static Thread, leaving: Leaving) {
     audit::switch::<S>(cpu, left, leaving);
     match leaving {
         // Whoever runs now was taken before it, so no other thread has become more urgent.
-        Leaving::Yielded | Leaving::Preempted => queue::<S>(cpu, left),
+        Leaving::Yielded => queue::<S>(cpu, left),
+        Leaving::Preempted if !S::Policy::SWEEPS => queue::<S>(cpu, left),
         _ => hand_on::<S>(cpu, left, leaving),
     }
 }
@@ -414,7 +431,11 @@ pub(crate) fn second_half<S: System>(left: &'static Thread, leaving: Leaving) {
 /// Hands on a thread that does not stay ready by itself.
 fn hand_on<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving) {
     match leaving {
-        Leaving::Blocked if left.state.finish_block() => {}
+        Leaving::Blocked if left.state.finish_block() => reclaimer::one_sleeps::<S>(cpu, left),
+        // The reclaimer comes without being asked for, and is not to cost anybody its turn.
+        Leaving::Preempted if S::Policy::SWEEPS && reclaimer::is_running::<S>(cpu) => {
+            cpu.with_run_queue(|queue| queue.push_first(left));
+        }
         Leaving::Blocked | Leaving::Yielded | Leaving::Preempted => placement::place::<S>(cpu, left),
         Leaving::Moved => placement::place::<S>(cpu, left),
         Leaving::Parked => stack_wait::park::<S>(cpu, left),

@@ -208,6 +208,10 @@ pub(crate) fn park<S: System>(cpu: &PerCpu, thread: &'static Thread) {
             queue.push(thread);
             is_first = wait.parked.fetch_add(1, Ordering::Relaxed) == 0;
         });
+        if S::Policy::SWEEPS {
+            // Whoever goes to sleep from now on has frames.
+            S::kernel().reclaimer.watch();
+        }
     };
     let look = || {
         audit::race::<S>();

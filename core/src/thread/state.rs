@@ -10,6 +10,16 @@
 //! To wake is one `fetch_or(WOKEN)`: whoever sees exactly BLOCKED owns the thread and enqueues it; in every other
 //! state the holder (the thread itself, or the second half of its switch) finds the bit. So a waker never waits, and
 //! no wake-up is lost: a token that comes before the block makes the block fail. A yield needs no atomic operation.
+//!
+//! Under a policy with a [reclaimer](super::reclaimer) a blocked thread has two more marks, which its next wake-up takes away, so that
+//! nothing is counted at a wake-up to tell two sleeps apart, and the sweeps are holders for a moment:
+//!
+//! ```text
+//!              sweep                  sweep                end_reclaim
+//!   BLOCKED ─────────► BLOCKED+SEEN ─────────► RECLAIMING ─────────────► BLOCKED+SWEPT
+//!                                                  │ WOKEN was set meanwhile
+//!                                                  └──────────────────► RUN, enqueued by the reclaimer
+//! ```
 
 use crate::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,8 +31,27 @@ const BLOCKING: u32 = 1;
 const BLOCKED: u32 = 2;
 /// It has ended.
 const EXITED: u32 = 3;
+/// It has left its CPU, and the reclaimer holds it.
+const RECLAIMING: u32 = 4;
 /// A wake-up came that the thread has not consumed.
 const WOKEN: u32 = 1 << 8;
+/// A sweep has found it blocked, and it has slept since.
+const SEEN: u32 = 1 << 9;
+/// The reclaimer has taken what it does not need while it sleeps.
+const SWEPT: u32 = 1 << 10;
+
+const BLOCKED_AND_SEEN: u32 = BLOCKED | SEEN;
+
+/// What a sweep makes of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// It does not sleep, or was swept while it does: nothing.
+    Pass,
+    /// It sleeps, and the next sweep will know that it has done so since this one.
+    Mark,
+    /// It sleeps, and the caller holds it until [`StateWord::end_reclaim`].
+    Reclaim,
+}
 
 /// A thread's state word.
 #[derive(Debug)]
@@ -52,7 +81,8 @@ impl StateWord {
     #[must_use]
     pub fn finish_block(&self) -> bool {
         // Release: the saved stack pointer and the stack's bookkeeping are valid for whoever takes the thread next.
-        let blocked = self.0.compare_exchange(BLOCKING, BLOCKED, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        // SeqCst: the reclaimer's sweep comes after it, or whoever blocks sees that the reclaimer sleeps and wants to be told.
+        let blocked = self.0.compare_exchange(BLOCKING, BLOCKED, Ordering::SeqCst, Ordering::Acquire).is_ok();
         if !blocked {
             self.consume();
         }
@@ -69,6 +99,41 @@ impl StateWord {
         owned
     }
 
+    /// The same under a policy with a reclaimer.
+    #[must_use]
+    pub fn wake_from_any_sleep(&self) -> bool {
+        let owned = self.0.fetch_or(WOKEN, Ordering::AcqRel) & !(SEEN | SWEPT) == BLOCKED;
+        if owned {
+            self.consume();
+        }
+        owned
+    }
+
+    /// A sweep comes by: a thread that the last one saw, and that has slept since, is held by the caller from now on; under
+    /// `pressure` any that sleeps. Nobody waits for the caller: a waker leaves its token.
+    #[must_use]
+    pub fn sweep(&self, pressure: bool) -> Sweep {
+        let (found, new, made) = match self.0.load(Ordering::Relaxed) {
+            BLOCKED if !pressure => (BLOCKED, BLOCKED | SEEN, Sweep::Mark),
+            found @ (BLOCKED | BLOCKED_AND_SEEN) => (found, RECLAIMING, Sweep::Reclaim),
+            _ => return Sweep::Pass,
+        };
+        // Acquire: what the second half wrote when it handed the thread on.
+        let is_done = self.0.compare_exchange(found, new, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if is_done { made } else { Sweep::Pass }
+    }
+
+    /// The reclaimer lets go of a thread. Returns false if it was woken meanwhile: then the thread is ready and the caller enqueues it.
+    #[must_use]
+    pub fn end_reclaim(&self) -> bool {
+        // Release: the stack's bookkeeping is valid for whoever takes the thread next.
+        let sleeps = self.0.compare_exchange(RECLAIMING, BLOCKED | SWEPT, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if !sleeps {
+            self.consume();
+        }
+        sleeps
+    }
+
     /// Makes a thread ready whose wake-up has come.
     fn consume(&self) {
         // Not a store: a second waker may have left its token just before, and the thread must see what that one did
@@ -83,7 +148,7 @@ impl StateWord {
 
     /// Says whether the thread has left its CPU and waits to be woken.
     pub fn is_blocked(&self) -> bool {
-        self.0.load(Ordering::Acquire) & !WOKEN == BLOCKED
+        self.0.load(Ordering::Acquire) & !(WOKEN | SEEN | SWEPT) == BLOCKED
     }
 }
 
@@ -121,6 +186,43 @@ mod tests {
         assert!(state.wake());
         assert!(!state.wake(), "the second leaves a token");
         assert!(!state.begin_block());
+    }
+
+    #[test]
+    fn the_second_sweep_of_one_sleep_reclaims_and_a_third_has_nothing_to_do() {
+        let state = StateWord::new();
+        assert_eq!(state.sweep(true), Sweep::Pass, "it runs");
+        assert!(state.begin_block());
+        assert_eq!(state.sweep(true), Sweep::Pass, "its CPU holds it");
+        assert!(state.finish_block());
+        assert_eq!(state.sweep(false), Sweep::Mark);
+        assert_eq!(state.sweep(false), Sweep::Reclaim);
+        assert_eq!(state.sweep(true), Sweep::Pass, "the other one holds it");
+        assert!(state.end_reclaim() && state.is_blocked());
+        assert_eq!(state.sweep(true), Sweep::Pass, "it was swept");
+        assert!(state.wake_from_any_sleep());
+    }
+
+    #[test]
+    fn a_sweep_that_saw_another_sleep_does_not_count() {
+        let state = StateWord::new();
+        for _ in 0..2 {
+            assert!(state.begin_block() && state.finish_block());
+            assert_eq!(state.sweep(false), Sweep::Mark);
+            assert!(state.wake_from_any_sleep());
+        }
+        assert!(state.begin_block() && state.finish_block());
+        assert_eq!(state.sweep(true), Sweep::Reclaim, "under pressure the first one does");
+    }
+
+    #[test]
+    fn a_wake_up_while_it_is_reclaimed_is_found_by_the_reclaimer() {
+        let state = StateWord::new();
+        assert!(state.begin_block() && state.finish_block());
+        assert_eq!(state.sweep(true), Sweep::Reclaim);
+        assert!(!state.wake_from_any_sleep(), "the reclaimer holds the thread");
+        assert!(!state.end_reclaim());
+        assert!(state.begin_block(), "the token is consumed");
     }
 
     #[test]

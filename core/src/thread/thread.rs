@@ -40,6 +40,9 @@ impl Priority {
     /// The highest priority of an app's thread.
     pub const MAX: Self = Self(29);
 
+    /// The highest of all: that of the kernel's own threads that make room for others.
+    pub(crate) const KERNEL: Self = Self(31);
+
     /// The priority of this level, or nothing if it is above [`Priority::MAX`]: the levels above are the kernel's own.
     pub const fn new(level: u8) -> Option<Self> {
         if level <= Self::MAX.0 { Some(Self(level)) } else { None }

@@ -26,6 +26,15 @@ pub const RESTS_BEFORE_SWITCH: bool = Policy::RESTS_BEFORE_SWITCH;
 #[doc(hidden)]
 pub const CHANGES_AT_ENTRY: bool = Policy::CHANGES_AT_ENTRY;
 
+/// Whether a thread that has slept for a while has the pages that it needs, and no others.
+#[doc(hidden)]
+pub const SWEEPS: bool = Policy::SWEEPS;
+
+/// How often the reclaimer has looked at the stacks of all threads; 0 under a policy that has none.
+pub fn sweeps() -> u64 {
+    Ebbtide::kernel().reclaimer.sweeps()
+}
+
 /// Counts where the stacks' memory is, by walking the page tables: what is seen is what the CPU sees.
 ///
 /// The thread that calls counts among the system's, not among the app's. For figures that can be compared, sample when
@@ -35,7 +44,7 @@ pub fn sample() -> Sample {
 }
 
 /// Waits until every other thread sleeps and the CPUs have been idle since: threads that have ended are gone then, and nothing
-/// rests but what this thread leaves. Waits for ever if the others never sleep.
+/// rests but what this thread leaves; a reclaimer has swept them. Waits for ever if the others never sleep.
 pub fn settle() {
     stack::settle::<Ebbtide>();
 }
@@ -91,6 +100,8 @@ pub struct Counters {
     pub halts: u64,
     /// Interrupts that nobody asked for.
     pub unexpected_interrupts: u64,
+    /// How often it had addresses of stack pages invalidated on every CPU, however many at a time.
+    pub shootdowns: u64,
 }
 
 /// The counters of all CPUs together. While other CPUs are busy, they are not all of the same moment.
@@ -104,6 +115,7 @@ pub fn counters() -> Counters {
         idle_passes: sum.idle_passes + cpu.idle_passes.load(Relaxed),
         halts: sum.halts + cpu.halts.load(Relaxed),
         unexpected_interrupts: sum.unexpected_interrupts + cpu.unexpected_interrupts.load(Relaxed),
+        shootdowns: sum.shootdowns + cpu.shootdowns(),
     })
 }
 

@@ -90,8 +90,10 @@ impl Machine {
         // SAFETY: the frame is zero, no allocator has it, and it lies in the window.
         let kernel = Forever::new(unsafe { Kernel::with_root(ram.window(), root) });
         let memory = MemoryRegion { start: PhysAddr::new(root.as_u64() + PAGE_BYTES), ..ram.region() };
-        let settings = format!("ebbtide.cache={}", plan.cache);
-        kernel.settings.read(&settings).expect("a bound that the kernel takes");
+        // Sweeps come as often as the threads of random programs sleep.
+        let reclaim = if S::Policy::SWEEPS { " ebbtide.reclaim=1" } else { "" };
+        let settings = format!("ebbtide.cache={}{reclaim}", plan.cache);
+        kernel.settings.read::<S::Policy>(&settings).expect("a bound that the kernel takes");
         let machine = Forever::new(Self {
             checks: RefCell::new(Checks::new(root)),
             ram,
