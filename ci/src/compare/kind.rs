@@ -67,6 +67,7 @@ impl Kind {
                 "refills_failed",
                 "frames_pumped",
                 "parked",
+                "pages_reclaimed",
             ],
             Self::SpawnJoin => &["spawn_join_insns"],
             Self::Sleepers => &["thread_bytes"],

@@ -6,6 +6,7 @@ macro_rules! policies {
         $macro! {
             "grow-on-entry" => ebbtide_policy_grow_on_entry::GrowOnEntry,
             "reclaim-before-switch" => ebbtide_policy_reclaim_before_switch::ReclaimBeforeSwitch,
+            "reclaim-deferred" => ebbtide_policy_reclaim_deferred::ReclaimDeferred,
             "reclaim-on-sleep" => ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep,
             "static" => ebbtide_policy_static::Static,
         }

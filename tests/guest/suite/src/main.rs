@@ -29,6 +29,7 @@ mod schedule;
 mod scopes;
 mod stacks;
 mod stale;
+mod sweeps;
 mod threads;
 mod time;
 mod timed;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         memory::TESTS,
         stacks::TESTS,
         stale::TESTS,
+        sweeps::TESTS,
         cpus::TESTS,
         depth::TESTS,
         registers::TESTS,

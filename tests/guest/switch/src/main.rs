@@ -66,7 +66,7 @@ fn record(rounds: u64, others: usize, preemptions: usize, moves: Option<usize>) 
     let across = moves.map(|moves| format!(" {}", across::keys(rounds, moves as u64))).unwrap_or_default();
     println!(
         "ebbtide: record workload=switch yield_insns={} yield_crowded_insns={} wake_insns={} preempt_insns={preempt} \
-         {} {} {} cache_hits={} cache_misses={} refills={} refills_failed={} frames_pumped={} parked={}{across}",
+         {} {} {} cache_hits={} cache_misses={} refills={} refills_failed={} frames_pumped={} parked={} pages_reclaimed={}{across}",
         yields.insns_per_switch(),
         crowded.insns_per_switch(),
         wakes.insns_per_switch(),
@@ -79,5 +79,6 @@ fn record(rounds: u64, others: usize, preemptions: usize, moves: Option<usize>) 
         cache.refills_failed,
         cache.frames_pumped,
         cache.parked,
+        cache.pages_rested,
     );
 }

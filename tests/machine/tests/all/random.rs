@@ -5,6 +5,7 @@ use ebbtide_machine::program::{Op, Task};
 use ebbtide_machine::{End, Fill, Plan};
 use ebbtide_policy_grow_on_entry::GrowOnEntry;
 use ebbtide_policy_reclaim_before_switch::ReclaimBeforeSwitch;
+use ebbtide_policy_reclaim_deferred::ReclaimDeferred;
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
 use ebbtide_policy_static::Static;
 use proptest::prelude::*;
@@ -72,6 +73,7 @@ macro_rules! each_keeps_every_invariant {
 each_keeps_every_invariant! {
     grow_on_entry_keeps_every_invariant: 120 under GrowOnEntry,
     reclaim_before_switch_keeps_every_invariant: 120 under ReclaimBeforeSwitch,
+    reclaim_deferred_keeps_every_invariant: 120 under ReclaimDeferred,
     reclaim_on_sleep_keeps_every_invariant: 120 under ReclaimOnSleep,
     static_keeps_every_invariant: 60 under Static,
 }
@@ -90,6 +92,13 @@ proptest! {
     #[test]
     fn memory_that_ends_breaks_nothing(seed: u64, cpus in 1..4usize, frames in 90..250usize, tasks in tasks()) {
         let run = plan(seed, cpus, true).frames(frames).run_tasks::<ReclaimOnSleep, 20>(tasks);
+        prop_assert!(matches!(run.end, End::Exit(0 | 103)), "{}", run);
+    }
+
+    /// The same where who finds no frames sweeps those that sleep.
+    #[test]
+    fn memory_that_ends_under_a_reclaimer_breaks_nothing(seed: u64, cpus in 1..4usize, frames in 90..250usize, tasks in tasks()) {
+        let run = plan(seed, cpus, true).frames(frames).run_tasks::<ReclaimDeferred, 20>(tasks);
         prop_assert!(matches!(run.end, End::Exit(0 | 103)), "{}", run);
     }
 
