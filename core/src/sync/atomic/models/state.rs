@@ -8,6 +8,7 @@ use loom::thread::{self, Thread};
 use super::explore;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::thread::StateWord;
+use crate::thread::state::Sweep;
 
 /// A thread, and the run queue of the CPU that it runs on.
 struct Machine {
@@ -68,6 +69,24 @@ impl Machine {
             self.enqueue();
         }
     }
+
+    /// The same where there is a reclaimer.
+    fn wake_from_any_sleep(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        if self.state.wake_from_any_sleep() {
+            self.enqueue();
+        }
+    }
+
+    /// The reclaimer comes by: it may change what the second half wrote, and enqueues whom a waker left to it.
+    fn sweep(&self, pressure: bool) {
+        if self.state.sweep(pressure) == Sweep::Reclaim {
+            self.saved.with_mut(|_| {});
+            if !self.state.end_reclaim() {
+                self.enqueue();
+            }
+        }
+    }
 }
 
 /// A thread that waits for `wakers` others always gets there, and is never in a queue twice.
@@ -85,6 +104,31 @@ fn waits_for(wakers: u32, turns: Option<usize>) {
         }
         assert_eq!(machine.queued.swap(0, Ordering::AcqRel), 0, "the thread runs, and is queued");
     });
+}
+
+/// A thread that waits for a waker gets there while others sweep, who hold it at times, and is never in a queue twice.
+fn waits_while_it_is_swept(sweeps: &'static [bool], turns: Option<usize>) {
+    explore(turns, move || {
+        let machine = Machine::new();
+        let theirs = Arc::clone(&machine);
+        let waker = thread::spawn(move || theirs.wake_from_any_sleep());
+        let theirs = Arc::clone(&machine);
+        let reclaimer = thread::spawn(move || sweeps.iter().for_each(|pressure| theirs.sweep(*pressure)));
+        machine.wait_for(1);
+        waker.join().unwrap();
+        reclaimer.join().unwrap();
+        assert_eq!(machine.queued.swap(0, Ordering::AcqRel), 0, "the thread runs, and is queued");
+    });
+}
+
+#[test]
+fn a_wake_up_during_a_sweep_never_gets_lost() {
+    waits_while_it_is_swept(&[true], None);
+}
+
+#[test]
+fn a_wake_up_between_two_sweeps_never_gets_lost() {
+    waits_while_it_is_swept(&[false, false], Some(4));
 }
 
 #[test]
