@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 use align_address::Align;
 use memory_addresses::VirtAddr;
 
-use crate::arch::{Cpu, PAGE_BYTES, Paging};
+use crate::arch::{Cpu, PAGE_BYTES, Paging, TableEntry};
 use crate::audit;
 use crate::console;
 use crate::platform::{Interrupt, Ipi, Platform};
@@ -73,10 +73,12 @@ pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) 
 /// Sets the `accessed` bit in the entry of the page that holds `address`, for a CPU that leaves that to a handler. Returns
 /// whether the page is mapped: then the access can be tried again. Takes no lock.
 pub fn note_access<S: System>(address: VirtAddr, accessed: u64) -> bool {
-    let Some((entry, _)) = S::kernel().tables::<S>().leaf(address) else { return false };
-    entry.fetch_or(accessed, Ordering::Relaxed);
+    let Some((entry, level)) = S::kernel().tables::<S>().leaf(address) else { return false };
+    // Only as long as it maps something: in an entry that does not, the bit is another thing's.
+    let maps = |word| matches!(S::Arch::decode(word, level), TableEntry::Leaf(_));
+    let noted = entry.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| maps(word).then_some(word | accessed));
     S::Arch::publish();
-    true
+    noted.is_ok()
 }
 
 /// Counts a fault, if it is one on an address of the stack range.
