@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 
 use ebbtide::stack::Frames;
-use ebbtide::thread::{self, Builder, StackError};
+use ebbtide::thread::{self, Builder, JoinHandle, StackError};
 use ebbtide::{provoke, stack, time};
 
 use crate::harness::{Outcome, conserved, failed};
@@ -166,7 +166,7 @@ fn a_spawn_without_memory_is_an_error() -> Outcome {
             Err(error) => break (before, error),
         }
     };
-    let result = goes_on_without_memory(&before, &error);
+    let result = goes_on_without_memory(&before, &error, threads.pop());
     for thread in threads {
         thread.thread().unpark();
         thread.join().unwrap();
@@ -174,15 +174,19 @@ fn a_spawn_without_memory_is_an_error() -> Outcome {
     result
 }
 
-/// What was free `before` the spawn that failed is free again, but for a page table, and other threads still come and
-/// go.
-fn goes_on_without_memory(before: &Frames, error: &StackError) -> Outcome {
+/// What was free `before` the spawn that failed is free again, but for a page table, and once `one` thread has ended, others still
+/// come and go: until then there may be just the frames that no spawn gets.
+fn goes_on_without_memory(before: &Frames, error: &StackError, one: Option<JoinHandle<()>>) -> Outcome {
     check!(matches!(error, StackError::NoFrame { .. }), "another error: {error}");
     let text = format!("{error}");
     check!(text.contains("memory"), "the text says nothing of memory: {text}");
     let (frames, _) = conserved()?;
     let free_or_tables = |frames: &Frames| frames.counts.free + frames.tables;
     check!(free_or_tables(&frames) >= free_or_tables(before), "it kept frames: {before:?}, then {frames:?}");
+    let one = one.ok_or("no thread had memory")?;
+    one.thread().unpark();
+    one.join().unwrap();
+    stack::settle();
     for n in 0..50 {
         let small = Builder::new().spawn(move || n).map_err(failed("spawn of a small stack after that"))?;
         check_eq!(small.join().unwrap(), n, "a small thread after that");
