@@ -144,9 +144,6 @@ pub trait Provoke {
     /// can see to that (x86_64: SMAP; aarch64: PAN).
     const USER: u64;
 
-    /// In a leaf entry: the bit that says that the page was accessed.
-    const ACCESSED: u64;
-
     /// Raises a breakpoint exception, which the run survives.
     fn breakpoint();
 
@@ -306,6 +303,11 @@ pub unsafe trait Paging {
     /// Generations count modulo two to this power.
     const GENERATION_BITS: u32;
 
+    /// In a leaf entry: the bit that says that the page was accessed. A walker that finds it clear sets it, in one atomic step
+    /// with a look at the valid bit; where the hardware does not, that is a fault, whose handler does
+    /// ([`access_fault`](crate::trap::access_fault)).
+    const ACCESSED: u64;
+
     /// Encodes a pointer to a table.
     fn encode_table(table: PhysAddr) -> u64;
 
@@ -317,7 +319,8 @@ pub unsafe trait Paging {
 
     /// Encodes a leaf entry of the stack range: writable, not executable, global, Accessed and Dirty set.
     ///
-    /// Only the valid bit ever toggles in such an entry, so no walker writes it. What rests may be a page of the heap, too, on
+    /// Only the valid bit ever toggles in such an entry, so no walker writes it, but under a policy that
+    /// [reads accessed bits](crate::stack::StackPolicy::READS_ACCESSED_BITS): core clears that one bit then. What rests may be a page of the heap, too, on
     /// its way back.
     fn encode_stack(entry: StackEntry) -> u64;
 

@@ -11,6 +11,7 @@ use memory_addresses::VirtAddr;
 
 use crate::memory::layout;
 use crate::system::System;
+use crate::trap;
 
 /// Most frames that are shown: those nearest to what went wrong. A report stays short, and ends, whatever a stack says.
 const MOST_FRAMES: usize = 32;
@@ -87,6 +88,7 @@ fn read_frame<S: System>(frame: VirtAddr) -> Option<[u64; 2]> {
     }
     tables.translate(frame)?;
     tables.translate(second)?;
+    trap::will_touch::<S>(frame, 16);
     // SAFETY: both words are mapped and aligned, and everything that is mapped can be read.
     Some(unsafe { frame.as_ptr::<[u64; 2]>().read_volatile() })
 }

@@ -67,6 +67,8 @@ pub struct PerCpu {
     pub spurious_faults: AtomicU64,
     /// Faults on addresses of the stack range.
     pub stack_faults: AtomicU64,
+    /// Faults on pages of which a handler had to note that they were accessed.
+    pub access_faults: AtomicU64,
     /// How often the idle thread has freed what rests here and trimmed the cache.
     pub(crate) given: AtomicU32,
     /// How often this CPU went idle, and had taken care of its own affairs.
@@ -169,6 +171,7 @@ impl PerCpu {
             departures: audit::Departures::new(),
             spurious_faults: AtomicU64::new(0),
             stack_faults: AtomicU64::new(0),
+            access_faults: AtomicU64::new(0),
             given: AtomicU32::new(0),
             idle_passes: AtomicU64::new(0),
             halts: AtomicU64::new(0),

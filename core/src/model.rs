@@ -69,7 +69,7 @@ pub unsafe fn new_thread<S: System>(
 /// There is no frame.
 pub fn populate<S: System>(stack: &mut Stack, pages: usize) -> Result<(), NoFrame> {
     let frame = || S::kernel().frames.with::<S, _>(|frames| frames.allocate());
-    stack.populate::<S::Arch>(pages, frame).map(|_| ())
+    stack.populate::<S::Arch, S::Policy>(pages, frame).map(|_| ())
 }
 
 /// Makes a CPU one of the kernel's, with its idle thread running.

@@ -1,7 +1,7 @@
 //! The kernel command line: words that start with `ebbtide.` are the kernel's, all others the app's.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
 use log::LevelFilter;
 
@@ -17,6 +17,7 @@ pub struct Settings {
     max_cpus: AtomicUsize,
     delays: AtomicU32,
     reclaim_ms: AtomicU32,
+    accessed: AtomicU16,
 }
 
 /// Whether threads may come to need more frames for their stacks than there are.
@@ -29,27 +30,31 @@ pub enum Admission {
 }
 
 /// The keys that exist, for the message about one that does not.
-macro_rules! known {
-    ($more:literal) => {
-        concat!(
-            "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
-             ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ",
-            $more,
-            "ebbtide.delays=SEED (with the feature audit)"
-        )
-    };
+const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
+                     ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ebbtide.delays=SEED (with the feature \
+                     audit)";
+
+/// Those that are a policy's own.
+const fn known_under<P: StackPolicy>() -> &'static str {
+    if P::READS_ACCESSED_BITS {
+        ", ebbtide.accessed=SWITCHES (0 to 65535)"
+    } else if P::SWEEPS {
+        ", ebbtide.reclaim=MS (1 to 3600000)"
+    } else {
+        ""
+    }
 }
 
 /// A word of the command line that means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownWord<'a> {
     word: &'a str,
-    known: &'static str,
+    also_known: &'static str,
 }
 
 impl fmt::Display for UnknownWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the kernel does not know `{}`; it knows {}", self.word, self.known)
+        write!(f, "the kernel does not know `{}`; it knows {KNOWN}{}", self.word, self.also_known)
     }
 }
 
@@ -72,10 +77,11 @@ impl Settings {
             max_cpus: AtomicUsize::new(MAX_CPUS),
             delays: AtomicU32::new(0),
             reclaim_ms: AtomicU32::new(100),
+            accessed: AtomicU16::new(0),
         }
     }
 
-    /// Takes the kernel's words from a command line; some are for policies with a reclaimer alone.
+    /// Takes the kernel's words from a command line. Policy `P` may have words of its own.
     ///
     /// # Errors
     ///
@@ -85,8 +91,7 @@ impl Settings {
     }
 
     fn set<'a, P: StackPolicy>(&self, word: &'a str) -> Result<(), UnknownWord<'a>> {
-        let known = if P::SWEEPS { known!("ebbtide.reclaim=MS (1 to 3600000), ") } else { known!("") };
-        let unknown = UnknownWord { word, known };
+        let unknown = UnknownWord { word, also_known: known_under::<P>() };
         let (key, value) = word.split_once('=').ok_or(unknown)?;
         match key {
             "ebbtide.log" => {
@@ -126,6 +131,10 @@ impl Settings {
                 }
                 self.reclaim_ms.store(ms, Ordering::Relaxed);
             }
+            "ebbtide.accessed" if P::READS_ACCESSED_BITS => {
+                let period = value.parse().map_err(|_| unknown)?;
+                self.accessed.store(period, Ordering::Relaxed);
+            }
             _ => return Err(unknown),
         }
         Ok(())
@@ -140,6 +149,12 @@ impl Settings {
     /// The seed of the delays at points where CPUs race, in a build with the feature `audit`; 0: there are none.
     pub fn delays(&self) -> u32 {
         self.delays.load(Ordering::Relaxed)
+    }
+
+    /// After how many switches away from a thread it is forgotten which pages it has accessed, under a policy that asks; 0: never.
+    /// The thread's stack counts them, so that this is not looked at each time.
+    pub fn accessed(&self) -> u16 {
+        self.accessed.load(Ordering::Relaxed)
     }
 
     /// Whether threads may come to need more frames than there are.
@@ -212,14 +227,15 @@ pub fn is_kernels(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::tests::Unasked;
     use crate::stack::{NewStack, NoFrame};
 
-    /// A policy with a reclaimer or without.
-    struct Reclaims<const SWEEPS: bool>;
+    /// A policy with a reclaimer.
+    struct Reclaims;
 
-    impl<const SWEEPS: bool> StackPolicy for Reclaims<SWEEPS> {
+    impl StackPolicy for Reclaims {
         const NAME: &'static str = "test";
-        const SWEEPS: bool = SWEEPS;
+        const SWEEPS: bool = true;
 
         fn on_spawn(_: &mut NewStack<'_>) -> Result<(), NoFrame> {
             Err(NoFrame)
@@ -230,9 +246,7 @@ mod tests {
     fn takes_its_own_words_and_leaves_the_apps() {
         let settings = Settings::new();
         settings
-            .read::<Reclaims<true>>(
-                "one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict ebbtide.maxcpus=2",
-            )
+            .read::<Unasked>("one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict ebbtide.maxcpus=2")
             .unwrap();
         assert_eq!(settings.log(), LevelFilter::Debug);
         assert_eq!(settings.cache(), 32);
@@ -244,11 +258,11 @@ mod tests {
     fn only_a_policy_with_a_reclaimer_knows_of_its_time() {
         let settings = Settings::new();
         assert_eq!(settings.reclaim_ns(), 100_000_000);
-        settings.read::<Reclaims<true>>("ebbtide.reclaim=7").unwrap();
+        settings.read::<Reclaims>("ebbtide.reclaim=7").unwrap();
         assert_eq!(settings.reclaim_ns(), 7_000_000);
-        let error = settings.read::<Reclaims<false>>("ebbtide.reclaim=7").unwrap_err().to_string();
+        let error = settings.read::<Unasked>("ebbtide.reclaim=7").unwrap_err().to_string();
         assert!(error.contains("does not know `ebbtide.reclaim=7`") && !error.contains("reclaim=MS"), "{error}");
-        let error = settings.read::<Reclaims<true>>("ebbtide.reclaim=x").unwrap_err().to_string();
+        let error = settings.read::<Reclaims>("ebbtide.reclaim=x").unwrap_err().to_string();
         assert!(error.contains("ebbtide.reclaim=MS (1 to 3600000)"), "{error}");
     }
 
@@ -258,7 +272,7 @@ mod tests {
         let words: std::vec::Vec<_> = words(line).collect();
         assert_eq!(words, [r#""hello ebbtide.lag=1""#, "'ebbtide.lag=2'", r"a\ ebbtide.lag=3", "ebbtide.log=info"]);
         let settings = Settings::new();
-        settings.read::<Reclaims<true>>(line).unwrap();
+        settings.read::<Unasked>(line).unwrap();
         assert_eq!(settings.log(), LevelFilter::Info);
     }
 
@@ -276,7 +290,7 @@ mod tests {
             "ebbtide.reclaim=0",
             "ebbtide.reclaim=3600001",
         ] {
-            let error = Settings::new().read::<Reclaims<true>>(word).unwrap_err().to_string();
+            let error = Settings::new().read::<Unasked>(word).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("ebbtide.log=error|warn"), "{error}");
         }
     }

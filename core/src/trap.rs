@@ -14,7 +14,7 @@ use crate::console;
 use crate::platform::{Interrupt, Ipi, Platform};
 use crate::report::{self, Place};
 use crate::shootdown;
-use crate::stack::{self, Slot};
+use crate::stack::{self, Slot, StackPolicy};
 use crate::stop;
 use crate::system::System;
 use crate::thread;
@@ -70,13 +70,36 @@ pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) 
     report::exception::<S>(format_args!("page fault ({what}) at address {:#x}", at.address), at)
 }
 
-/// Sets the `accessed` bit in the entry of the page that holds `address`, for a CPU that leaves that to a handler. Returns
+/// A fault on a page whose entry says that it was never accessed, on a CPU that leaves it to a handler to say otherwise. Returns
 /// whether the page is mapped: then the access can be tried again. Takes no lock.
-pub fn note_access<S: System>(address: VirtAddr, accessed: u64) -> bool {
+pub fn access_fault<S: System>(address: VirtAddr) -> bool {
+    let is_mapped = note_access::<S>(address);
+    if is_mapped {
+        S::Arch::per_cpu().access_faults.fetch_add(1, Ordering::Relaxed);
+    }
+    is_mapped
+}
+
+/// The caller is a handler, which must not fault, and is about to touch `bytes` of a thread's stack from `address` on. Where
+/// entries there may say that they were never accessed, and it is left to a handler to say otherwise, that is said now.
+#[inline]
+pub fn will_touch<S: System>(address: VirtAddr, bytes: u64) {
+    if S::Policy::READS_ACCESSED_BITS {
+        let last = VirtAddr::new_truncate(address.as_u64().wrapping_add(bytes - 1));
+        note_access::<S>(address);
+        if last.align_down(PAGE_BYTES) != address.align_down(PAGE_BYTES) {
+            note_access::<S>(last);
+        }
+    }
+}
+
+/// Sets the accessed bit in the entry of the page that holds `address`. Returns whether the page is mapped.
+fn note_access<S: System>(address: VirtAddr) -> bool {
     let Some((entry, level)) = S::kernel().tables::<S>().leaf(address) else { return false };
     // Only as long as it maps something: in an entry that does not, the bit is another thing's.
     let maps = |word| matches!(S::Arch::decode(word, level), TableEntry::Leaf(_));
-    let noted = entry.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| maps(word).then_some(word | accessed));
+    let noted =
+        entry.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| maps(word).then_some(word | S::Arch::ACCESSED));
     S::Arch::publish();
     noted.is_ok()
 }

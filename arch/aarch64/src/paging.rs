@@ -45,6 +45,8 @@ const HAS_TRAP_OF_OWN_REGISTERS: u64 = 0b1111 << 52;
 unsafe impl Paging for Aarch64 {
     const GENERATION_BITS: u32 = descriptor::GENERATION_BITS;
 
+    const ACCESSED: u64 = descriptor::ACCESS_FLAG;
+
     fn encode_table(table: PhysAddr) -> u64 {
         descriptor::encode_table(table)
     }

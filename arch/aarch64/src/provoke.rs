@@ -37,8 +37,6 @@ impl Provoke for Aarch64 {
     // A pointer to a table forbids nothing, and has no such bit: hardware ignores it there (D8.3.1).
     const USER: u64 = descriptor::USER;
 
-    const ACCESSED: u64 = descriptor::ACCESS_FLAG;
-
     fn breakpoint() {
         // SAFETY: the handler goes on behind it.
         unsafe { asm!("brk #0") };

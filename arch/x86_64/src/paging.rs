@@ -37,6 +37,8 @@ const GLOBAL_DATA: PageTableFlags =
 unsafe impl Paging for X86_64 {
     const GENERATION_BITS: u32 = 2 * HALF;
 
+    const ACCESSED: u64 = PageTableFlags::ACCESSED.bits();
+
     fn encode_table(table: PhysAddr) -> u64 {
         // What user mode may do, the leaves say.
         let flags = PageTableFlags::PRESENT

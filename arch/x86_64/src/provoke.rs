@@ -38,8 +38,6 @@ impl Provoke for X86_64 {
 
     const USER: u64 = PageTableFlags::USER_ACCESSIBLE.bits();
 
-    const ACCESSED: u64 = PageTableFlags::ACCESSED.bits();
-
     fn breakpoint() {
         interrupts::int3();
     }

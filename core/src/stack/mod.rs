@@ -1,5 +1,6 @@
 //! Kernel stacks: slots, pages that are populated, resting or empty, the stack cache, and the policies' contract.
 
+mod accessed;
 mod cache;
 mod page;
 mod policy;
@@ -8,7 +9,7 @@ pub(crate) mod ring;
 mod sample;
 mod slot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use cache::CachedFrames;
 pub use cache::{CacheCounters, StackCache, trim};

@@ -15,6 +15,7 @@ use core::sync::atomic;
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
+use crate::stack::policy::StackPolicy;
 use crate::stack::ring::{RestNote, Ring};
 use crate::stack::slot::{Note, Slot};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -61,6 +62,8 @@ pub struct Stack {
     lacking: u8,
     /// Where the note of the last rest stands, in the ring of the CPU that made it.
     note: u8,
+    /// Switches away from its thread until accesses are forgotten; 0 if they never are. See [`Stack::is_time_to_forget`].
+    forgets_in: u16,
     /// Pages that were rested since the stack's thread was spawned, counted at each rest. Written by the owner alone.
     rested: atomic::AtomicU64,
 }
@@ -87,6 +90,7 @@ impl Stack {
             in_user_mode: false,
             lacking: 0,
             note: 0,
+            forgets_in: 0,
             rested: atomic::AtomicU64::new(0),
         }
     }
@@ -187,6 +191,25 @@ impl Stack {
         self.forget_rests();
     }
 
+    /// From now on accesses are forgotten at every `period`-th switch away from the thread; never, if that is 0.
+    pub(super) fn forgets_after(&mut self, period: u16) {
+        self.forgets_in = period;
+    }
+
+    /// The thread is being left: says whether it is time to forget which pages it has accessed. `period` is asked when it is.
+    #[inline]
+    pub(super) fn is_time_to_forget(&mut self, period: impl FnOnce() -> u16) -> bool {
+        if self.forgets_in == 0 {
+            return false;
+        }
+        self.forgets_in -= 1;
+        let is_time = self.forgets_in == 0;
+        if is_time {
+            self.forgets_in = period();
+        }
+        is_time
+    }
+
     /// Forgets how many pages were rested.
     pub(crate) fn forget_rests(&mut self) {
         self.rested.store(0, Ordering::Relaxed);
@@ -214,7 +237,7 @@ impl Stack {
     ///
     /// `new_frame` gave nothing; what was populated stays so.
     #[inline]
-    pub(crate) fn populate<P: Paging>(
+    pub(crate) fn populate<P: Paging, Q: StackPolicy>(
         &mut self,
         pages: usize,
         mut new_frame: impl FnMut() -> Option<PhysAddr>,
@@ -225,12 +248,12 @@ impl Stack {
         let mut page = before;
         while page < wanted {
             let entry = page_entry(top_entry, page);
-            if !take_back::<P>(entry) {
+            if !take_back::<P, Q>(entry) {
                 let Some(frame) = new_frame() else {
                     result = Err(NoFrame);
                     break;
                 };
-                entry.store(P::encode_stack(StackEntry::Present { frame }), Ordering::Release);
+                entry.store(present::<P, Q>(frame), Ordering::Release);
             }
             page += 1;
         }
@@ -240,8 +263,8 @@ impl Stack {
     }
 
     /// Takes back the resting pages right below the populated ones, and says how many frames the rest needs.
-    pub(crate) fn take_back_resting<P: Paging>(&mut self) -> usize {
-        while self.populated < self.pages && take_back::<P>(self.entry(self.populated.into())) {
+    pub(crate) fn take_back_resting<P: Paging, Q: StackPolicy>(&mut self) -> usize {
+        while self.populated < self.pages && take_back::<P, Q>(self.entry(self.populated.into())) {
             self.populated += 1;
         }
         P::publish();
@@ -253,19 +276,32 @@ impl Stack {
     /// The holder has seen to it that the ring has room, and that nothing can touch these pages: the stack pointer
     /// has left the stack, or nothing goes so far down until it has.
     #[inline]
-    pub(crate) fn rest<P: Paging>(&mut self, keep: usize, ring: &mut Ring) -> Rested {
+    pub(crate) fn rest<P: Paging, Q: StackPolicy>(&mut self, keep: usize, ring: &mut Ring) -> Rested {
         let populated = self.populated();
         if populated <= keep {
             return Rested { pages: 0, is_new: false };
         }
-        let generation = (self.generation + 1) % (1 << P::GENERATION_BITS);
+        let generation = self.next_generation::<P>();
         for page in keep..populated {
             let entry = self.entry(page);
             let StackEntry::Present { frame } = P::decode_stack(entry.load(Ordering::Relaxed)) else {
                 self.not_present(page);
             };
-            entry.store(P::encode_stack(StackEntry::Resting { frame, generation }), Ordering::Release);
+            let resting = P::encode_stack(StackEntry::Resting { frame, generation });
+            if Q::READS_ACCESSED_BITS {
+                // A walker may write as well.
+                entry.swap(resting, Ordering::Release);
+            } else {
+                entry.store(resting, Ordering::Release);
+            }
         }
+        self.note_rest(keep, generation, ring)
+    }
+
+    /// Notes that the pages from `keep` on rest with a new generation.
+    #[inline(always)]
+    pub(super) fn note_rest(&mut self, keep: usize, generation: u32, ring: &mut Ring) -> Rested {
+        let populated = self.populated();
         let (first, count) = (keep as u16, (populated - keep) as u16);
         let note = RestNote { top: self.top, top_entry: self.top_entry, first, count, generation };
         let is_new = self.populated != self.pages || !ring.renew(self.note, note);
@@ -279,8 +315,14 @@ impl Stack {
         Rested { pages: count.into(), is_new }
     }
 
+    /// The generation of the next rest.
+    #[inline(always)]
+    pub(super) fn next_generation<P: Paging>(&self) -> u32 {
+        (self.generation + 1) % (1 << P::GENERATION_BITS)
+    }
+
     #[cold]
-    fn not_present(&self, page: usize) -> ! {
+    pub(super) fn not_present(&self, page: usize) -> ! {
         panic!("page {page} of the stack at {:#x} is not present, though it was populated", self.top)
     }
 
@@ -327,11 +369,18 @@ pub(crate) fn note(slot: Slot, top_entry: NonNull<AtomicU64>) -> Note {
     Note::load(note_entry(slot.class.stack_pages(), top_entry))
 }
 
+/// The entry of a page that is populated.
+#[inline(always)]
+fn present<P: Paging, Q: StackPolicy>(frame: PhysAddr) -> u64 {
+    let entry = P::encode_stack(StackEntry::Present { frame });
+    if Q::READS_ACCESSED_BITS { entry & !P::ACCESSED } else { entry }
+}
+
 /// Sets a resting entry present again, if it rests: same frame, same attributes, so no invalidation.
 #[inline]
-fn take_back<P: Paging>(entry: &AtomicU64) -> bool {
+fn take_back<P: Paging, Q: StackPolicy>(entry: &AtomicU64) -> bool {
     let old = entry.load(Ordering::Relaxed);
     let StackEntry::Resting { frame, .. } = P::decode_stack(old) else { return false };
-    let new = P::encode_stack(StackEntry::Present { frame });
+    let new = present::<P, Q>(frame);
     entry.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }

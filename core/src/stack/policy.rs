@@ -18,7 +18,8 @@
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
-use crate::stack::page::{NoFrame, OutsideStack};
+use crate::stack::page::{NoFrame, OutsideStack, Rested};
+use crate::stack::ring::Ring;
 use crate::stack::{Stack, StackCache};
 use crate::system::System;
 use crate::thread::stack_wait;
@@ -66,6 +67,10 @@ pub trait StackPolicy: 'static {
 
     /// Whether a thread's stack is wholly populated while it runs in the kernel.
     const RUNS_POPULATED: bool = true;
+
+    /// Whether it asks which pages were accessed: [`Outgoing::rest_unaccessed`]. Pages of stacks are then populated as ones that
+    /// were not, so walkers write their entries.
+    const READS_ACCESSED_BITS: bool = false;
 
     /// Whether [`StackPolicy::on_user_entry`] and [`StackPolicy::on_user_exit`] do something. Entries and exits then see to it
     /// that the frames are reserved, and that the ring has room for a note; a policy that does something without having said so
@@ -196,7 +201,7 @@ impl<'a, S: System> Incoming<'a, S> {
         let pages = self.stack.pages();
         if self.stack.populated() < pages {
             let cache = &mut *self.cache;
-            let written = self.stack.populate::<S::Arch>(pages, || cache.take_for_switch());
+            let written = self.stack.populate::<S::Arch, S::Policy>(pages, || cache.take_for_switch());
             match written {
                 Ok(entries) => cache.counters.pte_writes += entries as u64,
                 Err(NoFrame) => too_few_frames::<S>(),
@@ -227,6 +232,48 @@ impl<'a, S: System> Outgoing<'a, S> {
     /// The saved stack pointer lies outside of the stack.
     #[inline]
     pub fn rest_below_saved_stack_pointer(&mut self) {
+        self.rest(Stack::rest::<S::Arch, S::Policy>);
+    }
+
+    /// Lets pages rest that lie wholly below the saved stack pointer: from the lowest one up to the first that was accessed since it
+    /// was populated, or since that was [forgotten](Self::forget_accesses).
+    ///
+    /// # Panics
+    ///
+    /// The saved stack pointer lies outside of the stack.
+    #[inline]
+    pub fn rest_unaccessed(&mut self) {
+        const {
+            assert!(S::Policy::READS_ACCESSED_BITS, "a policy that asks what was accessed says so: READS_ACCESSED_BITS")
+        };
+        self.rest(Stack::rest_unaccessed::<S::Arch>);
+    }
+
+    /// Forgets which pages wholly below the saved stack pointer were accessed, if it is time to: at every so many-th call for a thread,
+    /// as the setting `ebbtide.accessed` says.
+    ///
+    /// # Panics
+    ///
+    /// The saved stack pointer lies outside of the stack.
+    #[inline]
+    pub fn forget_accesses(&mut self) {
+        if !self.stack.is_pinned() && self.stack.is_time_to_forget(|| S::kernel().settings.accessed()) {
+            match self.stack.live_pages(self.saved_stack_pointer) {
+                Ok(live) => self.cache.counters.pte_writes += self.stack.forget_accesses::<S::Arch>(live) as u64,
+                Err(outside) => outside_stack(outside),
+            }
+        }
+    }
+
+    /// Says whether a thread waits for frames: then what could stay otherwise should go.
+    #[inline]
+    pub fn frames_are_waited_for(&self) -> bool {
+        stack_wait::is_waited_for::<S>()
+    }
+
+    /// Lets pages rest below the live ones.
+    #[inline(always)]
+    fn rest(&mut self, rest: impl FnOnce(&mut Stack, usize, &mut Ring) -> Rested) {
         if self.stack.is_pinned() {
             return;
         }
@@ -238,7 +285,7 @@ impl<'a, S: System> Outgoing<'a, S> {
         };
         match self.stack.live_pages(self.saved_stack_pointer) {
             Ok(live) => {
-                let rested = self.stack.rest::<S::Arch>(live, &mut self.cache.ring);
+                let rested = rest(self.stack, live, &mut self.cache.ring);
                 self.cache.counters.pages_rested += rested.pages as u64;
                 self.cache.counters.pte_writes += rested.pages as u64;
                 if rested.is_new {
@@ -262,7 +309,7 @@ fn too_few_frames<S: System>() -> ! {
 
 /// Populates `pages` of a stack with frames from the allocator.
 pub(crate) fn populate_from_allocator<S: System>(stack: &mut Stack, pages: usize) -> Result<(), NoFrame> {
-    stack.populate::<S::Arch>(pages, allocate::<S>).map(|_| ())
+    stack.populate::<S::Arch, S::Policy>(pages, allocate::<S>).map(|_| ())
 }
 
 /// Frames that a new stack leaves free, beside what the switches may need: for the heap and the page tables, so that a

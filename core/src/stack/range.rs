@@ -287,7 +287,7 @@ fn free<S: System>(mut stack: Stack) {
             }
             let keep = stack.populated().saturating_sub(MAX_NOTE_PAGES);
             cpu.with_stack_cache(|cache| {
-                let rested = stack.rest::<S::Arch>(keep, &mut cache.ring);
+                let rested = stack.rest::<S::Arch, S::Policy>(keep, &mut cache.ring);
                 cache.counters.pages_rested += rested.pages as u64;
                 if rested.is_new {
                     stack_wait::pages_rest::<S>();
@@ -303,6 +303,15 @@ fn free<S: System>(mut stack: Stack) {
 }
 
 fn populate_new<S: System>(stack: &mut Stack, pages: Pages) -> Result<(), NoFrame> {
+    populate_new_entries::<S>(stack, pages)?;
+    if S::Policy::READS_ACCESSED_BITS {
+        stack.begin_accesses::<S::Arch>(S::kernel().settings.accessed());
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn populate_new_entries<S: System>(stack: &mut Stack, pages: Pages) -> Result<(), NoFrame> {
     if stack.is_pinned() {
         return populate_from_allocator::<S>(stack, stack.pages());
     }

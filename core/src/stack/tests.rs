@@ -9,7 +9,8 @@ use memory_addresses::{PhysAddr, VirtAddr};
 use proptest::prelude::*;
 
 use crate::arch::{Access, PAGE_BYTES, Paging, StackEntry, TableEntry};
-use crate::stack::page::{Stack, page_entry};
+use crate::stack::page::{NoFrame, Stack, page_entry};
+use crate::stack::policy::{NewStack, StackPolicy};
 use crate::stack::ring::Ring;
 use crate::stack::slot::{SizeClass, Slot};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,8 @@ struct Plain;
 // SAFETY: no page walker reads these entries.
 unsafe impl Paging for Plain {
     const GENERATION_BITS: u32 = 4;
+
+    const ACCESSED: u64 = 1 << 3;
 
     fn encode_table(_: PhysAddr) -> u64 {
         unimplemented_by_design()
@@ -63,6 +66,17 @@ unsafe impl Paging for Plain {
     unsafe fn activate(_: PhysAddr) {}
 }
 
+/// A policy that nobody asks.
+pub(crate) struct Unasked;
+
+impl StackPolicy for Unasked {
+    const NAME: &'static str = "unasked";
+
+    fn on_spawn(_: &mut NewStack<'_>) -> Result<(), NoFrame> {
+        unimplemented_by_design()
+    }
+}
+
 fn unimplemented_by_design() -> ! {
     panic!("a stack's pages need the entries of the stack range alone")
 }
@@ -91,7 +105,7 @@ impl Machine {
             *next += 1;
             Some(PhysAddr::new(*next * PAGE_BYTES))
         };
-        self.stack.populate::<Plain>(pages, new_frame).unwrap();
+        self.stack.populate::<Plain, Unasked>(pages, new_frame).unwrap();
     }
 
     fn entries(&self) -> Vec<StackEntry> {
@@ -128,9 +142,9 @@ fn what_rests_is_taken_back_with_its_own_frame() {
     let mut machine = Machine::new();
     machine.populate(4);
     let before = machine.entries();
-    assert_eq!(machine.stack.rest::<Plain>(1, &mut machine.ring).pages, 3);
+    assert_eq!(machine.stack.rest::<Plain, Unasked>(1, &mut machine.ring).pages, 3);
     assert!(matches!(machine.entries()[..], [StackEntry::Present { .. }, StackEntry::Resting { .. }, ..]));
-    assert_eq!(machine.stack.take_back_resting::<Plain>(), 0);
+    assert_eq!(machine.stack.take_back_resting::<Plain, Unasked>(), 0);
     assert_eq!(machine.entries(), before);
     assert_eq!(machine.free_oldest(), 0, "the note is stale: nothing rests with its generation");
 }
@@ -139,9 +153,9 @@ fn what_rests_is_taken_back_with_its_own_frame() {
 fn a_note_of_an_older_rest_frees_nothing_that_rests_anew() {
     let mut machine = Machine::new();
     machine.populate(4);
-    machine.stack.rest::<Plain>(1, &mut machine.ring);
+    machine.stack.rest::<Plain, Unasked>(1, &mut machine.ring);
     machine.populate(3);
-    machine.stack.rest::<Plain>(1, &mut machine.ring);
+    machine.stack.rest::<Plain, Unasked>(1, &mut machine.ring);
     assert_eq!(machine.free_oldest(), 1, "pages 1 and 2 rested again since: another generation");
     assert_eq!(machine.free_oldest(), 2);
     assert_eq!(machine.entries()[1..], [StackEntry::Empty; 3]);
@@ -152,10 +166,10 @@ fn a_stack_that_was_wholly_taken_back_renews_its_note() {
     let mut machine = Machine::new();
     machine.populate(4);
     for _ in 0..3 {
-        machine.stack.rest::<Plain>(1, &mut machine.ring);
+        machine.stack.rest::<Plain, Unasked>(1, &mut machine.ring);
         machine.populate(4);
     }
-    machine.stack.rest::<Plain>(2, &mut machine.ring);
+    machine.stack.rest::<Plain, Unasked>(2, &mut machine.ring);
     assert_eq!(machine.ring.len(), 1);
     assert_eq!(machine.free_oldest(), 2, "the note says what rests now");
 }
@@ -164,14 +178,14 @@ fn a_stack_that_was_wholly_taken_back_renews_its_note() {
 fn a_place_in_the_ring_that_another_stack_has_by_now_is_not_written_over() {
     let (mut first, mut second) = (Machine::new(), Machine::new());
     first.populate(4);
-    first.stack.rest::<Plain>(1, &mut first.ring);
+    first.stack.rest::<Plain, Unasked>(1, &mut first.ring);
     first.populate(4);
     assert_eq!(first.free_oldest(), 0);
     second.populate(4);
     // Both notes were the first of a ring: the same place.
     core::mem::swap(&mut first.ring, &mut second.ring);
-    second.stack.rest::<Plain>(1, &mut first.ring);
-    first.stack.rest::<Plain>(1, &mut first.ring);
+    second.stack.rest::<Plain, Unasked>(1, &mut first.ring);
+    first.stack.rest::<Plain, Unasked>(1, &mut first.ring);
     assert_eq!(first.ring.len(), 2);
     assert_eq!((first.free_oldest(), first.free_oldest()), (3, 3));
 }
@@ -180,10 +194,10 @@ fn a_place_in_the_ring_that_another_stack_has_by_now_is_not_written_over() {
 fn compaction_drops_stale_notes_and_keeps_the_order_of_the_others() {
     let mut machine = Machine::new();
     machine.populate(4);
-    machine.stack.rest::<Plain>(1, &mut machine.ring);
+    machine.stack.rest::<Plain, Unasked>(1, &mut machine.ring);
     for _ in 0..2 {
         machine.populate(2);
-        machine.stack.rest::<Plain>(1, &mut machine.ring);
+        machine.stack.rest::<Plain, Unasked>(1, &mut machine.ring);
     }
     assert_eq!(machine.ring.len(), 3);
     machine.ring.compact::<Plain>();
@@ -207,7 +221,7 @@ proptest! {
             match what {
                 0 => machine.populate(pages),
                 1 if machine.ring.has_room() => {
-                    machine.stack.rest::<Plain>(pages, &mut machine.ring);
+                    machine.stack.rest::<Plain, Unasked>(pages, &mut machine.ring);
                 }
                 _ => {
                     machine.free_oldest();

@@ -387,7 +387,7 @@ pub(super) fn reserve<S: System>(cpu: &PerCpu, stack: &mut Stack) -> Result<(), 
     let refill = |need| (need == 0 || !stack_wait::is_waited_for::<S>()) && stack::refill::<S>(cpu, need);
     let mut filled = refill(need);
     if !filled {
-        stack.take_back_resting::<S::Arch>();
+        stack.take_back_resting::<S::Arch, S::Policy>();
         need = S::Policy::frames_to_switch_in(stack);
         filled = refill(need);
         if !filled && !stack_wait::is_waited_for::<S>() {

@@ -254,7 +254,7 @@ fn give<S: System>(cpu: &PerCpu) {
 fn populate<S: System>(cpu: &PerCpu, stack: &mut Stack) -> bool {
     cpu.with_stack_cache(|cache| {
         let (pages, before) = (stack.pages(), stack.populated());
-        let all = stack.populate::<S::Arch>(pages, || cache.take()).is_ok();
+        let all = stack.populate::<S::Arch, S::Policy>(pages, || cache.take()).is_ok();
         cache.counters.pte_writes += (stack.populated() - before) as u64;
         all
     })
@@ -344,7 +344,7 @@ fn strip<S: System>(cpu: &PerCpu, thread: &'static Thread) {
     let stack = unsafe { thread.stack_mut() };
     let Ok(live) = stack.live_pages(thread.saved_stack_pointer()) else { return };
     cpu.with_stack_cache(|cache| {
-        let rested = stack.rest::<S::Arch>(live, &mut cache.ring).pages as u64;
+        let rested = stack.rest::<S::Arch, S::Policy>(live, &mut cache.ring).pages as u64;
         cache.counters.pages_rested += rested;
         cache.counters.pte_writes += rested;
     });

@@ -18,6 +18,10 @@ pub const POLICY: &str = Policy::NAME;
 #[doc(hidden)]
 pub const RESTS_AT_SWITCH: bool = Policy::RESTS_AT_SWITCH;
 
+/// Whether such a thread also keeps the pages that it has accessed.
+#[doc(hidden)]
+pub const READS_ACCESSED_BITS: bool = Policy::READS_ACCESSED_BITS;
+
 /// Whether such a thread also has what the switch away from it may have reached.
 #[doc(hidden)]
 pub const RESTS_BEFORE_SWITCH: bool = Policy::RESTS_BEFORE_SWITCH;
@@ -94,6 +98,8 @@ pub struct Counters {
     pub tlb_local: u64,
     /// Faults on stack pages.
     pub stack_faults: u64,
+    /// Faults on pages of which it had to be noted that they were accessed, where the CPU leaves that to the kernel.
+    pub access_faults: u64,
     /// How often it went idle, and had taken care of its own affairs.
     pub idle_passes: u64,
     /// How often it then waited for an interrupt.
@@ -112,6 +118,7 @@ pub fn counters() -> Counters {
         cache: sum.cache + cpu.cache_counters(),
         tlb_local: sum.tlb_local + cpu.spurious_faults.load(Relaxed),
         stack_faults: sum.stack_faults + cpu.stack_faults.load(Relaxed),
+        access_faults: sum.access_faults + cpu.access_faults.load(Relaxed),
         idle_passes: sum.idle_passes + cpu.idle_passes.load(Relaxed),
         halts: sum.halts + cpu.halts.load(Relaxed),
         unexpected_interrupts: sum.unexpected_interrupts + cpu.unexpected_interrupts.load(Relaxed),

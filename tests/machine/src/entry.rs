@@ -78,6 +78,11 @@ pub fn is_valid(entry: u64) -> bool {
     entry & VALID != 0
 }
 
+/// Says whether a walker finds a translation in a leaf entry that was never used.
+pub fn is_unaccessed(entry: u64) -> bool {
+    is_valid(entry) && entry & ACCESSED == 0
+}
+
 /// What a walker makes of a valid leaf entry that it uses.
 pub fn used(entry: u64, store: bool) -> u64 {
     entry | ACCESSED | if store { DIRTY } else { 0 }

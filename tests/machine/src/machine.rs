@@ -37,6 +37,8 @@ pub(crate) struct Machine {
     pub refusal: Refusal,
     /// The policy takes pages of a stack that a thread still runs on, where it is about to leave.
     pub rests_before_switch: bool,
+    /// The policy asks what was accessed.
+    pub reads_accessed_bits: bool,
     /// Calls of the frame allocator while tasks ran.
     pub allocations: Cell<u64>,
     pub most_steps: u64,
@@ -94,6 +96,10 @@ impl Machine {
         let reclaim = if S::Policy::SWEEPS { " ebbtide.reclaim=1" } else { "" };
         let settings = format!("ebbtide.cache={}{reclaim}", plan.cache);
         kernel.settings.read::<S::Policy>(&settings).expect("a bound that the kernel takes");
+        if S::Policy::READS_ACCESSED_BITS {
+            let settings = format!("ebbtide.accessed={}", plan.forgets_after);
+            kernel.settings.read::<S::Policy>(&settings).expect("a number that the kernel takes");
+        }
         let machine = Forever::new(Self {
             checks: RefCell::new(Checks::new(root)),
             ram,
@@ -104,6 +110,7 @@ impl Machine {
             wrong: plan.wrong,
             refusal: plan.refusal,
             rests_before_switch: S::Policy::RESTS_BEFORE_SWITCH,
+            reads_accessed_bits: S::Policy::READS_ACCESSED_BITS,
             allocations: Cell::new(0),
             most_steps: plan.most_steps,
             now: Cell::new(1),

@@ -61,8 +61,22 @@ impl Machine {
                 self.check_translation(page, found.frame);
                 return PhysAddr::new(found.frame.as_u64() + address - page);
             }
-            (self.traps.page_fault)(address, how);
+            if self.wants_access_noted(page) {
+                (self.traps.access_fault)(address, how);
+                self.require(!self.wants_access_noted(page), || {
+                    format!("the handler of a first access to {address:#x} has not noted it")
+                });
+            } else {
+                (self.traps.page_fault)(address, how);
+            }
         }
+    }
+
+    /// Says whether it is left to a handler to note that a page was accessed, and it was not.
+    fn wants_access_noted(&self, page: u64) -> bool {
+        self.reads_accessed_bits
+            && self.habits.accesses_fault
+            && self.leaf(page).is_some_and(|leaf| entry::is_unaccessed(leaf.load(Ordering::Relaxed)))
     }
 
     /// A walker that missed an entry that is there, as it may where populating was published elsewhere.
@@ -73,11 +87,15 @@ impl Machine {
     /// A walk of this CPU, which takes what it finds into its TLB. Like a real one it sets Accessed, and Dirty for a
     /// store, in one atomic step with the look at the valid bit.
     pub(crate) fn walk(&self, cpu: &Processor, page: u64, walk: Walk) -> Option<Translation> {
+        if self.wants_access_noted(page) {
+            return None;
+        }
         let leaf = self.leaf(page)?;
         let set = |word| entry::is_valid(word).then(|| entry::used(word, walk == Walk::Store));
         let before = leaf.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set).ok()?;
         let after = entry::used(before, walk == Walk::Store);
-        self.require(after == before || self.habits.walkers_may_write, || {
+        let may_set = if self.reads_accessed_bits { entry::ACCESSED } else { 0 };
+        self.require(after & !before & !may_set == 0 || self.habits.walkers_may_write, || {
             format!("a walker had to write bits {:#x} of the entry of {page:#x}", after & !before)
         });
         let StackEntry::Present { frame } = entry::decode_stack(after) else { return None };

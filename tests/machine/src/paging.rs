@@ -19,6 +19,8 @@ unsafe impl<const BITS: u32> Paging for Simulated<BITS> {
         BITS
     };
 
+    const ACCESSED: u64 = entry::ACCESSED;
+
     fn encode_table(table: PhysAddr) -> u64 {
         step();
         entry::encode_table(table)

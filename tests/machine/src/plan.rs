@@ -17,6 +17,7 @@ pub struct Plan {
     pub(crate) cpus: usize,
     pub(crate) frames: usize,
     pub(crate) cache: usize,
+    pub(crate) forgets_after: u16,
     pub(crate) most_steps: u64,
     pub(crate) habits: Habits,
     pub(crate) wrong: Wrong,
@@ -34,11 +35,13 @@ impl Plan {
             spurious_fault_one_in: 0,
             fill: Fill::Eager,
             walkers_may_write: false,
+            accesses_fault: seed.is_multiple_of(3),
             step_ns: 100,
             interrupts_for_shootdowns: seed.is_multiple_of(2),
         };
         let (wrong, refusal) = (Wrong::Nothing, Refusal::Never);
-        Self { seed, cpus: 1, frames: 1024, cache: 64, most_steps: 500_000, habits, wrong, refusal }
+        let forgets_after = (seed / 6 % 4) as u16;
+        Self { seed, cpus: 1, frames: 1024, cache: 64, forgets_after, most_steps: 500_000, habits, wrong, refusal }
     }
 
     /// Plans a machine that makes use of its freedom: `cpus` CPUs, interrupts out of nowhere, some of which nothing masks,
@@ -68,6 +71,17 @@ impl Plan {
     /// With stack caches of at most so many frames: 16 to 128.
     pub fn cache(self, frames: usize) -> Self {
         Self { cache: frames, ..self }
+    }
+
+    /// With accesses that are forgotten at every so many-th switch away from a thread; never, if that is 0. For a policy that asks
+    /// for accesses.
+    pub fn forgets_after(self, switches: u16) -> Self {
+        Self { forgets_after: switches, ..self }
+    }
+
+    /// With accesses that a handler notes, or the walker itself. For a policy that asks for accesses.
+    pub fn accesses_fault(self, fault: bool) -> Self {
+        Self { habits: Habits { accesses_fault: fault, ..self.habits }, ..self }
     }
 
     /// With TLBs that fill themselves so.

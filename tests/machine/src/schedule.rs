@@ -28,6 +28,8 @@ pub(crate) struct Habits {
     pub fill: Fill,
     /// A walker may set Accessed and Dirty in entries of stacks.
     pub walkers_may_write: bool,
+    /// A walker that finds an entry that was never accessed leaves it to a handler to say otherwise.
+    pub accesses_fault: bool,
     /// Most nanoseconds that a step takes.
     pub step_ns: u64,
     /// CPUs interrupt each other to invalidate, as on x86_64; else one does so for all, as on aarch64.

@@ -24,11 +24,12 @@ pub(crate) struct Handlers {
     pub interrupt: fn(),
     pub nmi: fn(),
     pub page_fault: fn(u64, Use),
+    pub access_fault: fn(u64, Use),
 }
 
 impl Handlers {
     pub fn of<S: System>() -> Self {
-        Self { interrupt: interrupt::<S>, nmi, page_fault: page_fault::<S> }
+        Self { interrupt: interrupt::<S>, nmi, page_fault: page_fault::<S>, access_fault: access_fault::<S> }
     }
 }
 
@@ -55,6 +56,7 @@ fn interrupt<S: System>() {
         let context = machine.context();
         let stack_pointer = VirtAddr::new(context.stack_pointer.get());
         trap::check_room_to_preempt::<S>(S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer));
+        trap::will_touch::<S>(stack_pointer - 8 * FRAME_WORDS, 8 * FRAME_WORDS);
         let frame = Record::push(FRAME_WORDS, Use::Trap);
         trap::preempt::<S>();
         frame.pop(Use::Trap);
@@ -66,6 +68,18 @@ fn interrupt<S: System>() {
 /// An interrupt comes that nothing masks, whatever the CPU does at that moment. It needs a stack, and nothing else.
 fn nmi() {
     touch_trap_stack();
+}
+
+/// An access was the first one, and the CPU leaves it to a handler to note that. Returns if the access can be tried again.
+fn access_fault<S: System>(address: u64, how: Use) {
+    let machine = current();
+    let enabled = machine.cpu().interrupts.replace(false);
+    machine
+        .require(how != Use::Trap, || format!("a trap was the first to access {address:#x}, and nobody can note that"));
+    touch_trap_stack();
+    let noted = trap::access_fault::<S>(VirtAddr::new(address));
+    machine.require(noted, || format!("the handler of a first access to {address:#x} found no page there"));
+    machine.cpu().interrupts.set(enabled);
 }
 
 /// An access found nothing mapped. Returns if it can be tried again.

@@ -13,6 +13,8 @@ use crate::world::{current, step, wait_for};
 unsafe impl<const GENERATION_BITS: u32, P: StackPolicy> Paging for Model<GENERATION_BITS, P> {
     const GENERATION_BITS: u32 = GENERATION_BITS;
 
+    const ACCESSED: u64 = entry::ACCESSED;
+
     fn encode_table(table: PhysAddr) -> u64 {
         entry::encode_table(table)
     }

@@ -11,7 +11,6 @@ use ebbtide_core::user::float;
 use ebbtide_core::{System, VirtAddr, report, trap};
 
 use super::entry::{TABLE_BYTES, TrapFrame, table};
-use crate::descriptor::ACCESS_FLAG;
 use crate::syndrome::Syndrome;
 use crate::user::INSTRUCTION_BYTES;
 use crate::{Aarch64, user};
@@ -57,7 +56,7 @@ fn synchronous<S: System>(trap: &mut TrapFrame) {
         trap::note::<S>(format_args!("breakpoint at {:#x}", trap.instruction));
         // The CPU names the instruction itself, not the next one.
         trap.instruction += INSTRUCTION_BYTES;
-    } else if syndrome.is_first_access() && trap::note_access::<S>(place(trap).address, ACCESS_FLAG) {
+    } else if syndrome.is_first_access() && trap::access_fault::<S>(place(trap).address) {
         // The access is tried again. No TLB has an entry whose flag is clear (D8.5.1), so nothing is invalidated.
     } else if let Some(tried) = syndrome.tried() {
         if let Some(behind) = user::mended(trap.instruction) {
@@ -181,6 +180,7 @@ fn move_to_thread<S: System>(frame: &TrapFrame) -> *mut TrapFrame {
     };
     // No red zone: the target has none, so what lies below the stack pointer is free.
     let to = ((below & !0xf) - size_of::<TrapFrame>() as u64) as *mut TrapFrame;
+    trap::will_touch::<S>(VirtAddr::new_truncate(to as u64), size_of::<TrapFrame>() as u64);
     // SAFETY: the thread's stack is populated there, and the thread stands still.
     unsafe { to.write(frame.clone()) };
     to

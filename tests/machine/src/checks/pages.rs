@@ -19,6 +19,8 @@ pub(crate) struct Change {
     pub page: u64,
     pub old: StackEntry,
     pub new: StackEntry,
+    /// The old entry said that the page was accessed.
+    pub was_accessed: bool,
 }
 
 /// A page table, as it was at the last look.
@@ -111,11 +113,13 @@ impl Pages {
                 if copy.level > 0 {
                     tables.push((entry::decode(word, copy.level), copy.level - 1, address));
                 } else if is_stack_page(address) {
+                    let was_accessed = old & entry::ACCESSED != 0;
                     let (old, new) = (entry::decode_stack(old), entry::decode_stack(word));
-                    changes.push(Change { page: address, old, new });
+                    changes.push(Change { page: address, old, new, was_accessed });
                 } else if entry::is_valid(word) {
                     // A guard's entry holds a note, which no walker looks at.
-                    changes.push(Change { page: address, old: StackEntry::Empty, new: entry::decode_stack(word) });
+                    let (old, new) = (StackEntry::Empty, entry::decode_stack(word));
+                    changes.push(Change { page: address, old, new, was_accessed: false });
                 }
             }
             for (table, level, base) in tables {

@@ -80,6 +80,9 @@ impl Machine {
             return Err("an always populated stack lost a page".into());
         }
         let Some(context) = lives else { return Ok(()) };
+        if self.reads_accessed_bits && change.was_accessed && !self.frames_were_waited_for() {
+            return Err("a page went that was accessed, and nobody waited for frames".into());
+        }
         match context.whereabouts.get() {
             Whereabouts::On(_) if change.page + PAGE_BYTES <= lowest_in_use(context) => Ok(()),
             Whereabouts::On(cpu) if self.may_leave(cpu, context, change.page) => {
@@ -94,6 +97,11 @@ impl Machine {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Says whether a thread has ever had to wait for frames.
+    fn frames_were_waited_for(&self) -> bool {
+        self.cpus.iter().any(|cpu| cpu.per_cpu.cache_counters().parked > 0)
     }
 
     /// Says whether the thread that runs on CPU `cpu` may be about to leave it, and is done with this page.

@@ -11,6 +11,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 use super::explore;
 use crate::arch::{Access, PAGE_BYTES, Paging, StackEntry, TableEntry};
 use crate::stack::ring::{RestNote, Ring};
+use crate::stack::tests::Unasked;
 use crate::stack::{SizeClass, Slot, Stack};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::system::System;
@@ -21,6 +22,8 @@ struct Plain<const GENERATION_BITS: u32>;
 // SAFETY: no page walker reads these entries.
 unsafe impl<const GENERATION_BITS: u32> Paging for Plain<GENERATION_BITS> {
     const GENERATION_BITS: u32 = GENERATION_BITS;
+
+    const ACCESSED: u64 = 1 << 3;
 
     fn encode_table(_: PhysAddr) -> u64 {
         panic!("a model has no tables")
@@ -94,7 +97,7 @@ impl Machine {
 
     /// The holder populates its stack and touches the page.
     fn populate<P: Paging>(&self, stack: &mut Stack, entry: &AtomicU64) {
-        stack.populate::<P>(2, || Some(self.allocate())).unwrap();
+        stack.populate::<P, Unasked>(2, || Some(self.allocate())).unwrap();
         let StackEntry::Present { frame } = P::decode_stack(entry.load(Ordering::Relaxed)) else {
             panic!("a page that was populated is absent");
         };
@@ -131,7 +134,7 @@ fn races<const GENERATION_BITS: u32>(flushers: usize, turns: Option<usize>) {
         let (mut stack, entry) = new_stack();
         let mut ring = Ring::new();
         let mut rest = |stack: &mut Stack| {
-            stack.rest::<Plain<GENERATION_BITS>>(1, &mut ring);
+            stack.rest::<Plain<GENERATION_BITS>, Unasked>(1, &mut ring);
             ring.pop().expect("something rests")
         };
         let flush = |_| {
