@@ -4,6 +4,7 @@
 macro_rules! policies {
     ($macro:ident) => {
         $macro! {
+            "accessed-bit" => ebbtide_policy_accessed_bit::AccessedBit,
             "grow-on-entry" => ebbtide_policy_grow_on_entry::GrowOnEntry,
             "reclaim-before-switch" => ebbtide_policy_reclaim_before_switch::ReclaimBeforeSwitch,
             "reclaim-deferred" => ebbtide_policy_reclaim_deferred::ReclaimDeferred,

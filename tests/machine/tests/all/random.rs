@@ -3,6 +3,7 @@
 use ebbtide_core::memory::frames::Refusal;
 use ebbtide_machine::program::{Op, Task};
 use ebbtide_machine::{End, Fill, Plan};
+use ebbtide_policy_accessed_bit::AccessedBit;
 use ebbtide_policy_grow_on_entry::GrowOnEntry;
 use ebbtide_policy_reclaim_before_switch::ReclaimBeforeSwitch;
 use ebbtide_policy_reclaim_deferred::ReclaimDeferred;
@@ -71,6 +72,7 @@ macro_rules! each_keeps_every_invariant {
 }
 
 each_keeps_every_invariant! {
+    accessed_bit_keeps_every_invariant: 120 under AccessedBit,
     grow_on_entry_keeps_every_invariant: 120 under GrowOnEntry,
     reclaim_before_switch_keeps_every_invariant: 120 under ReclaimBeforeSwitch,
     reclaim_deferred_keeps_every_invariant: 120 under ReclaimDeferred,
@@ -106,6 +108,13 @@ proptest! {
     #[test]
     fn memory_that_ends_at_a_switch_breaks_nothing(seed: u64, cpus in 1..4usize, frames in 90..250usize, tasks in tasks()) {
         let run = plan(seed, cpus, true).frames(frames).run_tasks::<ReclaimBeforeSwitch, 20>(tasks);
+        prop_assert!(matches!(run.end, End::Exit(0 | 103)), "{}", run);
+    }
+
+    /// The same where a thread keeps what it has accessed, as long as nobody waits for frames.
+    #[test]
+    fn memory_that_ends_under_those_who_keep_it_breaks_nothing(seed: u64, cpus in 1..4usize, frames in 90..250usize, tasks in tasks()) {
+        let run = plan(seed, cpus, true).frames(frames).run_tasks::<AccessedBit, 20>(tasks);
         prop_assert!(matches!(run.end, End::Exit(0 | 103)), "{}", run);
     }
 
