@@ -51,6 +51,6 @@ pub use schedule::Fill;
 pub use system::Host;
 pub use tamper::Wrong;
 pub use thread::{
-    cache_counters, counts, cpu_number, deeper, empty_cache, in_user_mode, refuse, resting_pages, room, run_down,
-    settle, sleep, spurious_faults, work,
+    access_faults, cache_counters, counts, cpu_number, deeper, empty_cache, in_user_mode, refuse, resting_pages, room,
+    run_down, settle, sleep, spurious_faults, work,
 };

@@ -154,6 +154,11 @@ pub fn cpu_number() -> usize {
     current().cpu().number
 }
 
+/// Faults whose handler had to note that a page was accessed, on all CPUs.
+pub fn access_faults() -> u64 {
+    current().cpus.iter().map(|cpu| cpu.per_cpu.access_faults.load(Ordering::Relaxed)).sum()
+}
+
 /// Faults on stack pages that were populated when core looked, on all CPUs.
 pub fn spurious_faults() -> u64 {
     current().cpus.iter().map(|cpu| cpu.per_cpu.spurious_faults.load(Ordering::Relaxed)).sum()

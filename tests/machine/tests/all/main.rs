@@ -1,5 +1,6 @@
 //! The tests of core on the model of a machine: one program, since each would compile core's generic code anew.
 
+mod accessed;
 mod border;
 mod checks;
 mod departure;
