@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ebbtide_core::arch::StackEntry;
 use ebbtide_core::thread::{Builder, JoinHandle, park, yield_now};
-use ebbtide_machine::tamper::{own_page, read, walk_ahead};
-use ebbtide_machine::{Fill, Host, Plan, access_faults, cache_counters, deeper, settle, sleep};
+use ebbtide_machine::tamper::{accessed_dirty, own_page, read, walk_ahead};
+use ebbtide_machine::{Fill, Host, Plan, access_faults, cache_counters, deeper, settle, sleep, work};
 use ebbtide_policy_accessed_bit::AccessedBit;
 
 type S = Host<AccessedBit>;
@@ -153,4 +153,42 @@ fn an_accessed_page_that_goes_is_found() {
         drop(thread);
     });
     run.broken("a page went that was accessed");
+}
+
+/// A CPU that knows the pages from before does not note that they are used again: live they are all the same.
+#[test]
+fn a_live_page_that_no_walker_has_noted_stays() {
+    for plan in plans(1) {
+        let run = plan.run::<S>(|| {
+            let (thread, top) = spawn(|| {
+                deeper(9_000, || ());
+                park::<S>();
+                deeper(9_000, park::<S>);
+            });
+            wake(&thread);
+            assert_eq!((present(top), accessed_dirty(top - 2 * 4096).0), (3, false));
+            wake(&thread);
+            thread.join().unwrap();
+            settle::<S>();
+        });
+        run.unwrap();
+    }
+}
+
+/// Wherever a thread stands when it is preempted, its frame may go to a page that it has not touched.
+#[test]
+fn a_preemption_may_be_the_first_to_access_a_page() {
+    for depth in (3_000..4_100).step_by(96) {
+        let plan = Plan::new(1).fill(Fill::OnUse).accesses_fault(true).step_ns(100_000);
+        let run = plan.run::<S>(move || {
+            let threads: Vec<_> = (0..2).map(|_| spawn_busy(depth)).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            settle::<S>();
+        });
+        run.unwrap();
+    }
+}
+
+fn spawn_busy(depth: u64) -> JoinHandle<S, ()> {
+    Builder::new().spawn::<S, _, _>(move || deeper(depth, || work(500))).unwrap()
 }
