@@ -9,7 +9,8 @@
 //! what makes x86_64 invert it, a load that goes on with the address of an entry that is not present, no Arm CPU does
 //! (Arm's statement on the "L1 Terminal Fault").
 //!
-//! AF is set in every leaf from the beginning and DBM in none, so no walker writes one. nG is set in the leaves of what the
+//! AF is set in every leaf from the beginning and DBM in none, so no walker writes one; but where the policy asks what was accessed,
+//! core clears AF in those of stacks. nG is set in the leaves of what the
 //! image only reads and executes, in which the two views differ; all else is global. Translations are invalidated for all ASIDs. No
 //! leaf has the contiguous hint.
 

@@ -24,7 +24,9 @@ const FRAME: u64 = 0x000f_ffff_ffff_f000;
 const HALF: u32 = 11;
 const HALF_MASK: u64 = (1 << HALF) - 1;
 
-/// Accessed and Dirty are set in every leaf, so that no walker writes one.
+/// Accessed and Dirty are set in every leaf, so that no walker writes one; but where the policy asks what was accessed, core clears
+/// Accessed in those of stacks. Dirty without it is what a walker leaves alone, as long as the page is writable (else it would be one
+/// of a shadow stack, 4.6.1).
 const LEAF: PageTableFlags = PageTableFlags::PRESENT.union(PageTableFlags::ACCESSED).union(PageTableFlags::DIRTY);
 
 const STACK: PageTableFlags =
