@@ -7,7 +7,7 @@ use crate::arch::Cpu;
 use crate::audit;
 use crate::secondary::Presence;
 use crate::shootdown::Shootdown;
-use crate::stack::StackCache;
+use crate::stack::{FaultReserve, StackCache};
 use crate::sync::SpinLock;
 use crate::system::System;
 use crate::thread::{self, Head, Inbox, RunQueue, Thread, ThreadCell, Timers};
@@ -79,6 +79,8 @@ pub struct PerCpu {
     pub unexpected_interrupts: AtomicU64,
     /// Interrupts that the controller called spurious.
     pub spurious_interrupts: AtomicU64,
+    /// Frames for what the running thread's stack lacks, which faults take.
+    pub(crate) fault_reserve: FaultReserve,
 }
 
 mod access {
@@ -118,6 +120,16 @@ mod access {
             let counters = unsafe { &raw const (*self.stack_cache.get()).counters };
             // SAFETY: plain numbers, each of which is written in one store; volatile, since another CPU may be doing so.
             unsafe { counters.read_volatile() }
+        }
+
+        /// Number of frames in the fault reserve of a CPU, whichever that is.
+        pub fn reserved_frames(&self) -> usize {
+            self.fault_reserve.len()
+        }
+
+        /// Pages of stacks that faults have populated on a CPU, whichever that is.
+        pub fn grown_pages(&self) -> u64 {
+            self.fault_reserve.grown()
         }
 
         /// Number of frames in the stack cache of a CPU, whichever that is. Of another CPU than the caller's, it may be a moment
@@ -177,6 +189,7 @@ impl PerCpu {
             halts: AtomicU64::new(0),
             unexpected_interrupts: AtomicU64::new(0),
             spurious_interrupts: AtomicU64::new(0),
+            fault_reserve: FaultReserve::new(),
         }
     }
 }

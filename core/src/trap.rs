@@ -14,7 +14,7 @@ use crate::console;
 use crate::platform::{Interrupt, Ipi, Platform};
 use crate::report::{self, Place};
 use crate::shootdown;
-use crate::stack::{self, Slot, StackPolicy};
+use crate::stack::{self, Slot, StackPolicy, growth};
 use crate::stop;
 use crate::system::System;
 use crate::thread;
@@ -55,7 +55,7 @@ pub fn preempt<S: System>() {
 
 /// A fault on an address that is not mapped as the access needs. `what` says what was tried; `absent`, that the CPU found
 /// no mapping. Returns if the access can be tried again: the page was populated meanwhile, and what the CPU knew was old.
-/// Under the policies so far nothing else resumes.
+/// What else may resume is looked at before: [`grow_stack`].
 pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) {
     if absent
         && let Some(slot) = Slot::of(at.address)
@@ -68,6 +68,27 @@ pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) 
     count_stack_fault::<S>(at.address);
     report_overflow::<S>(at.address, at);
     report::exception::<S>(format_args!("page fault ({what}) at address {:#x}", at.address), at)
+}
+
+/// Populates the running thread's stack down to `at.address`, if that is what a fault there asks for under the policy; `absent`
+/// says that the CPU found no mapping. Returns whether the access can be tried again. Takes no lock, and comes before all else
+/// that a fault can mean: code that expects faults elsewhere has its stack too.
+#[inline]
+pub fn grow_stack<S: System>(absent: bool, at: &Place) -> bool {
+    let grown = S::Policy::GROWS_ON_FAULT && absent && growth::fault::<S>(at);
+    if grown {
+        count_stack_fault::<S>(at.address);
+    }
+    grown
+}
+
+/// Populates what a preemption needs below `stack_pointer`, on the stack of the interrupted thread, under a policy whose threads
+/// may lack it.
+#[inline]
+pub fn make_room_to_preempt<S: System>(stack_pointer: VirtAddr, bytes: u64, at: &Place) {
+    if S::Policy::GROWS_ON_FAULT {
+        growth::make_room::<S>(stack_pointer, bytes, at);
+    }
 }
 
 /// A fault on a page whose entry says that it was never accessed, on a CPU that leaves it to a handler to say otherwise. Returns

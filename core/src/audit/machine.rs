@@ -72,6 +72,7 @@ pub(super) fn check<S: System>() {
             cpu.with_stack_cache(|cache| {
                 cache.frames().for_each(|frame| walk.meet::<S>(frame, format_args!("a stack cache")));
             });
+            cpu.fault_reserve.frames().for_each(|frame| walk.meet::<S>(frame, format_args!("a fault reserve")));
         }
         for page in 0..S::kernel().accounts.heap.get() as u64 {
             let page = VirtAddr::new(HEAP + page * PAGE_BYTES);

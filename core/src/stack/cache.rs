@@ -2,7 +2,7 @@
 //!
 //! A switch never allocates: `schedule()` compares what the next thread lacks with this reserve and, when it is
 //! short, refills it with interrupts on before it commits to the switch.
-#![expect(unsafe_code, reason = "gives frames back to the allocator")]
+#![expect(unsafe_code, reason = "gives frames back to the allocator, and looks at the running thread's stack")]
 
 use heapless::Vec;
 use memory_addresses::{PhysAddr, VirtAddr};
@@ -212,6 +212,7 @@ pub(crate) fn free_resting<S: System>(cpu: &PerCpu) {
 
 /// Gives back what the cache of this CPU holds beyond `reserve` frames. Interrupts on, preemption off.
 pub fn trim<S: System>(cpu: &PerCpu, reserve: usize) {
+    unreserve::<S>(cpu);
     let came = cpu.with_stack_cache(|cache| {
         let surplus = cache.len().saturating_sub(reserve);
         if surplus > 0 {
@@ -228,6 +229,33 @@ pub fn trim<S: System>(cpu: &PerCpu, reserve: usize) {
     if came {
         stack_wait::frames_came::<S>();
     }
+}
+
+/// Puts into this CPU's cache what its fault reserve holds beyond what the running thread lacks: nothing, under a policy that has
+/// none. Interrupts on, preemption off.
+#[inline]
+pub(crate) fn unreserve<S: System>(cpu: &PerCpu) {
+    if S::Policy::GROWS_ON_FAULT {
+        let bound = S::kernel().settings.cache();
+        let mut surplus = Surplus::new();
+        cpu.with_stack_cache(|cache| {
+            while cpu.fault_reserve.len() > absent_here::<S>()
+                && let Some(frame) = cpu.fault_reserve.take()
+            {
+                if let Err(frame) = cache.put(frame, bound) {
+                    let pushed = surplus.push(frame);
+                    assert!(pushed.is_ok(), "a reserve has room there");
+                }
+            }
+            release::<S>(cache, &mut surplus);
+        });
+    }
+}
+
+/// Pages that the running thread lacks. A fault behind the look makes it less, and the reserve by as much.
+fn absent_here<S: System>() -> usize {
+    // SAFETY: it runs here, so it holds itself, and looks at one number.
+    unsafe { cpu::current::<S>().stack_mut() }.absent()
 }
 
 fn take_from_allocator<S: System>(cache: &mut StackCache, target: usize) {

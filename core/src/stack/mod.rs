@@ -2,9 +2,11 @@
 
 mod accessed;
 mod cache;
+pub(crate) mod growth;
 mod page;
 mod policy;
 mod range;
+mod reserve;
 pub(crate) mod ring;
 mod sample;
 mod slot;
@@ -14,12 +16,13 @@ pub(crate) mod tests;
 pub(crate) use cache::CachedFrames;
 pub use cache::{CacheCounters, StackCache, trim};
 pub use page::{NoFrame, OutsideStack, Stack};
-pub use policy::{Incoming, Leaving, NewStack, Outgoing, StackPolicy};
+pub use policy::{Growing, Incoming, Leaving, NewStack, Outgoing, StackPolicy};
 pub use range::{Pages, StackError, StackRange};
 pub use sample::{Sample, sample, settle};
 pub use slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
 
-pub(crate) use cache::{free_resting, make_room, refill};
+pub(crate) use cache::{free_resting, make_room, refill, unreserve};
 pub(crate) use range::{
     Entries, allocate, collect, entries, is_populated, owner, populated, recycle, release, set_owner,
 };
+pub(crate) use reserve::FaultReserve;

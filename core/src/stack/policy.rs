@@ -9,6 +9,7 @@
 //! | [`on_sweep`](StackPolicy::on_sweep) | the reclaimer, which holds the thread | interrupts off | keep too much |
 //! | [`make_whole`](StackPolicy::make_whole) | first half, if the thread was swept or is new | interrupts off, on prev's stack | end the run with a message |
 //! | [`after_switch_out`](StackPolicy::after_switch_out) | second half | interrupts off, on next's stack | keep too much |
+//! | [`on_stack_fault`](StackPolicy::on_stack_fault) | a fault on the running thread's stack | a trap stack, at any instruction | end the run with a report |
 //! | [`on_user_entry`](StackPolicy::on_user_entry) | entry from user mode | interrupts off, on the thread's own top page | end the run with a report |
 //! | [`on_user_exit`](StackPolicy::on_user_exit) | exit to user mode | likewise | keep too much |
 //!
@@ -18,9 +19,10 @@
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
+use crate::cpu;
 use crate::stack::page::{NoFrame, OutsideStack, Rested};
 use crate::stack::ring::Ring;
-use crate::stack::{Stack, StackCache};
+use crate::stack::{FaultReserve, Stack, StackCache};
 use crate::system::System;
 use crate::thread::stack_wait;
 
@@ -77,6 +79,10 @@ pub trait StackPolicy: 'static {
     /// does not compile.
     const CHANGES_AT_ENTRY: bool = false;
 
+    /// Whether a fault on a page that the running thread's stack lacks populates it, by [`StackPolicy::on_stack_fault`]. The policy
+    /// then has to keep frames for that ([`Incoming::reserve_absent`]); no other policy is asked at a fault.
+    const GROWS_ON_FAULT: bool = false;
+
     /// Populates what a new thread's stack starts with: the top page at least.
     ///
     /// # Errors
@@ -116,6 +122,12 @@ pub trait StackPolicy: 'static {
     /// Takes what it can from the stack of a thread that has left the CPU.
     fn after_switch_out<S: System>(prev: &mut Outgoing<'_, S>, leaving: Leaving) {
         let _ = (prev, leaving);
+    }
+
+    /// Populates the running thread's stack where it was touched and has no page. Any lock may be held, and any code may have been
+    /// interrupted. Cannot fail, because what [`StackPolicy::frames_to_switch_in`] says was reserved before the thread ran.
+    fn on_stack_fault<S: System>(current: &mut Growing<'_, S>) {
+        let _ = current;
     }
 
     /// Prepares the stack of a thread that has entered the kernel from user mode, by a system call or by an exception that ends
@@ -207,6 +219,54 @@ impl<'a, S: System> Incoming<'a, S> {
                 Err(NoFrame) => too_few_frames::<S>(),
             }
         }
+    }
+
+    /// Keeps frames for the pages that are absent, where faults find them while the thread runs. Nothing is populated.
+    ///
+    /// # Panics
+    ///
+    /// The cache has too few frames: the policy's `frames_to_switch_in` promised too little.
+    #[inline]
+    pub fn reserve_absent(&mut self) {
+        const {
+            assert!(
+                S::Policy::ASKS_FOR_FRAMES && S::Policy::GROWS_ON_FAULT,
+                "a policy that keeps frames for faults says so: ASKS_FOR_FRAMES, GROWS_ON_FAULT"
+            );
+        };
+        let (reserve, absent) = (&cpu::this::<S>().fault_reserve, self.stack.absent());
+        // Who is left may fault meanwhile, once: then there is one frame too few of the one too many.
+        while reserve.lacks(absent) > 0
+            && let Some(frame) = self.cache.take_for_switch()
+        {
+            reserve.put(frame);
+        }
+        if reserve.len() < absent {
+            too_few_frames::<S>();
+        }
+    }
+}
+
+/// The stack of the running thread, which was touched where it has no page.
+#[derive(Debug)]
+pub struct Growing<'a, S> {
+    stack: &'a mut Stack,
+    /// Pages from the top down to the one that was touched.
+    pages: usize,
+    reserve: &'a FaultReserve,
+    system: core::marker::PhantomData<fn() -> S>,
+}
+
+impl<'a, S: System> Growing<'a, S> {
+    pub(crate) fn new(stack: &'a mut Stack, pages: usize, reserve: &'a FaultReserve) -> Self {
+        Self { stack, pages, reserve, system: core::marker::PhantomData }
+    }
+
+    /// Populates every page down to the one that was touched: resting ones are taken back, the others take frames from the reserve.
+    pub fn populate_down_to_fault(&mut self) {
+        const { assert!(S::Policy::GROWS_ON_FAULT, "a policy that grows stacks from faults says so: GROWS_ON_FAULT") };
+        // How far it went is looked at by who asked.
+        let _ = self.stack.populate::<S::Arch, S::Policy>(self.pages, || self.reserve.take());
     }
 }
 

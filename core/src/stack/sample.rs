@@ -84,7 +84,7 @@ pub fn sample<S: System>() -> Sample {
     }
     sample.table += tables_above::<S>();
     for cpu in S::kernel().cpus() {
-        let frames = cpu.cached_frames();
+        let frames = cpu.cached_frames() + cpu.reserved_frames();
         sample.cache += frames;
         sample.range += frames;
     }

@@ -336,8 +336,16 @@ pub(super) fn is_ready<S: System>(cpu: &PerCpu, next: &Stack) -> bool {
     if S::Policy::SWEEPS {
         return !next.is_lacking();
     }
-    let need = S::Policy::frames_to_switch_in(next);
+    let need = frames_needed::<S>(cpu, next);
     cpu.with_stack_cache(|cache| cache.is_ready::<S::Policy>(need))
+}
+
+/// How many frames the switch to a thread takes from the stack cache.
+#[inline(always)]
+fn frames_needed<S: System>(cpu: &PerCpu, next: &Stack) -> usize {
+    let need = S::Policy::frames_to_switch_in(next);
+    // What is reserved for faults is there for the next one.
+    if S::Policy::GROWS_ON_FAULT { cpu.fault_reserve.lacks(need) } else { need }
 }
 
 /// The first half of the switch: prepares the stack of a thread that this CPU has taken. Interrupts are off.
@@ -381,14 +389,25 @@ fn one_that_can<S: System>(
 ///
 /// There are none; the number is what it lacks.
 pub(super) fn reserve<S: System>(cpu: &PerCpu, stack: &mut Stack) -> Result<(), usize> {
-    let mut need = S::Policy::frames_to_switch_in(stack);
+    loop {
+        let reserved = try_reserve::<S>(cpu, stack);
+        // Who runs may have grown meanwhile, with what is reserved for faults. There is an end to that.
+        if !S::Policy::GROWS_ON_FAULT || reserved.is_err() || is_ready::<S>(cpu, stack) {
+            return reserved;
+        }
+    }
+}
+
+#[inline(always)]
+fn try_reserve<S: System>(cpu: &PerCpu, stack: &mut Stack) -> Result<(), usize> {
+    let mut need = frames_needed::<S>(cpu, stack);
     S::Arch::preempt_disable();
     cpu::unmask_interrupts::<S>();
     let refill = |need| (need == 0 || !stack_wait::is_waited_for::<S>()) && stack::refill::<S>(cpu, need);
     let mut filled = refill(need);
     if !filled {
         stack.take_back_resting::<S::Arch, S::Policy>();
-        need = S::Policy::frames_to_switch_in(stack);
+        need = frames_needed::<S>(cpu, stack);
         filled = refill(need);
         if !filled && !stack_wait::is_waited_for::<S>() {
             stack::recycle::<S>();

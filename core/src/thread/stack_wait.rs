@@ -274,6 +274,7 @@ pub(crate) fn serve<S: System>(cpu: &PerCpu) {
         return;
     }
     stack::recycle::<S>();
+    stack::unreserve::<S>(cpu);
     // That was this CPU's own.
     audit::race::<S>();
     cpu.frames_came.store(false, Ordering::SeqCst);

@@ -39,6 +39,10 @@ pub fn sweeps() -> u64 {
     Ebbtide::kernel().reclaimer.sweeps()
 }
 
+/// Whether a stack gets its pages where it is touched.
+#[doc(hidden)]
+pub const GROWS_ON_FAULT: bool = Policy::GROWS_ON_FAULT;
+
 /// Counts where the stacks' memory is, by walking the page tables: what is seen is what the CPU sees.
 ///
 /// The thread that calls counts among the system's, not among the app's. For figures that can be compared, sample when
@@ -100,6 +104,8 @@ pub struct Counters {
     pub stack_faults: u64,
     /// Faults on pages of which it had to be noted that they were accessed, where the CPU leaves that to the kernel.
     pub access_faults: u64,
+    /// Pages of stacks that faults have populated.
+    pub pages_grown: u64,
     /// How often it went idle, and had taken care of its own affairs.
     pub idle_passes: u64,
     /// How often it then waited for an interrupt.
@@ -119,6 +125,7 @@ pub fn counters() -> Counters {
         tlb_local: sum.tlb_local + cpu.spurious_faults.load(Relaxed),
         stack_faults: sum.stack_faults + cpu.stack_faults.load(Relaxed),
         access_faults: sum.access_faults + cpu.access_faults.load(Relaxed),
+        pages_grown: sum.pages_grown + cpu.grown_pages(),
         idle_passes: sum.idle_passes + cpu.idle_passes.load(Relaxed),
         halts: sum.halts + cpu.halts.load(Relaxed),
         unexpected_interrupts: sum.unexpected_interrupts + cpu.unexpected_interrupts.load(Relaxed),

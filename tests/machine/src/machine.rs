@@ -39,6 +39,8 @@ pub(crate) struct Machine {
     pub rests_before_switch: bool,
     /// The policy asks what was accessed.
     pub reads_accessed_bits: bool,
+    /// A fault on the running thread's stack populates it.
+    pub grows_on_fault: bool,
     /// Calls of the frame allocator while tasks ran.
     pub allocations: Cell<u64>,
     pub most_steps: u64,
@@ -111,6 +113,7 @@ impl Machine {
             refusal: plan.refusal,
             rests_before_switch: S::Policy::RESTS_BEFORE_SWITCH,
             reads_accessed_bits: S::Policy::READS_ACCESSED_BITS,
+            grows_on_fault: S::Policy::GROWS_ON_FAULT,
             allocations: Cell::new(0),
             most_steps: plan.most_steps,
             now: Cell::new(1),

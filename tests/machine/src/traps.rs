@@ -57,6 +57,7 @@ fn interrupt<S: System>() {
         let stack_pointer = VirtAddr::new(context.stack_pointer.get());
         trap::check_room_to_preempt::<S>(S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer));
         trap::will_touch::<S>(stack_pointer - 8 * FRAME_WORDS, 8 * FRAME_WORDS);
+        trap::make_room_to_preempt::<S>(stack_pointer, S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer));
         let frame = Record::push(FRAME_WORDS, Use::Trap);
         trap::preempt::<S>();
         frame.pop(Use::Trap);
@@ -89,7 +90,10 @@ fn page_fault<S: System>(address: u64, how: Use) {
     machine.require(how != Use::Trap, || format!("a trap met an absent page, at {address:#x}"));
     touch_trap_stack();
     let stack_pointer = VirtAddr::new(machine.context().stack_pointer.get());
-    trap::page_fault::<S>("simulated", true, &Place { address: VirtAddr::new(address), ..place(stack_pointer) });
+    let place = Place { address: VirtAddr::new(address), ..place(stack_pointer) };
+    if !trap::grow_stack::<S>(true, &place) {
+        trap::page_fault::<S>("simulated", true, &place);
+    }
     machine.cpu().interrupts.set(enabled);
 }
 

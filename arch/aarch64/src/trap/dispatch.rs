@@ -59,11 +59,14 @@ fn synchronous<S: System>(trap: &mut TrapFrame) {
     } else if syndrome.is_first_access() && trap::access_fault::<S>(place(trap).address) {
         // The access is tried again. No TLB has an entry whose flag is clear (D8.5.1), so nothing is invalidated.
     } else if let Some(tried) = syndrome.tried() {
+        let place = place(trap);
+        if trap::grow_stack::<S>(tried.absent, &place) {
+            return;
+        }
         if let Some(behind) = user::mended(trap.instruction) {
             trap.instruction = behind;
             return;
         }
-        let place = place(trap);
         if place.address.as_u64() != trap.address {
             // Between the two halves nothing is ever mapped, and core has no such addresses.
             report::exception::<S>(format_args!("page fault ({tried}) at address {:#x}", trap.address), &place);
@@ -178,6 +181,8 @@ fn move_to_thread<S: System>(frame: &TrapFrame) -> *mut TrapFrame {
         trap::check_room_to_preempt::<S>(Aarch64::PREEMPT_STACK_BYTES, &place);
         frame.stack_pointer
     };
+    let stack_pointer = VirtAddr::new_truncate(below);
+    trap::make_room_to_preempt::<S>(stack_pointer, Aarch64::PREEMPT_STACK_BYTES, &place(frame));
     // No red zone: the target has none, so what lies below the stack pointer is free.
     let to = ((below & !0xf) - size_of::<TrapFrame>() as u64) as *mut TrapFrame;
     trap::will_touch::<S>(VirtAddr::new_truncate(to as u64), size_of::<TrapFrame>() as u64);

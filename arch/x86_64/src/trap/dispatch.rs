@@ -81,12 +81,16 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
         vector::NO_FLOAT if in_user_mode && begin_float() => {}
         _ if in_user_mode => return move_to_thread::<S>(trap),
         vector::PAGE_FAULT => {
+            let tried = Tried(PageFaultErrorCode::from_bits_truncate(trap.error_code));
+            let place = place(trap, fault_address());
+            if trap::grow_stack::<S>(tried.absent(), &place) {
+                return frame;
+            }
             if let Some(behind) = user::mended(trap.rip) {
                 trap.rip = behind;
                 return frame;
             }
-            let tried = Tried(PageFaultErrorCode::from_bits_truncate(trap.error_code));
-            trap::page_fault::<S>(&tried, tried.absent(), &place(trap, fault_address()));
+            trap::page_fault::<S>(&tried, tried.absent(), &place);
         }
         _ => report::exception::<S>(Exception(trap), &place(trap, fault_address())),
     }
@@ -203,6 +207,8 @@ fn move_to_thread<S: System>(frame: &mut TrapFrame) -> *mut TrapFrame {
         trap::check_room_to_preempt::<S>(X86_64::PREEMPT_STACK_BYTES, &place);
         frame.rsp
     };
+    let stack_pointer = VirtAddr::new_truncate(below);
+    trap::make_room_to_preempt::<S>(stack_pointer, X86_64::PREEMPT_STACK_BYTES, &place(frame, stack_pointer));
     // No red zone: the target disables it, so what lies below the stack pointer is free.
     let to = ((below & !0xf) - size_of::<TrapFrame>() as u64) as *mut TrapFrame;
     // SAFETY: the thread's stack is populated there, and the thread stands still.

@@ -53,7 +53,9 @@ impl Machine {
             format!("the thread at {:#x} was switched to, but it is {:?}", next.top, next.whereabouts.get())
         });
         let checks = self.checks.borrow();
-        let pages = (lowest_in_use(next).max(slot.limit().as_u64())..next.top).step_by(PAGE_BYTES as usize);
+        // One whose stack grows from faults has what it has saved, and may touch the rest.
+        let lowest = if self.grows_on_fault { stack_pointer / PAGE_BYTES * PAGE_BYTES } else { lowest_in_use(next) };
+        let pages = (lowest.max(slot.limit().as_u64())..next.top).step_by(PAGE_BYTES as usize);
         let absent = pages.clone().find(|page| checks.pages.frame_of(*page).is_none());
         let unpublished = pages.clone().find(|page| checks.pages.is_unpublished(*page));
         drop(checks);
