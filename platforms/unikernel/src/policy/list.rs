@@ -6,6 +6,7 @@ macro_rules! policies {
         $macro! {
             "accessed-bit" => ebbtide_policy_accessed_bit::AccessedBit,
             "grow-on-entry" => ebbtide_policy_grow_on_entry::GrowOnEntry,
+            "grow-on-fault" => ebbtide_policy_grow_on_fault::GrowOnFault,
             "reclaim-before-switch" => ebbtide_policy_reclaim_before_switch::ReclaimBeforeSwitch,
             "reclaim-deferred" => ebbtide_policy_reclaim_deferred::ReclaimDeferred,
             "reclaim-on-sleep" => ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep,

@@ -331,11 +331,13 @@ fn kernel_stacks_are_what_the_policy_says() -> Outcome {
     sleepers.into_iter().try_for_each(joined)?;
     stack::settle();
 
-    check_eq!(
-        asleep,
-        if stack::RESTS_AT_SWITCH || stack::SWEEPS { 1 } else { 4 },
-        "pages of a thread asleep in a call"
-    );
+    let expected = match (stack::RESTS_AT_SWITCH || stack::SWEEPS, stack::GROWS_ON_FAULT) {
+        (true, _) => 1..=1,
+        // Unoptimised, what a call runs takes more than a page.
+        (_, true) => 1..=if cfg!(debug_assertions) { 3 } else { 1 },
+        _ => 4..=4,
+    };
+    check!(expected.contains(&asleep), "a thread asleep in a call has {asleep} pages, expected {expected:?}");
 
     let owner = spawn(spinners, COUNT as u64)?;
     let [whole, top] = if cfg!(debug_assertions) { [4, 3] } else { [4, 1] };

@@ -5,6 +5,7 @@ use ebbtide_machine::program::{Op, Task};
 use ebbtide_machine::{End, Fill, Plan};
 use ebbtide_policy_accessed_bit::AccessedBit;
 use ebbtide_policy_grow_on_entry::GrowOnEntry;
+use ebbtide_policy_grow_on_fault::GrowOnFault;
 use ebbtide_policy_reclaim_before_switch::ReclaimBeforeSwitch;
 use ebbtide_policy_reclaim_deferred::ReclaimDeferred;
 use ebbtide_policy_reclaim_on_sleep::ReclaimOnSleep;
@@ -74,6 +75,7 @@ macro_rules! each_keeps_every_invariant {
 each_keeps_every_invariant! {
     accessed_bit_keeps_every_invariant: 120 under AccessedBit,
     grow_on_entry_keeps_every_invariant: 120 under GrowOnEntry,
+    grow_on_fault_keeps_every_invariant: 120 under GrowOnFault,
     reclaim_before_switch_keeps_every_invariant: 120 under ReclaimBeforeSwitch,
     reclaim_deferred_keeps_every_invariant: 120 under ReclaimDeferred,
     reclaim_on_sleep_keeps_every_invariant: 120 under ReclaimOnSleep,
@@ -115,6 +117,13 @@ proptest! {
     #[test]
     fn memory_that_ends_under_those_who_keep_it_breaks_nothing(seed: u64, cpus in 1..4usize, frames in 90..250usize, tasks in tasks()) {
         let run = plan(seed, cpus, true).frames(frames).run_tasks::<AccessedBit, 20>(tasks);
+        prop_assert!(matches!(run.end, End::Exit(0 | 103)), "{}", run);
+    }
+
+    /// The same where a fault finds what was reserved for it, or the thread did not run.
+    #[test]
+    fn memory_that_ends_under_growing_stacks_breaks_nothing(seed: u64, cpus in 1..4usize, frames in 90..250usize, tasks in tasks()) {
+        let run = plan(seed, cpus, true).frames(frames).run_tasks::<GrowOnFault, 20>(tasks);
         prop_assert!(matches!(run.end, End::Exit(0 | 103)), "{}", run);
     }
 
