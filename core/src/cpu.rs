@@ -65,7 +65,7 @@ pub struct PerCpu {
     pub(crate) departures: audit::Departures,
     /// Faults on stack pages that were populated when the fault was looked at.
     pub spurious_faults: AtomicU64,
-    /// Faults on addresses of the stack range.
+    /// Faults on addresses of the stack range that populated nothing.
     pub stack_faults: AtomicU64,
     /// Faults on pages of which a handler had to note that they were accessed.
     pub access_faults: AtomicU64,
@@ -127,7 +127,12 @@ mod access {
             self.fault_reserve.len()
         }
 
-        /// Pages of stacks that faults have populated on a CPU, whichever that is.
+        /// Faults that have populated pages of stacks on a CPU, whichever that is.
+        pub fn growth_faults(&self) -> u64 {
+            self.fault_reserve.faults()
+        }
+
+        /// Pages of stacks that faults and preemptions have populated on a CPU, whichever that is.
         pub fn grown_pages(&self) -> u64 {
             self.fault_reserve.grown()
         }

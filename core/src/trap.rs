@@ -75,11 +75,7 @@ pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) 
 /// that a fault can mean: code that expects faults elsewhere has its stack too.
 #[inline]
 pub fn grow_stack<S: System>(absent: bool, at: &Place) -> bool {
-    let grown = S::Policy::GROWS_ON_FAULT && absent && growth::fault::<S>(at);
-    if grown {
-        count_stack_fault::<S>(at.address);
-    }
-    grown
+    S::Policy::GROWS_ON_FAULT && absent && growth::fault::<S>(at)
 }
 
 /// Populates what a preemption needs below `stack_pointer`, on the stack of the interrupted thread, under a policy whose threads

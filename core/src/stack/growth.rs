@@ -24,7 +24,11 @@ pub(crate) fn fault<S: System>(at: &Place) -> bool {
     if Slot::of(at.address) != Slot::of(at.stack_pointer) {
         return false;
     }
-    grow::<S>(at)
+    let grown = grow::<S>(at);
+    if grown {
+        S::Arch::per_cpu().fault_reserve.count_fault();
+    }
+    grown
 }
 
 /// Populates what is missing down to `at.address`, which is in the slot of the stack that is in use. Returns whether anything was.

@@ -29,13 +29,20 @@ const IS_FRAME: u64 = 1;
 pub(crate) struct FaultReserve {
     frames: [AtomicU64; FRAMES],
     len: AtomicUsize,
-    /// Pages that were populated by faults here.
+    /// Pages that were populated by faults here, and for preemptions.
     grown: AtomicU64,
+    /// Faults that populated some.
+    faults: AtomicU64,
 }
 
 impl FaultReserve {
     pub(crate) const fn new() -> Self {
-        Self { frames: [const { AtomicU64::new(0) }; FRAMES], len: AtomicUsize::new(0), grown: AtomicU64::new(0) }
+        Self {
+            frames: [const { AtomicU64::new(0) }; FRAMES],
+            len: AtomicUsize::new(0),
+            grown: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+        }
     }
 
     /// Number of frames. A fault may come right behind the look.
@@ -75,7 +82,17 @@ impl FaultReserve {
         self.grown.fetch_add(pages as u64, Ordering::Relaxed);
     }
 
-    /// Pages that faults have populated here.
+    /// Counts a fault that populated some.
+    pub(crate) fn count_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Faults that have populated pages here.
+    pub(crate) fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    /// Pages that faults and preemptions have populated here.
     pub(crate) fn grown(&self) -> u64 {
         self.grown.load(Ordering::Relaxed)
     }

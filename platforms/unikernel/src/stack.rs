@@ -100,11 +100,13 @@ pub struct Counters {
     pub cache: CacheCounters,
     /// Addresses of stack pages that were invalidated on this CPU alone: each after a fault that a stale translation made.
     pub tlb_local: u64,
-    /// Faults on stack pages.
+    /// Faults on stack pages that populated nothing.
     pub stack_faults: u64,
     /// Faults on pages of which it had to be noted that they were accessed, where the CPU leaves that to the kernel.
     pub access_faults: u64,
-    /// Pages of stacks that faults have populated.
+    /// Faults on stack pages that populated some, as is meant to be under a policy that does so.
+    pub growth_faults: u64,
+    /// Pages of stacks that these faults, and preemptions, have populated.
     pub pages_grown: u64,
     /// How often it went idle, and had taken care of its own affairs.
     pub idle_passes: u64,
@@ -125,6 +127,7 @@ pub fn counters() -> Counters {
         tlb_local: sum.tlb_local + cpu.spurious_faults.load(Relaxed),
         stack_faults: sum.stack_faults + cpu.stack_faults.load(Relaxed),
         access_faults: sum.access_faults + cpu.access_faults.load(Relaxed),
+        growth_faults: sum.growth_faults + cpu.growth_faults(),
         pages_grown: sum.pages_grown + cpu.grown_pages(),
         idle_passes: sum.idle_passes + cpu.idle_passes.load(Relaxed),
         halts: sum.halts + cpu.halts.load(Relaxed),

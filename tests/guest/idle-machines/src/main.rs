@@ -85,7 +85,7 @@ fn record(threads: usize, before: &Counters, (_, sample, counters): &State) {
         4 * sample.table,
         4 * sample.system,
         4 * sample.oracle,
-        counters.stack_faults - before.stack_faults,
+        counters.stack_faults + counters.growth_faults - before.stack_faults - before.growth_faults,
         sample.reclaimed,
     );
 }
