@@ -2,7 +2,7 @@
 //!
 //! A switch never allocates: `schedule()` compares what the next thread lacks with this reserve and, when it is
 //! short, refills it with interrupts on before it commits to the switch.
-#![expect(unsafe_code, reason = "gives frames back to the allocator, and looks at the running thread's stack")]
+#![expect(unsafe_code, reason = "gives frames back to the allocator")]
 
 use heapless::Vec;
 use memory_addresses::{PhysAddr, VirtAddr};
