@@ -11,7 +11,7 @@ use super::{broken, threads};
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::kernel::Count;
 use crate::memory::layout::HEAP;
-use crate::stack::{self, Note, SizeClass, Slot};
+use crate::stack::{self, Note, SizeClass, Slot, StackPolicy};
 use crate::sync::SpinLock;
 use crate::sync::atomic::Ordering;
 use crate::system::System;
@@ -121,7 +121,8 @@ fn check_slot<S: System>(walk: &mut Walk<'_>, slot: Slot) {
             let thread: &Thread = unsafe { owner.as_ref() };
             let running = S::kernel().cpus().any(|cpu| cpu.current().is_some_and(|t| core::ptr::eq(t, thread)));
             let live = (slot.top() - thread.saved_stack_pointer()).div_ceil(PAGE_BYTES) as usize;
-            if present < if running { 1 } else { live.max(1) } {
+            // Where stacks grow from faults, the lowest part of a frame has no page before it is touched.
+            if present < if running || S::Policy::GROWS_ON_FAULT { 1 } else { live.max(1) } {
                 broken::<S>(2, format_args!("{live} pages of {thread} are live, and {present} are present"));
             }
         }
