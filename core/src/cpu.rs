@@ -7,6 +7,7 @@ use crate::arch::Cpu;
 use crate::audit;
 use crate::secondary::Presence;
 use crate::shootdown::Shootdown;
+use crate::stack::emergency::Spare;
 use crate::stack::{FaultReserve, StackCache};
 use crate::sync::SpinLock;
 use crate::system::System;
@@ -81,6 +82,8 @@ pub struct PerCpu {
     pub spurious_interrupts: AtomicU64,
     /// Frames for what the running thread's stack lacks, which faults take.
     pub(crate) fault_reserve: FaultReserve,
+    /// A frame for a thread that survives an overflow.
+    pub(crate) spare: Spare,
 }
 
 mod access {
@@ -195,6 +198,7 @@ impl PerCpu {
             unexpected_interrupts: AtomicU64::new(0),
             spurious_interrupts: AtomicU64::new(0),
             fault_reserve: FaultReserve::new(),
+            spare: Spare::new(),
         }
     }
 }

@@ -107,7 +107,7 @@ impl<S: System> fmt::Display for Shortage<S> {
         let cache = cpu::this::<S>().with_stack_cache(|cache| cache.len());
         let counts = kernel.frame_counts_now::<S>();
         let (heap, tables) = (kernel.accounts.heap.get(), kernel.accounts.tables.get());
-        let elsewhere = heap + tables + kernel.accounts.user.get();
+        let elsewhere = heap + tables + kernel.accounts.user.get() + kernel.accounts.emergency.get();
         let stacks = counts.total.saturating_sub(counts.free + elsewhere + cache);
         write!(
             f,

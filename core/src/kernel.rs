@@ -29,6 +29,8 @@ pub struct Accounts {
     pub heap: Count,
     /// Memory of threads that run in user mode.
     pub user: Count,
+    /// Emergency pages of stacks, and what is set by for them.
+    pub emergency: Count,
 }
 
 /// A count that several CPUs may change.
@@ -105,7 +107,12 @@ impl Kernel {
     pub const fn new(window: Window) -> Self {
         Self {
             frames: SpinLock::new(FrameAllocator::new(window)),
-            accounts: Accounts { tables: Count::new(), heap: Count::new(), user: Count::new() },
+            accounts: Accounts {
+                tables: Count::new(),
+                heap: Count::new(),
+                user: Count::new(),
+                emergency: Count::new(),
+            },
             claims: Claims::new(),
             stacks: StackRange::new(),
             stack_wait: StackWait::new(),

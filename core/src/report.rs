@@ -15,6 +15,7 @@ use crate::console::Report;
 use crate::cpu;
 use crate::platform::Platform;
 use crate::stack::StackPolicy;
+use crate::stack::emergency::Fate;
 use crate::stop::stop_others;
 use crate::system::System;
 use crate::thread::Thread;
@@ -165,15 +166,19 @@ pub struct Place {
     pub frame_pointer: VirtAddr,
 }
 
-/// Below the guard: the report of invariant 10. Runs on a trap stack.
+/// Below the stack: the report of invariant 10. Runs on a trap stack. Returns if the thread goes on.
+#[inline(never)]
 pub(crate) fn overflow<S: System>(
-    owner: impl fmt::Display,
+    owner: &dyn fmt::Display,
     limit: VirtAddr,
     top: VirtAddr,
     populated: usize,
     at: &Place,
-) -> ! {
-    stop_others::<S>();
+    fate: Fate,
+) {
+    if fate != Fate::GoesOn {
+        stop_others::<S>();
+    }
     let mut report = Report::<S>::new();
     let faults = S::Arch::per_cpu().stack_faults.load(Ordering::Relaxed);
     let _ = writeln!(
@@ -186,6 +191,14 @@ pub(crate) fn overflow<S: System>(
         at.stack_pointer,
     );
     let _ = write!(report, "{}", Backtrace::<S>::from_trap(at.instruction, at.frame_pointer));
+    match fate {
+        Fate::GoesOn => {
+            let _ = report.write_str("ebbtide: warning: it goes on, on its emergency page\n");
+            return;
+        }
+        Fate::Ends("") => {}
+        Fate::Ends(why) => _ = writeln!(report, "ebbtide: it cannot go on: {why}"),
+    }
     end::<S>(End::StackOverflow)
 }
 

@@ -15,6 +15,7 @@ pub struct Settings {
     cache: AtomicUsize,
     is_strict: AtomicBool,
     max_cpus: AtomicUsize,
+    survives_overflow: AtomicBool,
     delays: AtomicU32,
     reclaim_ms: AtomicU32,
     accessed: AtomicU16,
@@ -31,8 +32,8 @@ pub enum Admission {
 
 /// The keys that exist, for the message about one that does not.
 const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
-                     ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ebbtide.delays=SEED (with the feature \
-                     audit)";
+                     ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ebbtide.overflow=halt|survive, \
+                     ebbtide.delays=SEED (with the feature audit)";
 
 /// Those that are a policy's own.
 const fn known_under<P: StackPolicy>() -> &'static str {
@@ -75,6 +76,7 @@ impl Settings {
             cache: AtomicUsize::new(64),
             is_strict: AtomicBool::new(false),
             max_cpus: AtomicUsize::new(MAX_CPUS),
+            survives_overflow: AtomicBool::new(false),
             delays: AtomicU32::new(0),
             reclaim_ms: AtomicU32::new(100),
             accessed: AtomicU16::new(0),
@@ -119,6 +121,14 @@ impl Settings {
                     return Err(unknown);
                 }
                 self.max_cpus.store(cpus, Ordering::Relaxed);
+            }
+            "ebbtide.overflow" => {
+                let survives = match value {
+                    "halt" => false,
+                    "survive" => true,
+                    _ => return Err(unknown),
+                };
+                self.survives_overflow.store(survives, Ordering::Relaxed);
             }
             "ebbtide.delays" => {
                 let seed = value.parse().map_err(|_| unknown)?;
@@ -170,6 +180,11 @@ impl Settings {
     /// How many CPUs run when the app's `main` begins, at most; it may start the others.
     pub fn max_cpus(&self) -> usize {
         self.max_cpus.load(Ordering::Relaxed)
+    }
+
+    /// Whether a thread goes on that has overflown its stack once.
+    pub fn survives_overflow(&self) -> bool {
+        self.survives_overflow.load(Ordering::Relaxed)
     }
 
     /// The bound of a CPU's stack cache, in frames.
@@ -246,12 +261,16 @@ mod tests {
     fn takes_its_own_words_and_leaves_the_apps() {
         let settings = Settings::new();
         settings
-            .read::<Unasked>("one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict ebbtide.maxcpus=2")
+            .read::<Unasked>(
+                "one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict ebbtide.maxcpus=2 \
+                   ebbtide.overflow=survive",
+            )
             .unwrap();
         assert_eq!(settings.log(), LevelFilter::Debug);
         assert_eq!(settings.cache(), 32);
         assert_eq!(settings.admission(), Admission::Strict);
         assert_eq!(settings.max_cpus(), 2);
+        assert!(settings.survives_overflow() && !Settings::new().survives_overflow());
     }
 
     #[test]
@@ -289,6 +308,7 @@ mod tests {
             "ebbtide.maxcpus=17",
             "ebbtide.reclaim=0",
             "ebbtide.reclaim=3600001",
+            "ebbtide.overflow=grow",
         ] {
             let error = Settings::new().read::<Unasked>(word).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("ebbtide.log=error|warn"), "{error}");

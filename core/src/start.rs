@@ -20,6 +20,7 @@ use crate::memory::space::{self, Segments};
 use crate::platform::Platform;
 use crate::report;
 use crate::secondary;
+use crate::stack::emergency::set_by;
 use crate::stack::{Pages, StackError, StackPolicy};
 use crate::system::System;
 use crate::thread::{self, CpuSet, Kind, Priority, Request, Thread, Work, reclaimer};
@@ -103,6 +104,7 @@ pub fn prepare_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), StackError> {
     let idle: Work = Box::new(|| thread::idle::<S>());
     let idle = thread::create::<S>(Request { priority: Priority::MIN, ..system("idle", IDLE_STACK_BYTES) }, idle)?;
     cpu.set_idle(idle);
+    set_by::<S>(cpu);
     Ok(())
 }
 

@@ -44,12 +44,15 @@ pub(crate) fn stop_others<S: System>() {
         Err(by) if by == me + 1 => return,
         Err(_) => stop_here::<S>(),
     }
-    let others = || S::kernel().cpus().map(|cpu| cpu.number).filter(|number| *number != me);
-    let running = others().fold(0, |running, number| running | 1 << number);
+    let running = S::kernel().cpus().fold(0, |running, cpu| running | 1 << cpu.number) & !(1_u32 << me);
     if running == 0 {
         return;
     }
-    others().for_each(|number| S::Platform::send_ipi(number, Ipi::Stop));
+    let mut others = running;
+    while let Some(number) = others.checked_ilog2() {
+        others &= !(1 << number);
+        S::Platform::send_ipi(number, Ipi::Stop);
+    }
     let deadline = S::Platform::now() + PATIENCE_NS;
     while stop.stopped.load(Ordering::Acquire) & running != running && S::Platform::now() < deadline {
         S::Arch::relax();

@@ -14,6 +14,7 @@ use crate::console;
 use crate::platform::{Interrupt, Ipi, Platform};
 use crate::report::{self, Place};
 use crate::shootdown;
+use crate::stack::emergency::{self, Fate};
 use crate::stack::{self, Slot, StackPolicy, growth};
 use crate::stop;
 use crate::system::System;
@@ -55,7 +56,7 @@ pub fn preempt<S: System>() {
 
 /// A fault on an address that is not mapped as the access needs. `what` says what was tried; `absent`, that the CPU found
 /// no mapping. Returns if the access can be tried again: the page was populated meanwhile, and what the CPU knew was old.
-/// What else may resume is looked at before: [`grow_stack`].
+/// So does an overflow that is survived. What else may resume is looked at before: [`grow_stack`].
 pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) {
     if absent
         && let Some(slot) = Slot::of(at.address)
@@ -66,7 +67,9 @@ pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) 
         return;
     }
     count_stack_fault::<S>(at.address);
-    report_overflow::<S>(at.address, at);
+    if overflow::<S>(at.address, at, true) {
+        return;
+    }
     report::exception::<S>(format_args!("page fault ({what}) at address {:#x}", at.address), at)
 }
 
@@ -131,25 +134,63 @@ pub fn count_stack_fault<S: System>(address: VirtAddr) {
 /// Reports a stack overflow, and ends the run, if `address` lies in the guard of the stack that the stack pointer is in.
 /// A stray pointer into another stack's guard is none.
 pub fn report_overflow<S: System>(address: VirtAddr, at: &Place) {
+    overflow::<S>(address, at, false);
+}
+
+/// The same, but if the trap `resumes`, and overflows are to be survived, the thread may go on: then it says so.
+#[inline(never)]
+fn overflow<S: System>(address: VirtAddr, at: &Place, resumes: bool) -> bool {
     if let Some((slot, owner)) = stack::owner::<S>(address)
         && address < slot.limit()
         && Slot::of(at.stack_pointer) == Some(slot)
         && let Some(owner) = owner
     {
-        report::overflow::<S>(owner, slot.limit(), slot.top(), stack::populated::<S>(slot), at);
+        let populated = stack::populated::<S>(slot);
+        let fate = if resumes { emergency::give::<S>(slot, owner, populated, address) } else { Fate::Ends("") };
+        report::overflow::<S>(&owner, slot.limit(), slot.top(), populated, at, fate);
+        return true;
     }
     let boot = S::kernel().boot_stack();
     if address < boot.start && boot.start - address <= PAGE_BYTES {
         let pages = (boot.end - boot.start) / PAGE_BYTES;
-        report::overflow::<S>("the boot code", boot.start, boot.end, pages as usize, at);
+        report::overflow::<S>(&"the boot code", boot.start, boot.end, pages as usize, at, Fate::Ends(""));
     }
+    false
 }
 
 /// Says whether a trap frame, the scheduler and the switch fit on the interrupted thread's stack, `bytes` in all; if
 /// its stack pointer is too near the guard for that, this is an overflow, reported in the thread's name.
-pub fn check_room_to_preempt<S: System>(bytes: u64, at: &Place) {
+///
+/// A thread that survives that has its emergency page for it; one that has had it is not preempted there: only what it does itself
+/// ends the run.
+#[must_use]
+#[inline]
+pub fn check_room_to_preempt<S: System>(bytes: u64, at: &Place) -> bool {
     let below = VirtAddr::new_truncate(at.stack_pointer.as_u64().wrapping_sub(bytes));
-    report_overflow::<S>(below, &Place { address: below, ..*at });
+    match Slot::of(below) {
+        Some(slot) if below >= slot.limit() => true,
+        _ => find_room_to_preempt::<S>(below, at),
+    }
+}
+
+/// The same below the stack, or where the interrupted code is no thread's.
+#[cold]
+#[inline(never)]
+fn find_room_to_preempt<S: System>(below: VirtAddr, at: &Place) -> bool {
+    let Some((slot, Some(owner))) = stack::owner::<S>(at.stack_pointer) else {
+        report_overflow::<S>(below, &Place { address: below, ..*at });
+        return true;
+    };
+    let lowest = slot.limit() - PAGE_BYTES;
+    if !owner.has_emergency_page() {
+        overflow::<S>(below.max(lowest), &Place { address: below, ..*at }, true);
+    }
+    let fits = below >= lowest;
+    if !fits {
+        // The next time slice ends as well, and the thread looks by itself where it allows preemption.
+        audit::interrupts_on::<S>();
+    }
+    fits
 }
 
 /// Says that something came that the run survives. Takes no lock: the interrupted thread may hold the console's.

@@ -73,6 +73,9 @@ pub(super) fn check<S: System>() {
                 cache.frames().for_each(|frame| walk.meet::<S>(frame, format_args!("a stack cache")));
             });
             cpu.fault_reserve.frames().for_each(|frame| walk.meet::<S>(frame, format_args!("a fault reserve")));
+            if let Some(frame) = cpu.spare.frame() {
+                walk.meet::<S>(frame, format_args!("what is set by for emergency pages"));
+            }
         }
         for page in 0..S::kernel().accounts.heap.get() as u64 {
             let page = VirtAddr::new(HEAP + page * PAGE_BYTES);
@@ -114,7 +117,14 @@ fn check_slot<S: System>(walk: &mut Walk<'_>, slot: Slot) {
             StackEntry::Empty => hole = true,
         }
     }
-    threads::check_guard::<S>(&whose, pages, |page| entries.page(page).load(Ordering::Relaxed));
+    let emergency = has_emergency_page(entries.note());
+    if emergency
+        && let StackEntry::Present { frame } = S::Arch::decode_stack(entries.page(pages).load(Ordering::Relaxed))
+    {
+        walk.meet::<S>(frame, format_args!("{whose}"));
+        present += 1;
+    }
+    threads::check_guard::<S>(&whose, pages, emergency, |page| entries.page(page).load(Ordering::Relaxed));
     match entries.note() {
         Note::Owner(owner) => {
             // SAFETY: the owner is cleared, under the class's lock, before its thread is freed.
@@ -133,20 +143,27 @@ fn check_slot<S: System>(walk: &mut Walk<'_>, slot: Slot) {
     }
 }
 
+/// Says whether the thread that owns a slot has its emergency page.
+fn has_emergency_page(note: Note) -> bool {
+    // SAFETY: as above: the walk holds the class's lock.
+    matches!(note, Note::Owner(owner) if unsafe { owner.as_ref() }.has_emergency_page())
+}
+
 /// Free frames, heap, page tables, user mode's memory and the stack range are all the frames there are: invariant 4.
 pub(super) fn check_conservation<S: System>() {
     let sample = stack::sample::<S>();
     let kernel = S::kernel();
     let counts = kernel.frames.with::<S, _>(|frames| frames.counts());
     let accounts = &kernel.accounts;
-    let [tables, heap, user] = [&accounts.tables, &accounts.heap, &accounts.user].map(Count::get);
-    let found = counts.free + tables + heap + user + sample.range;
+    let [tables, heap, user, emergency] =
+        [&accounts.tables, &accounts.heap, &accounts.user, &accounts.emergency].map(Count::get);
+    let found = counts.free + tables + heap + user + emergency + sample.range;
     if found != counts.total {
         broken::<S>(
             4,
             format_args!(
                 "there are {} frames, and {found} are accounted for: {} free, {tables} in page tables, {heap} in the heap, \
-                 {user} in user mode's memory, {} in the stack range",
+                 {user} in user mode's memory, {emergency} for emergency pages, {} in the stack range",
                 counts.total, counts.free, sample.range
             ),
         );

@@ -54,7 +54,7 @@ pub(super) fn check_left<S: System>(thread: &'static Thread) {
     let stack = &*unsafe { thread.stack_mut() };
     check_entries::<S>(thread, stack);
     match stack.live_pages(thread.saved_stack_pointer()) {
-        Ok(live) if live <= stack.populated() => {}
+        Ok(live) if live <= stack.populated() + usize::from(stack.has_emergency_page()) => {}
         // A frame's lowest part may not have been touched yet: where stacks grow from faults, its page comes then.
         Ok(_) if S::Policy::GROWS_ON_FAULT => {}
         Ok(live) => {
@@ -76,15 +76,22 @@ fn check_entries<S: System>(thread: &'static Thread, stack: &Stack) {
             );
         }
     }
-    check_guard::<S>(&thread, stack.pages(), |page| stack.entry(page).load(Ordering::Relaxed));
+    check_guard::<S>(&thread, stack.pages(), stack.has_emergency_page(), |page| {
+        stack.entry(page).load(Ordering::Relaxed)
+    });
     if Note::load(stack.note()) != Note::Owner(NonNull::from(thread)) {
         broken::<S>(7, format_args!("the slot of {thread} does not name it"));
     }
 }
 
-/// No guard page is present: invariant 10.
-pub(super) fn check_guard<S: System>(whose: &dyn core::fmt::Display, pages: usize, entry: impl Fn(usize) -> u64) {
-    for page in pages..2 * pages {
+/// No guard page is present, but the highest one of a thread that has survived an overflow: invariant 10.
+pub(super) fn check_guard<S: System>(
+    whose: &dyn core::fmt::Display,
+    pages: usize,
+    emergency: bool,
+    entry: impl Fn(usize) -> u64,
+) {
+    for page in pages + usize::from(emergency)..2 * pages {
         if matches!(S::Arch::decode_stack(entry(page)), StackEntry::Present { .. }) {
             broken::<S>(10, format_args!("a guard page of {whose} is present"));
         }

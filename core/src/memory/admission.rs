@@ -68,7 +68,9 @@ pub(crate) fn claim<S: System>(frames: usize) -> Result<(), Overcommitted> {
     }
     // The lock makes all claims one after the other.
     kernel.frames.with::<S, _>(|all| {
-        let taken = kernel.accounts.heap.get() + kernel.accounts.user.get() + kernel.accounts.tables.get() + UNCLAIMED;
+        let accounts = &kernel.accounts;
+        let taken = [&accounts.heap, &accounts.user, &accounts.tables, &accounts.emergency].map(|count| count.get());
+        let taken = taken.iter().sum::<usize>() + UNCLAIMED;
         let for_stacks = all.counts().total.saturating_sub(taken);
         let claimed = kernel.claims.0.load(Ordering::Relaxed);
         if claimed + frames > for_stacks {

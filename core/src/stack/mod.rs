@@ -2,6 +2,7 @@
 
 mod accessed;
 mod cache;
+pub(crate) mod emergency;
 pub(crate) mod growth;
 mod page;
 mod policy;

@@ -66,6 +66,9 @@ pub struct Stack {
     forgets_in: u16,
     /// Pages that were rested since the stack's thread was spawned, counted at each rest. Written by the owner alone.
     rested: atomic::AtomicU64,
+    /// Whether the highest guard page is populated too, since the thread has survived an overflow. Set by a trap of the thread itself,
+    /// whatever that was at; see [`emergency`](crate::stack::emergency).
+    has_emergency_page: atomic::AtomicBool,
 }
 
 // SAFETY: the entries belong to the slot, which the stack owns; they are atomics that every CPU may touch.
@@ -92,6 +95,7 @@ impl Stack {
             note: 0,
             forgets_in: 0,
             rested: atomic::AtomicU64::new(0),
+            has_emergency_page: atomic::AtomicBool::new(false),
         }
     }
 
@@ -183,6 +187,39 @@ impl Stack {
         unsafe { &(*stack).rested }
     }
 
+    /// Where it stands whether the thread has its emergency page.
+    ///
+    /// # Safety
+    ///
+    /// As of [`Stack::rested_in`].
+    pub(crate) unsafe fn has_emergency_page_in<'a>(stack: *const Self) -> &'a atomic::AtomicBool {
+        // SAFETY: by the caller's promise. Of all the stack this is the only part that is referred to, and it is atomic.
+        unsafe { &(*stack).has_emergency_page }
+    }
+
+    /// The entry of that page: the highest guard page.
+    ///
+    /// # Safety
+    ///
+    /// As of [`Stack::rested_in`].
+    pub(crate) unsafe fn emergency_entry_of(stack: *const Self) -> &'static AtomicU64 {
+        // SAFETY: by the caller's promise. Neither of the two parts ever changes, so whoever owns the stack may be about to.
+        let top_entry = unsafe { (*stack).top_entry };
+        // SAFETY: as above.
+        let pages = unsafe { (*stack).pages };
+        page_entry(top_entry, pages.into())
+    }
+
+    /// Says whether the thread has its emergency page, below the stack.
+    pub(crate) fn has_emergency_page(&self) -> bool {
+        self.has_emergency_page.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it has, or has no more.
+    pub(crate) fn note_emergency_page(&self, is_there: bool) {
+        self.has_emergency_page.store(is_there, Ordering::Relaxed);
+    }
+
     /// Prepares the stack for a new thread.
     pub(crate) fn begin(&mut self, pinned: bool) {
         self.pinned = pinned;
@@ -215,7 +252,8 @@ impl Stack {
         self.rested.store(0, Ordering::Relaxed);
     }
 
-    /// Number of pages, from the top, that hold a byte at or above `stack_pointer`: at least the top page.
+    /// Number of pages, from the top, that hold a byte at or above `stack_pointer`: at least the top page; one more than the stack
+    /// has, if it is in the emergency page.
     ///
     /// # Errors
     ///
@@ -224,10 +262,20 @@ impl Stack {
         // A stack pointer above the top wraps round to a very large number.
         let used = self.top.as_u64().wrapping_sub(stack_pointer.as_u64());
         if used > self.bytes() {
-            return Err(OutsideStack { stack_pointer, limit: self.limit(), top: self.top });
+            return self.live_pages_below(stack_pointer, used);
         }
         // The page of the last byte that is in use; of the top byte if none is.
         Ok((used.saturating_sub(1) / PAGE_BYTES) as usize + 1)
+    }
+
+    /// The same below the stack: all of its pages and the emergency page, if that is where the stack pointer is.
+    #[cold]
+    #[inline(never)]
+    fn live_pages_below(&self, stack_pointer: VirtAddr, used: u64) -> Result<usize, OutsideStack> {
+        if self.has_emergency_page() && used <= self.bytes() + PAGE_BYTES {
+            return Ok(self.pages() + 1);
+        }
+        Err(OutsideStack { stack_pointer, limit: self.limit(), top: self.top })
     }
 
     /// Populates the pages from the top down until `pages` are. Resting ones are taken back; the others take what

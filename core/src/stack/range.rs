@@ -21,7 +21,7 @@ use crate::stack::page::{NoFrame, Stack};
 use crate::stack::policy::{NewStack, StackPolicy, populate_from_allocator};
 use crate::stack::ring::{MAX_NOTE_PAGES, Ring};
 use crate::stack::slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, Note, SizeClass, Slot};
-use crate::stack::{free_resting, page, refill, trim};
+use crate::stack::{emergency, free_resting, page, refill, trim};
 use crate::sync::SpinLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
@@ -135,6 +135,7 @@ fn is_present<S: System>(entry: &AtomicU64) -> bool {
 }
 
 /// The leaf entry of a slot's top page, if the slot was ever used.
+#[inline(never)]
 pub(crate) fn top_entry<S: System>(slot: Slot) -> Option<NonNull<AtomicU64>> {
     S::kernel().tables::<S>().find(top_page(slot), 0)
 }
@@ -251,6 +252,9 @@ pub(crate) fn set_owner(stack: &Stack, thread: &Thread) {
 ///
 /// Runs in a thread (not the one that ended) with interrupts on.
 pub(crate) fn release<S: System>(stack: Stack) {
+    if stack.has_emergency_page() {
+        emergency::take_back::<S>(&stack);
+    }
     let class = stack.slot().class;
     admission::give_up::<S>(class.stack_pages());
     let left = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| {
@@ -278,6 +282,7 @@ pub(crate) fn recycle<S: System>() {
 }
 
 /// Lets every page of a stack rest, in rests that a note can hold, and puts its slot on the free list.
+#[inline(never)]
 fn free<S: System>(mut stack: Stack) {
     cpu::without_preemption::<S, _>(|| {
         let cpu = cpu::this::<S>();

@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 use crate::arch::Cpu;
 use crate::cpu::{self, PerCpu};
 use crate::platform::Platform;
+use crate::stack::emergency::set_by;
 use crate::stack::{self, Leaving};
 use crate::system::System;
 use crate::thread::schedule::{begin_slice, others_wait, switch_to};
@@ -29,6 +30,7 @@ pub(crate) fn idle<S: System>() -> ! {
             cpu.given.store(cpu.given.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
             if is_news && has_nothing_to_do::<S>(cpu) {
                 is_news = false;
+                set_by::<S>(cpu);
                 // Before the machine is looked at: whoever waits for this has had time to come meanwhile.
                 cpu.idle_passes.fetch_add(1, Ordering::Relaxed);
                 audit::quiescent::<S>(cpu);

@@ -218,6 +218,27 @@ impl Thread {
         unsafe { Stack::rested_in(self.stack.get()) }.load(Ordering::Relaxed)
     }
 
+    /// Says whether the thread has survived an overflow, and has its emergency page. Anybody may ask.
+    pub(crate) fn has_emergency_page(&self) -> bool {
+        self.emergency_page().load(Ordering::Relaxed)
+    }
+
+    /// The entry of that page, whether it is there or not.
+    pub(crate) fn emergency_entry(&self) -> &'static crate::sync::atomic::AtomicU64 {
+        // SAFETY: the stack is there for as long as its thread.
+        unsafe { Stack::emergency_entry_of(self.stack.get()) }
+    }
+
+    /// Notes that it has. Called by a trap of the thread.
+    pub(crate) fn note_emergency_page(&self) {
+        self.emergency_page().store(true, Ordering::Relaxed);
+    }
+
+    fn emergency_page(&self) -> &AtomicBool {
+        // SAFETY: the stack is there for as long as its thread.
+        unsafe { Stack::has_emergency_page_in(self.stack.get()) }
+    }
+
     /// Takes the stack of a thread that has ended.
     ///
     /// # Safety

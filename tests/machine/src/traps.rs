@@ -55,12 +55,13 @@ fn interrupt<S: System>() {
     if trap::interrupt::<S>(vector) {
         let context = machine.context();
         let stack_pointer = VirtAddr::new(context.stack_pointer.get());
-        trap::check_room_to_preempt::<S>(S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer));
-        trap::will_touch::<S>(stack_pointer - 8 * FRAME_WORDS, 8 * FRAME_WORDS);
-        trap::make_room_to_preempt::<S>(stack_pointer, S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer));
-        let frame = Record::push(FRAME_WORDS, Use::Trap);
-        trap::preempt::<S>();
-        frame.pop(Use::Trap);
+        if trap::check_room_to_preempt::<S>(S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer)) {
+            trap::will_touch::<S>(stack_pointer - 8 * FRAME_WORDS, 8 * FRAME_WORDS);
+            trap::make_room_to_preempt::<S>(stack_pointer, S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer));
+            let frame = Record::push(FRAME_WORDS, Use::Trap);
+            trap::preempt::<S>();
+            frame.pop(Use::Trap);
+        }
     }
     // The CPU on which the thread goes on, which need not be the one that it was preempted on.
     current().cpu().interrupts.set(true);

@@ -171,14 +171,17 @@ pub(crate) unsafe extern "C" fn hopeless<S: System>(stack_pointer: u64) -> ! {
     report::end::<S>(report::End::Exception)
 }
 
-/// Copies the frame to the kernel stack of the interrupted thread, once it is sure that everything fits there.
-fn move_to_thread<S: System>(frame: &TrapFrame) -> *mut TrapFrame {
+/// Copies the frame to the kernel stack of the interrupted thread, once it is sure that everything fits there. Returns
+/// the frame as it is if there is no room, and the thread goes on.
+fn move_to_thread<S: System>(frame: &mut TrapFrame) -> *mut TrapFrame {
     let below = if frame.in_user_mode() {
         // The kernel stack of a thread in user mode is all but empty.
         user_context().stack_pointer.load(Ordering::Relaxed)
     } else {
         let place = Place { address: VirtAddr::new_truncate(frame.stack_pointer), ..place(frame) };
-        trap::check_room_to_preempt::<S>(Aarch64::PREEMPT_STACK_BYTES, &place);
+        if !trap::check_room_to_preempt::<S>(Aarch64::PREEMPT_STACK_BYTES, &place) {
+            return frame;
+        }
         frame.stack_pointer
     };
     let stack_pointer = VirtAddr::new_truncate(below);

@@ -197,14 +197,16 @@ pub(crate) struct Pushed {
 const _: () = assert!(offset_of!(Header, depth) == 0 && offset_of!(Pushed, depth) == DEPTH);
 
 /// Copies the frame to the kernel stack of the interrupted thread, once it is sure that everything fits there, and leaves
-/// the trap stack.
+/// the trap stack. Returns the frame as it is if there is no room, and the thread goes on.
 fn move_to_thread<S: System>(frame: &mut TrapFrame) -> *mut TrapFrame {
     let below = if frame.in_user_mode() {
         // The kernel stack of a thread in user mode is all but empty.
         user_context().stack_pointer.load(Ordering::Relaxed)
     } else {
         let place = place(frame, VirtAddr::new_truncate(frame.rsp));
-        trap::check_room_to_preempt::<S>(X86_64::PREEMPT_STACK_BYTES, &place);
+        if !trap::check_room_to_preempt::<S>(X86_64::PREEMPT_STACK_BYTES, &place) {
+            return frame;
+        }
         frame.rsp
     };
     let stack_pointer = VirtAddr::new_truncate(below);

@@ -1,0 +1,139 @@
+//! `ebbtide.overflow=survive`: one more page for a thread that has gone below its stack.
+//!
+//! The question of the mailing list: crash, or warn and survive? By default an overflow ends the run. With this word of the command
+//! line the thread's highest guard page is populated, once, the report comes as a warning, and the thread goes on. The guard below
+//! that page stays.
+//!
+//! The fault may have come anywhere, with any lock held. So its handler takes no lock and changes nothing that the interrupted code
+//! may be about to: not what is known of the stack's pages, nor a stack cache. Each CPU has one frame set by, in an atomic; the handler
+//! swaps that of its CPU out; if there is none, the run ends. It is set by anew in thread context: when the CPU goes idle, and when such
+//! a page is given back there.
+//!
+//! The page is none of the stack's, so no policy is asked about it: it stays when the thread sleeps, and goes when
+//! the thread has ended, before the slot can serve another one, once no CPU knows its address.
+#![expect(unsafe_code, reason = "gives frames back to the allocator")]
+
+use core::sync::atomic::AtomicU64;
+
+use memory_addresses::{PhysAddr, VirtAddr};
+
+use crate::arch::{Cpu, PAGE_BYTES, Paging, StackEntry};
+use crate::cpu::{self, PerCpu};
+use crate::stack::page::Stack;
+use crate::stack::slot::{MIN_STACK_BYTES, Slot};
+use crate::sync::atomic::Ordering;
+use crate::system::System;
+use crate::thread::Thread;
+
+/// A frame that is set by, or none, as 0.
+#[derive(Debug)]
+pub(crate) struct Spare(AtomicU64);
+
+/// Marks a frame's address, whatever that is, as one.
+const IS_THERE: u64 = 1;
+
+impl Spare {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    fn is_there(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    fn put(&self, frame: PhysAddr) {
+        self.0.store(frame.as_u64() | IS_THERE, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> Option<PhysAddr> {
+        let word = self.0.swap(0, Ordering::Relaxed);
+        (word != 0).then(|| PhysAddr::new(word & !IS_THERE))
+    }
+
+    /// The frame, for who looks at all of them.
+    pub(crate) fn frame(&self) -> Option<PhysAddr> {
+        let word = self.0.load(Ordering::Relaxed);
+        (word != 0).then(|| PhysAddr::new(word & !IS_THERE))
+    }
+}
+
+/// What becomes of an overflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// The thread goes on, on its emergency page.
+    GoesOn,
+    /// The run ends, as always where nobody asked for more; else it is said why.
+    Ends(&'static str),
+}
+
+/// Sets a frame by for overflows on this CPU, if they are to be survived and none is. Thread context, or the boot; preemption is off.
+#[inline]
+pub(crate) fn set_by<S: System>(cpu: &PerCpu) {
+    if S::kernel().settings.survives_overflow() {
+        allocate::<S>(cpu);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn allocate<S: System>(cpu: &PerCpu) {
+    if !cpu.spare.is_there()
+        && let Some(frame) = S::kernel().frames.with::<S, _>(|frames| frames.allocate())
+    {
+        S::kernel().accounts.emergency.add(1);
+        cpu.spare.put(frame);
+    }
+}
+
+/// Populates the highest guard page of the stack of `owner`, which has touched `address` below it, in a trap of this thread.
+/// `populated` is how many of its pages are.
+#[cold]
+#[inline(never)]
+pub(crate) fn give<S: System>(slot: Slot, owner: &Thread, populated: usize, address: VirtAddr) -> Fate {
+    let pages = slot.class.stack_pages();
+    if !S::kernel().settings.survives_overflow() {
+        return Fate::Ends("");
+    }
+    if owner.has_emergency_page() {
+        return Fate::Ends("its emergency page is used up");
+    }
+    // A jump over the page, or over one that is not there: what lies between would be a hole.
+    if address < slot.limit() - PAGE_BYTES || populated < pages {
+        return Fate::Ends("an emergency page does not reach so far");
+    }
+    let Some(frame) = S::Arch::per_cpu().spare.take() else {
+        return Fate::Ends("no frame is set by for an emergency page");
+    };
+    owner.emergency_entry().store(S::Arch::encode_stack(StackEntry::Present { frame }), Ordering::Release);
+    S::Arch::publish();
+    owner.note_emergency_page();
+    Fate::GoesOn
+}
+
+/// Takes the page back from the stack of a thread that has ended. It is a guard page again for every CPU before the slot serves
+/// another thread, or the frame anything else. Interrupts are on.
+#[cold]
+#[inline(never)]
+pub(crate) fn take_back<S: System>(stack: &Stack) {
+    let entry = stack.entry(stack.pages());
+    let StackEntry::Present { frame } = S::Arch::decode_stack(entry.load(Ordering::Relaxed)) else {
+        panic!("the emergency page of the stack at {:#x} is not there", stack.top())
+    };
+    cpu::without_preemption::<S, _>(|| {
+        let cpu = cpu::this::<S>();
+        entry.store(S::Arch::encode_stack(StackEntry::Empty), Ordering::Release);
+        cpu.shootdown.begin();
+        S::Arch::invalidate_everywhere::<S>(core::iter::once(stack.limit() - PAGE_BYTES));
+        cpu.shootdown.end();
+        stack.note_emergency_page(false);
+        if cpu.spare.is_there() {
+            S::kernel().accounts.emergency.sub(1);
+            // SAFETY: it came from the allocator, and its page's entry is empty with every CPU's TLB invalidated.
+            S::kernel().frames.with::<S, _>(|frames| unsafe { frames.deallocate(frame) });
+        } else {
+            cpu.spare.put(frame);
+        }
+    });
+}
+
+const _: () = assert!(MIN_STACK_BYTES >= 2 * PAGE_BYTES, "the emergency page's entry is not the slot's note");
