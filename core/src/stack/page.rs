@@ -268,6 +268,13 @@ impl Stack {
         Ok((used.saturating_sub(1) / PAGE_BYTES) as usize + 1)
     }
 
+    /// An address below the stack, but none below what there is: the limit, or the emergency page's lowest byte.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn in_bounds(&self, below: VirtAddr) -> VirtAddr {
+        below.max(if self.has_emergency_page() { self.limit() - PAGE_BYTES } else { self.limit() })
+    }
+
     /// The same below the stack: all of its pages and the emergency page, if that is where the stack pointer is.
     #[cold]
     #[inline(never)]

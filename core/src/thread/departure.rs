@@ -33,7 +33,8 @@ pub(super) fn prepare<S: System>(cpu: &PerCpu, prev: &'static Thread, leaving: L
         // SAFETY: it runs here, so this CPU holds it.
         let stack = unsafe { prev.stack_mut() };
         let stack_pointer = S::Arch::stack_pointer();
-        let reach = VirtAddr::new(stack_pointer.as_u64() - S::Arch::SWITCH_STACK_BYTES).max(stack.limit());
+        let below = VirtAddr::new(stack_pointer.as_u64() - S::Arch::SWITCH_STACK_BYTES);
+        let reach = if below >= stack.limit() { below } else { stack.in_bounds(below) };
         audit::departs::<S>(cpu, stack_pointer, reach);
         cpu.with_stack_cache(|cache| S::Policy::before_switch(&mut Outgoing::<S>::new(stack, reach, cache), leaving));
     }
