@@ -1,4 +1,4 @@
-//! The way back of a page's frame, outside of the stack range.
+//! The way back of a page's frame that is no stack's.
 #![expect(unsafe_code, reason = "gives frames back to the allocator")]
 
 use core::ops::Range;
@@ -14,6 +14,7 @@ use crate::system::System;
 /// every CPU has forgotten it: its entry is absent and keeps the frame.
 ///
 /// Interrupts are on and preemption is off; nobody else maps or unmaps these pages.
+#[inline(never)]
 pub(crate) fn unmap<S: System>(pages: Range<u64>, account: &Count) {
     if pages.is_empty() {
         return;

@@ -46,7 +46,10 @@ impl Stack {
     pub(crate) fn forget_accesses<P: Paging>(&mut self, keep: usize) -> usize {
         let accessed = |page: &usize| self.entry(*page).load(Ordering::Relaxed) & P::ACCESSED != 0;
         let written = (keep..self.populated()).filter(accessed);
-        written.map(|page| self.entry(page).fetch_and(!P::ACCESSED, Ordering::Relaxed)).count()
+        written.fold(0, |count, page| {
+            self.entry(page).fetch_and(!P::ACCESSED, Ordering::Relaxed);
+            count + 1
+        })
     }
 
     /// Prepares the populated pages of a stack for a new thread, whose accesses are forgotten at every `period`-th switch away from it;

@@ -11,7 +11,6 @@
 //!
 //! The page is none of the stack's, so no policy is asked about it: it stays when the thread sleeps, and goes when
 //! the thread has ended, before the slot can serve another one, once no CPU knows its address.
-#![expect(unsafe_code, reason = "gives frames back to the allocator")]
 
 use core::sync::atomic::AtomicU64;
 
@@ -19,6 +18,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::{Cpu, PAGE_BYTES, Paging, StackEntry};
 use crate::cpu::{self, PerCpu};
+use crate::memory::unmap::unmap;
 use crate::stack::page::Stack;
 use crate::stack::slot::{MIN_STACK_BYTES, Slot};
 use crate::sync::atomic::Ordering;
@@ -111,28 +111,18 @@ pub(crate) fn give<S: System>(slot: Slot, owner: &Thread, populated: usize, addr
 }
 
 /// Takes the page back from the stack of a thread that has ended. It is a guard page again for every CPU before the slot serves
-/// another thread, or the frame anything else. Interrupts are on.
+/// another thread, or the frame anything else; a frame is set by here once more. Interrupts are on.
 #[cold]
 #[inline(never)]
 pub(crate) fn take_back<S: System>(stack: &Stack) {
-    let entry = stack.entry(stack.pages());
-    let StackEntry::Present { frame } = S::Arch::decode_stack(entry.load(Ordering::Relaxed)) else {
-        panic!("the emergency page of the stack at {:#x} is not there", stack.top())
-    };
     cpu::without_preemption::<S, _>(|| {
         let cpu = cpu::this::<S>();
-        entry.store(S::Arch::encode_stack(StackEntry::Empty), Ordering::Release);
+        let end = stack.limit().as_u64();
         cpu.shootdown.begin();
-        S::Arch::invalidate_everywhere::<S>(core::iter::once(stack.limit() - PAGE_BYTES));
+        unmap::<S>(end - PAGE_BYTES..end, &S::kernel().accounts.emergency);
         cpu.shootdown.end();
         stack.note_emergency_page(false);
-        if cpu.spare.is_there() {
-            S::kernel().accounts.emergency.sub(1);
-            // SAFETY: it came from the allocator, and its page's entry is empty with every CPU's TLB invalidated.
-            S::kernel().frames.with::<S, _>(|frames| unsafe { frames.deallocate(frame) });
-        } else {
-            cpu.spare.put(frame);
-        }
+        allocate::<S>(cpu);
     });
 }
 

@@ -17,7 +17,8 @@ use crate::cpu::{self, PerCpu};
 use crate::stack::{self, Incoming, Leaving, Outgoing, Stack, StackPolicy};
 use crate::system::System;
 use crate::thread::Thread;
-use crate::thread::schedule::{is_ready, preempt, reserve, switch_to, take_next};
+use crate::thread::reserve::{is_ready, reserve};
+use crate::thread::schedule::{preempt, switch_to, take_next};
 
 /// The running thread has entered the kernel from user mode, and is on its top page. Interrupts are off.
 #[inline(always)]

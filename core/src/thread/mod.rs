@@ -10,6 +10,7 @@ mod local;
 mod park;
 pub(crate) mod placement;
 pub mod reclaimer;
+mod reserve;
 mod run_queue;
 mod schedule;
 mod scope;

@@ -99,7 +99,9 @@ fn place_with_care<S: System>(cpu: &PerCpu, thread: &'static Thread) {
     }
 }
 
-/// Pushes a thread to an idle CPU that it may run on, if there is one. Returns whether there was.
+/// Pushes a thread to an idle CPU that it may run on, if there is one. Returns whether there was. Not inlined: it is much code, for two
+/// callers.
+#[inline(never)]
 fn push_to_idle<S: System>(cpu: &PerCpu, thread: &'static Thread) -> bool {
     let placement = &S::kernel().placement;
     audit::race::<S>();

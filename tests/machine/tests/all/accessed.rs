@@ -145,7 +145,7 @@ fn what_walkers_note_meanwhile_is_not_lost() {
 #[test]
 fn an_accessed_page_that_goes_is_found() {
     let run = Plan::new(1).fill(Fill::OnUse).accesses_fault(false).run::<S>(|| {
-        let (thread, top) = spawn(|| deeper(9_000, || park::<S>()));
+        let (thread, top) = spawn(|| deeper(9_000, park::<S>));
         let page = top - 2 * 4096;
         walk_ahead(0, page);
         let StackEntry::Present { frame } = read(page) else { panic!("a live page is not there") };
