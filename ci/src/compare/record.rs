@@ -20,7 +20,7 @@ pub enum Status {
 }
 
 /// What was run, where: the keys that every record has.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Setting {
     /// The architecture.
     pub arch: String,
