@@ -99,10 +99,10 @@ pub(crate) fn give<S: System>(slot: Slot, owner: &Thread, populated: usize, addr
     }
     // A jump over the page, or over one that is not there: what lies between would be a hole.
     if address < slot.limit() - PAGE_BYTES || populated < pages {
-        return Fate::Ends("an emergency page does not reach so far");
+        return Fate::Ends("no page reaches so far");
     }
     let Some(frame) = S::Arch::per_cpu().spare.take() else {
-        return Fate::Ends("no frame is set by for an emergency page");
+        return Fate::Ends("no frame is set by for it");
     };
     owner.emergency_entry().store(S::Arch::encode_stack(StackEntry::Present { frame }), Ordering::Release);
     S::Arch::publish();
