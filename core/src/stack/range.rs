@@ -267,7 +267,8 @@ pub(crate) fn release<S: System>(stack: Stack) {
     }
 }
 
-/// Frees the stacks that are kept without a thread, what those that sleep do not need, and all that rests here: before it is said that there is no memory.
+/// Frees the stacks that are kept without a thread, what those that sleep do not need, and all that rests here: before it is said that
+/// there is no memory.
 ///
 /// Interrupts are on; preemption may be off.
 pub(crate) fn recycle<S: System>() {

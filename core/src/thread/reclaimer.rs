@@ -10,9 +10,9 @@
 //! - **How**: the thread is held (`Sweep::Reclaim`) while its pages are made to rest, with interrupts off and for one stack at a time. A
 //!   waker does not wait for that: it leaves its token, and the reclaimer enqueues the thread. After a batch of stacks the frames are
 //!   freed, with one broadcast; who wakes before that takes its pages back, and nobody waits for anybody.
-//! - **The way back**: a thread that was swept, or has not run yet, is populated in the first half of the switch to it, from the cache, like any that lacks
-//!   frames: a wake-up may come in an interrupt handler and under locks, where nothing can be taken from a cache. All other switches pay
-//!   for the look whether the thread is one of those.
+//! - **The way back**: a thread that was swept, or has not run yet, is populated in the first half of the switch to it, from the cache,
+//!   like any that lacks frames: a wake-up may come in an interrupt handler and under locks, where nothing can be taken from a cache.
+//!   All other switches pay for the look whether the thread is one of those.
 //! - **Only when there is something to do**: a sweep that finds nobody to mark is the last one. Whoever goes to sleep then wakes the
 //!   reclaimer (`one_sleeps`). So a machine on which nothing happens has no timer armed, and a deadlock is found.
 //! - **Pressure**: who finds no frames sweeps by itself, all that sleep, marked or not (`press`).

@@ -164,10 +164,11 @@ fn crowds_recycle_slots_and_frames() -> Outcome {
         crowd();
     }
     let after = frames_at_rest();
-    // Where stacks grow, those that are kept without a thread have what their last thread touched: 8 of a class, of 3 pages more.
-    let more_free = if stack::GROWS_ON_FAULT { after.0.abs_diff(before.0).min(8 * 3) } else { 0 };
-    let expected = (if after.0 < before.0 { before.0 - more_free } else { before.0 + more_free }, before.1, before.2);
-    check_eq!(after, expected, "(free, heap, tables) after 20 crowds of 100 threads");
+    check_eq!((after.1, after.2), (before.1, before.2), "(heap, tables) after 20 crowds of 100 threads");
+    // Where stacks grow, the 8 that are kept without a thread have what their last one touched, of 3 pages each, and need not be the
+    // 8 that were kept before.
+    let other = if stack::GROWS_ON_FAULT { 8 * 3 } else { 0 };
+    check!(after.0.abs_diff(before.0) <= other, "{} frames were free, then {}", before.0, after.0);
     Ok(())
 }
 
