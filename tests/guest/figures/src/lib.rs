@@ -47,6 +47,14 @@ pub fn put_to_sleep(threads: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Lets so many timer interrupts come that the clock knows its frequencies as well as it will: until then each of them takes some
+/// hundred instructions more, which belong to the boot. How far that has come by itself depends on how long the guest has slept.
+pub fn settle_clock() {
+    for _ in 0..100 {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn sleeper() {
     ASLEEP.fetch_add(1, Ordering::Release);
     loop {

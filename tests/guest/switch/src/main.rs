@@ -23,7 +23,7 @@ use alloc::format;
 use alloc::string::String;
 
 use ebbtide::{println, stack, thread};
-use ebbtide_figures::{put_to_sleep, word};
+use ebbtide_figures::{put_to_sleep, settle_clock, word};
 
 ebbtide::main!(main);
 
@@ -33,6 +33,7 @@ fn main() -> Result<(), String> {
     let preemptions = word("preemptions")?;
     let several = thread::available_parallelism().is_ok_and(|count| count.get() > 1);
     let moves = several.then(|| word("moves")).transpose()?;
+    settle_clock();
     put_to_sleep(others)?;
     // Boot is not meant.
     stack::irq_off_max();

@@ -17,12 +17,12 @@ use ebbtide::stack::{self, Counters};
 use ebbtide::thread::{self, Builder, CpuSet, Priority};
 use ebbtide::time::counter;
 use ebbtide::{println, process, user};
-use ebbtide_figures::{Mean, word};
+use ebbtide_figures::{Mean, settle_clock, word};
 
 ebbtide::main!(main);
 
 /// Preemptions in user mode that are counted, about.
-const PREEMPTIONS: u64 = 4;
+const PREEMPTIONS: u64 = 16;
 
 /// A time slice, in nanoseconds.
 const SLICE_NS: u64 = 10_000_000;
@@ -36,6 +36,7 @@ fn main() -> Result<(), String> {
 }
 
 fn record(rounds: u64, threads: usize) -> Result<(), String> {
+    settle_clock();
     // What is counted in instructions is one CPU's, however many there are; stacks are those of threads on all of them.
     if thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) {
         bind_to(CpuSet::only(thread::current_cpu()))?;
