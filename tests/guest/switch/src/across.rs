@@ -16,8 +16,8 @@ use crate::part::Part;
 /// Threads that move, for each CPU.
 const MOVERS_PER_CPU: u64 = 16;
 
-/// Calls of a thread that sleeps as deep as it gets.
-const DEEPEST: u64 = 24;
+/// Calls of a thread that sleeps as deep as it gets. On its lowest page, but with room for a preemption below that.
+const DEEPEST: u64 = 22;
 
 /// After how many moves of one of them the caches are looked at.
 const MOVES_PER_LOOK: u64 = 16;
@@ -89,7 +89,7 @@ fn move_about(moves: u64) -> (Part, usize) {
         let (most, moved) = (Arc::clone(&most), Arc::clone(&moved));
         let body = move || {
             for turn in 0..each {
-                // 7 and 25 have no common divisor: all depths have their turn, others for each thread.
+                // 7 and 23 have no common divisor: all depths have their turn, others for each thread.
                 at_depth((7 * turn + number) % (DEEPEST + 1), &mut || {
                     let next = (thread::current_cpu() + 1) % cpus();
                     thread::set_affinity(CpuSet::only(next)).expect("that CPU runs");
