@@ -11,7 +11,7 @@ use crate::stack::page::{note, page_entry};
 use crate::stack::range::top_entry;
 use crate::stack::slot::{Note, SizeClass, Slot};
 use crate::system::System;
-use crate::thread::{self, Thread, placement};
+use crate::thread::{self, Thread, placement, reclaimer};
 
 /// What the walk found. Numbers of frames or pages of 4 KiB, but for `threads`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,8 +40,8 @@ const REST_NS: u64 = 1_000_000;
 /// Sweeps after which whoever has slept through them has been swept: one may be under way, one marks, and one takes.
 const SWEEPS: u64 = 3;
 
-/// Waits until every other thread sleeps, and under a policy with a reclaimer until that has swept them: the CPU that this one is on then has been idle since the call, and all others are
-/// idle when it returns. So all threads that have ended are reaped, and nothing rests but what this thread leaves. Waits for
+/// Waits until every other thread sleeps, and under a policy with a reclaimer until that has swept them, which does not wait for the time
+/// between two sweeps: the CPU that this one is on then has been idle since the call, and all others are idle when it returns. So all threads that have ended are reaped, and nothing rests but what this thread leaves. Waits for
 /// ever if others never sleep.
 pub fn settle<S: System>() {
     let mut idle_passes = [0; MAX_CPUS];
@@ -53,14 +53,16 @@ pub fn settle<S: System>() {
         let was_idle = cpu.idle_passes.load(Ordering::Relaxed) != idle_passes[cpu.number as usize];
         was_idle && placement::others_are_idle::<S>(cpu)
     };
-    let sweeps = || S::kernel().reclaimer.sweeps();
-    let mut swept = sweeps() + SWEEPS;
+    let mut swept = 0;
     loop {
         thread::sleep::<S>(Duration::from_nanos(REST_NS));
         if !cpu::without_interrupts::<S, _>(is_at_rest) {
-            swept = sweeps() + SWEEPS;
-        } else if !S::Policy::SWEEPS || sweeps() >= swept {
+            swept = 0;
+        } else if !S::Policy::SWEEPS || swept == SWEEPS {
             return;
+        } else {
+            reclaimer::await_sweep::<S>();
+            swept += 1;
         }
     }
 }

@@ -22,6 +22,7 @@
 
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use core::time::Duration;
 
 use crate::cpu::{self, PerCpu};
 use crate::platform::Platform;
@@ -40,6 +41,8 @@ pub struct Reclaimer {
     is_watching: AtomicBool,
     /// It has nothing to do until a thread goes to sleep.
     is_dormant: AtomicBool,
+    /// Somebody waits for the next sweep, which comes at once then.
+    is_hurried: AtomicBool,
     /// Sweeps that have ended.
     sweeps: AtomicU64,
 }
@@ -50,6 +53,7 @@ impl Reclaimer {
             thread: ThreadCell::new(),
             is_watching: AtomicBool::new(false),
             is_dormant: AtomicBool::new(false),
+            is_hurried: AtomicBool::new(false),
             sweeps: AtomicU64::new(0),
         }
     }
@@ -112,13 +116,28 @@ fn reclaim<S: System>() -> ! {
     }
 }
 
-/// Waits for the time between two sweeps.
+/// Waits for the time between two sweeps, or until somebody waits for the next one.
 fn sleep_for_a_while<S: System>() {
     let deadline = S::Platform::now() + S::kernel().settings.reclaim_ns();
-    while S::Platform::now() < deadline {
+    while S::Platform::now() < deadline && !S::kernel().reclaimer.is_hurried.swap(false, Ordering::SeqCst) {
         block_until::<S>(deadline);
     }
 }
+
+/// Waits until a sweep has ended that is under way or begins now, whether its time has come or not. The caller may sleep.
+pub(crate) fn await_sweep<S: System>() {
+    let reclaimer = &S::kernel().reclaimer;
+    let sweeps = reclaimer.sweeps();
+    while reclaimer.sweeps() == sweeps {
+        reclaimer.is_hurried.store(true, Ordering::SeqCst);
+        cpu::without_interrupts::<S, _>(|| wake::<S>(cpu::this::<S>()));
+        // Going to sleep is what the reclaimer waits for that has nothing to do.
+        super::sleep::<S>(LOOK_AGAIN);
+    }
+}
+
+/// After which time the end of a sweep is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Says whether it is what runs on this CPU. Interrupts are off.
 pub(super) fn is_running<S: System>(cpu: &PerCpu) -> bool {
@@ -148,8 +167,14 @@ fn tell<S: System>(cpu: &PerCpu, thread: &'static Thread) {
         reclaimer.watch();
         stack_wait::frames_came::<S>();
     }
-    if reclaimer.is_dormant.swap(false, Ordering::SeqCst)
-        && let Some(thread) = reclaimer.thread.get()
+    if reclaimer.is_dormant.swap(false, Ordering::SeqCst) {
+        wake::<S>(cpu);
+    }
+}
+
+/// Wakes the reclaimer, if it sleeps. Interrupts are off.
+fn wake<S: System>(cpu: &PerCpu) {
+    if let Some(thread) = S::kernel().reclaimer.thread.get()
         && thread.state.wake_from_any_sleep()
     {
         placement::place::<S>(cpu, thread);
