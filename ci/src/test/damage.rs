@@ -98,8 +98,10 @@ pub fn boots(
         Ok(())
     };
     let relocated = segment(&kernel, elf::DYNAMIC).map_or(&[][..], |_| RELOCATED);
+    // Once: each look at it would wait for the build that has its turn.
+    let loader = images.loader_of(image)?;
     for damage in KERNEL.iter().chain(relocated) {
-        let damaged = images.unchecked(image, damage.name, &spoilt(damage, &kernel))?;
+        let damaged = images.unchecked(&loader, image, damage.name, &spoilt(damage, &kernel))?;
         judged(damage.name, &damaged)?;
     }
     for damage in PACKED {

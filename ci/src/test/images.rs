@@ -1,7 +1,7 @@
 //! The guests' images: each built once, whoever asks first.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::{Context, Result, anyhow};
@@ -109,19 +109,27 @@ impl Images {
         Ok(repacked)
     }
 
+    /// The project's loader for the architecture of an image, for [`unchecked`](Self::unchecked).
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be built.
+    pub fn loader_of(&self, image: &Image) -> Result<PathBuf> {
+        let bare = self.compiler(image.arch.name())?;
+        let _lock = build::lock(&self.project)?;
+        self.loader(bare, LOADER)
+    }
+
     /// Packs whatever bytes in place of an image's kernel, with the project's loader, into files of their own.
     ///
     /// # Errors
     ///
-    /// When the loader cannot be built, or a file cannot be written.
-    pub fn unchecked(&self, image: &Image, name: &str, kernel: &[u8]) -> Result<Image> {
-        let bare = self.compiler(image.arch.name())?;
-        let _lock = build::lock(&self.project)?;
-        let loader = self.loader(bare, LOADER)?;
+    /// When a file cannot be written.
+    pub fn unchecked(&self, loader: &Path, image: &Image, name: &str, kernel: &[u8]) -> Result<Image> {
         let packed = renamed(image, name);
         let file = packed.bootable.with_extension("kernel");
         std::fs::write(&file, kernel).with_context(|| format!("cannot write {}", file.display()))?;
-        build::pack_unchecked(&self.project, bare.arch, &loader, &file, &packed)?;
+        build::pack_unchecked(&self.project, self.compiler(image.arch.name())?.arch, loader, &file, &packed)?;
         Ok(packed)
     }
 
