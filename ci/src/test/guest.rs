@@ -11,7 +11,7 @@ use super::damage;
 use super::images::{Images, Key, last_part};
 use super::judge::judge;
 use super::manifest::{GuestCase, Kind, Names, parse};
-use super::matrix::Matrix;
+use super::properties::Properties;
 use crate::arch::Arch;
 use crate::build::{Image, kind};
 use crate::cli::{Profile, Selected};
@@ -77,9 +77,9 @@ pub fn described(project: &Project, all: &[Policy]) -> Result<Vec<GuestCase>> {
     let path = project.root().join("tests/cases.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut described = parse("tests/cases.toml", &text)?;
-    let matrix = Matrix::read(project, all)?;
+    let properties = Properties::read(project, all)?;
     for case in &mut described {
-        matrix.resolve(case)?;
+        properties.resolve(case)?;
         known(case)?;
     }
     Ok(described)

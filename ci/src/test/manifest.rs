@@ -90,7 +90,7 @@ impl GuestCase {
         }
     }
 
-    /// Whether it runs under a policy. Its properties are [resolved](super::matrix::Matrix::resolve) by now.
+    /// Whether it runs under a policy. Its properties are [resolved](super::properties::Properties::resolve) by now.
     pub fn runs_under(&self, policy: &str) -> bool {
         self.policies.as_ref().is_some_and(|names| names.contain(policy))
     }

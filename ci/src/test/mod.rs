@@ -14,31 +14,30 @@ mod host;
 mod images;
 mod judge;
 mod manifest;
-mod matrix;
 mod mutants;
 mod order;
 mod own;
+mod properties;
+mod runner;
 mod summary;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 
 use crate::arch::Arch;
 use crate::cli::{self, List, Profile, Selected, SetupArgs};
 use crate::exit::{self, Code};
 use crate::policy::Policy;
-use crate::progress::Progress;
 use crate::project::Project;
 use crate::qemu::check_all_names;
-use crate::{files, lint, parallel, process, setup};
+use crate::{lint, setup};
 
-use case::{Case, Done, Group, Outcome};
+use case::Case;
 use guest::Lists;
 use images::Images;
+use runner::{Files, Rest, conclude, run_all};
 
 /// The arguments of `test`.
 #[derive(clap::Args, Clone, Debug)]
@@ -120,28 +119,10 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
         }
         return Ok(Code::OK);
     }
-    let Ran { done, stopped } = run_all(&cases, args.repeat, args.jobs.map(usize::from));
-    let rest = Rest { left_out: all - cases.len(), not_run: cases.len() * args.repeat as usize - done.len() };
-    let written = write(args, &done, rest);
-    print!("{}", summary::text(&done, rest.left_out, rest.not_run));
-    if let Some(error) = stopped {
-        if let Err(error) = written {
-            eprintln!("error: {error:#}");
-        }
-        return Err(error);
-    }
-    written?;
-    let counts = summary::counts(&done, rest.left_out);
-    Ok(if counts.failed == 0 && counts.passed > 0 { Code::OK } else { Code::FAILED })
-}
-
-/// How many cases have no outcome.
-#[derive(Clone, Copy)]
-struct Rest {
-    /// Left out by the filter.
-    left_out: usize,
-    /// Not run, because the run ended early.
-    not_run: usize,
+    let ran = run_all(&cases, args.repeat, args.jobs.map(usize::from));
+    let rest = Rest { left_out: all - cases.len(), not_run: cases.len() * args.repeat as usize - ran.done.len() };
+    let files = Files { json: args.json.as_deref(), junit: args.junit.as_deref() };
+    conclude(ran, rest, &files, &summary::text)
 }
 
 /// Makes the list of cases, in the order of their groups.
@@ -174,96 +155,4 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     let policies = lists.policies.iter().map(ToString::to_string).collect();
     cases.push(own::compare(project, lists.archs, policies, Vec::new(), args.setup.clone()));
     Ok(cases)
-}
-
-/// What was run, and what ended it before all was.
-struct Ran {
-    done: Vec<Done>,
-    stopped: Option<Error>,
-}
-
-/// Runs every case, as often as is asked for.
-fn run_all(cases: &[Case], repeat: u32, jobs: Option<usize>) -> Ran {
-    let progress = Progress::new(cases.len() * repeat as usize);
-    let guests = jobs.unwrap_or_else(parallel::default_jobs);
-    let mut all = Ran { done: Vec::new(), stopped: None };
-    let stop = AtomicBool::new(false);
-    for round in 1..=repeat {
-        for groups in Group::ALL {
-            let these: Vec<_> = cases.iter().filter(|case| groups.contains(&case.group)).collect();
-            let jobs = if groups.contains(&Group::Guest) { guests } else { 1 };
-            let ran = parallel::in_order(jobs, &order::of(&these), |index| {
-                let ran = (!stop.load(Ordering::SeqCst)).then(|| run_one(these[index], round, &progress))?;
-                stop.fetch_or(ran.is_err(), Ordering::SeqCst);
-                Some(ran)
-            });
-            for one in ran.into_iter().flatten() {
-                match one {
-                    Ok(done) => all.done.push(done),
-                    Err(error) => all.stopped = all.stopped.or(Some(error)),
-                }
-            }
-        }
-    }
-    if process::interrupted() {
-        all.stopped = Some(exit::interrupted());
-    }
-    all
-}
-
-/// Runs one case and shows what came of it.
-fn run_one(case: &Case, round: u32, progress: &Progress) -> Result<Done> {
-    if process::interrupted() {
-        return Err(exit::interrupted());
-    }
-    progress.doing(&format!("test {} [at most {} s]", case.name, case.timeout.as_secs()));
-    let start = Instant::now();
-    let outcomes = match (case.run)() {
-        Ok(outcomes) => outcomes,
-        Err(error) if [Code::MISSING, Code::INTERRUPTED].contains(&exit::code_of(&error)) => return Err(error),
-        Err(error) => vec![Outcome::failed("", format!("{error:#}"))],
-    };
-    let name = if round == 1 { case.name.clone() } else { format!("{}#{round}", case.name) };
-    let done = Done { name, group: case.group, duration: start.elapsed(), outcomes };
-    progress.done(&summary::line(&done, case.timeout));
-    Ok(done)
-}
-
-/// Writes the files that were asked for, each whole or not at all.
-fn write(args: &Args, done: &[Done], rest: Rest) -> Result<()> {
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&summary::json(done, rest.left_out, rest.not_run))?;
-        files::write(path, text + "\n")?;
-    }
-    if let Some(path) = &args.junit {
-        files::write(path, summary::junit(done, rest.not_run)?)?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::case::{Case, Group, Outcome};
-    use super::{Ran, run_all};
-    use crate::exit::{self, Code, code_of};
-
-    fn case(name: &str, run: fn() -> anyhow::Result<Vec<Outcome>>) -> Case {
-        Case { name: name.into(), group: Group::Host, after: None, timeout: Duration::from_secs(1), run: Box::new(run) }
-    }
-
-    #[test]
-    fn an_error_fails_its_case_and_a_missing_tool_ends_the_run() {
-        let cases = [
-            case("breaks", || Err(anyhow::anyhow!("disk full").context("writing"))),
-            case("passes", || Ok(vec![Outcome::passed("")])),
-            case("lacks", || Err(exit::missing("no clippy"))),
-            case("late", || Ok(vec![Outcome::passed("")])),
-        ];
-        let Ran { done, stopped } = run_all(&cases, 1, Some(1));
-        assert_eq!(done.len(), 2);
-        assert_eq!(done[0].outcomes, [Outcome::failed("", "writing: disk full")]);
-        assert_eq!(stopped.map(|error| code_of(&error)), Some(Code::MISSING));
-    }
 }

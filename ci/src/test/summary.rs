@@ -8,13 +8,13 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 
 use super::case::{Counts, Done, Group, Verdict};
+use super::runner::Rest;
 
 /// How many of the slowest cases are shown.
 const SLOWEST: usize = 10;
 
-/// The end of a run of tests: the slowest, what failed, and the line that scripts look for. When `not_run` cases are
-/// left because the run ended early, that is the last line instead.
-pub fn text(done: &[Done], left_out: usize, not_run: usize) -> String {
+/// The end of a run of tests: the slowest, what failed, and the line that scripts look for.
+pub fn text(done: &[Done], rest: Rest) -> String {
     let mut text = String::from("slowest:\n");
     let mut slowest: Vec<_> = done.iter().collect();
     slowest.sort_by_key(|one| std::cmp::Reverse(one.duration));
@@ -28,12 +28,16 @@ pub fn text(done: &[Done], left_out: usize, not_run: usize) -> String {
             }
         }
     }
-    if not_run == 0 {
-        let _ = writeln!(text, "{}", counts(done, left_out));
-    } else {
-        let _ = writeln!(text, "incomplete: {}, and {}", counts(done, left_out), early(not_run));
+    text + &last_line(done, rest)
+}
+
+/// The line that scripts look for. When cases are left because the run ended early, it says that instead.
+fn last_line(done: &[Done], rest: Rest) -> String {
+    let counts = counts(done, rest.left_out);
+    match rest.not_run {
+        0 => format!("{counts}\n"),
+        not_run => format!("incomplete: {counts}, and {}\n", early(not_run)),
     }
-    text
 }
 
 /// Why a run is not whole.
@@ -64,17 +68,17 @@ pub fn line(done: &Done, timeout: Duration) -> String {
 }
 
 /// The records of all tests.
-pub fn json(done: &[Done], left_out: usize, not_run: usize) -> Value {
+pub fn json(done: &[Done], rest: Rest) -> Value {
     let record = |one: &Done| {
         let seconds = one.duration.as_secs_f64();
         let record = |outcome| test_record(one, outcome, seconds);
         one.outcomes.iter().map(record).collect::<Vec<_>>()
     };
-    let Counts { passed, failed, skipped } = counts(done, left_out);
+    let Counts { passed, failed, skipped } = counts(done, rest.left_out);
     json!({
         "schema": 1,
-        "complete": not_run == 0,
-        "not_run": not_run,
+        "complete": rest.not_run == 0,
+        "not_run": rest.not_run,
         "passed": passed,
         "failed": failed,
         "skipped": skipped,
@@ -155,6 +159,7 @@ fn first_line(why: &str) -> &str {
 mod tests {
     use super::{json, junit, line, text};
     use crate::test::case::{Done, Group, Outcome};
+    use crate::test::runner::Rest;
     use std::time::Duration;
 
     fn done() -> Vec<Done> {
@@ -172,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_last_line_counts_and_stands_alone() {
-        let text = text(&done(), 3, 0);
+        let text = text(&done(), Rest { left_out: 3, not_run: 0 });
         assert_eq!(text.lines().next_back(), Some("13 passed, 1 failed, 3 skipped"));
         assert_eq!(text.lines().filter(|line| line.ends_with("quick11") || line.ends_with(" suite")).count(), 2);
         assert_eq!(text.lines().filter(|line| line.contains(" s  ")).count(), 10);
@@ -192,9 +197,9 @@ mod tests {
 
     #[test]
     fn a_run_that_ended_early_never_looks_whole() {
-        let text = text(&done(), 3, 2);
+        let text = text(&done(), Rest { left_out: 3, not_run: 2 });
         assert_eq!(text.lines().next_back().map(|line| line.starts_with("incomplete: ")), Some(true), "{text}");
-        let value = json(&done(), 0, 2);
+        let value = json(&done(), Rest { left_out: 0, not_run: 2 });
         assert_eq!((&value["complete"], &value["not_run"]), (&false.into(), &2.into()));
         let xml = junit(&done(), 2).expect("text");
         assert!(xml.contains("errors=\"1\"") && xml.contains("2 not run"), "{xml}");
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn files_hold_every_test() {
-        let value = json(&done(), 0, 0);
+        let value = json(&done(), Rest { left_out: 0, not_run: 0 });
         assert_eq!(value["records"].as_array().map(Vec::len), Some(14));
         assert_eq!((&value["passed"], &value["records"][13]["status"]), (&13.into(), &"failed".into()));
         let xml = junit(&done(), 0).expect("text");

@@ -18,11 +18,11 @@ const PATH: &str = "tests/policies.toml";
 
 /// The properties of each policy.
 #[derive(Debug)]
-pub struct Matrix {
-    properties: BTreeMap<String, BTreeSet<String>>,
+pub struct Properties {
+    of: BTreeMap<String, BTreeSet<String>>,
 }
 
-impl Matrix {
+impl Properties {
     /// Reads the file.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Matrix {
         if let Some(name) = properties.keys().find(|name| all.iter().all(|policy| policy.name() != name.as_str())) {
             return Err(wrong(format!("`{name}` is no policy; known: {}", join(all))));
         }
-        Ok(Self { properties })
+        Ok(Self { of: properties })
     }
 
     /// Replaces the properties that a case names by the policies that have one of them.
@@ -55,15 +55,14 @@ impl Matrix {
     pub fn resolve(&self, case: &mut GuestCase) -> Result<()> {
         let named = match &case.policies {
             None => vec![USUAL.to_owned()],
-            Some(Names::All) => self.properties.keys().cloned().collect(),
+            Some(Names::All) => self.of.keys().cloned().collect(),
             Some(Names::These(named)) => named.clone(),
         };
         let mut meant = BTreeSet::new();
         for name in &named {
             let having = self.having(name);
             if having.is_empty() {
-                let known: BTreeSet<_> =
-                    self.properties.iter().flat_map(|(name, of)| of.iter().chain([name])).collect();
+                let known: BTreeSet<_> = self.of.iter().flat_map(|(name, of)| of.iter().chain([name])).collect();
                 let known: Vec<_> = known.into_iter().map(String::as_str).collect();
                 return Err(exit::usage(format!(
                     "tests/cases.toml: case `{}`: `policies`: {name}: known: {}",
@@ -80,13 +79,13 @@ impl Matrix {
     /// The policies of this name, or with this property.
     fn having(&self, name: &str) -> Vec<String> {
         let is_meant = |(policy, of): &(&String, &BTreeSet<String>)| policy.as_str() == name || of.contains(name);
-        self.properties.iter().filter(is_meant).map(|(policy, _)| policy.clone()).collect()
+        self.of.iter().filter(is_meant).map(|(policy, _)| policy.clone()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Matrix;
+    use super::Properties;
     use crate::exit::{Code, code_of};
     use crate::policy::Policy;
     use crate::test::manifest::parse;
@@ -100,7 +99,7 @@ mod tests {
     fn resolved(policies: &str) -> Result<Vec<String>, String> {
         let text = format!("[[case]]\nname = \"c\"\npackage = \"p\"\nkind = \"end\"\n{policies}\n");
         let mut case = parse("cases.toml", &text).unwrap().remove(0);
-        Matrix::parse(GOOD, &all()).unwrap().resolve(&mut case).map_err(|error| error.to_string())?;
+        Properties::parse(GOOD, &all()).unwrap().resolve(&mut case).map_err(|error| error.to_string())?;
         Ok(all().iter().map(ToString::to_string).filter(|policy| case.runs_under(policy)).collect())
     }
 
@@ -132,7 +131,7 @@ mod tests {
             ("static = ", "statics = [\"all-cases\"]\nstatic = ", "`statics` is no policy; known: ebbs, static"),
             ("static = [", "static = [1, ", "line 2"),
         ] {
-            let error = Matrix::parse(&GOOD.replace(good, bad), &all()).expect_err(bad);
+            let error = Properties::parse(&GOOD.replace(good, bad), &all()).expect_err(bad);
             assert_eq!(code_of(&error), Code::USAGE);
             assert!(error.to_string().contains(part), "{bad}: {error}");
         }

@@ -1,0 +1,144 @@
+//! Carries cases out, and says what came of them.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Error, Result};
+
+use super::case::{Case, Done, Group, Outcome};
+use super::{order, summary};
+use crate::exit::{self, Code};
+use crate::progress::Progress;
+use crate::{files, parallel, process};
+
+/// What was run, and what ended it before all was.
+pub struct Ran {
+    /// What ran.
+    pub done: Vec<Done>,
+    /// Why it ended early.
+    pub stopped: Option<Error>,
+}
+
+/// Runs every case, as often as is asked for.
+pub fn run_all(cases: &[Case], repeat: u32, jobs: Option<usize>) -> Ran {
+    let progress = Progress::new(cases.len() * repeat as usize);
+    let guests = jobs.unwrap_or_else(parallel::default_jobs);
+    let mut all = Ran { done: Vec::new(), stopped: None };
+    let stop = AtomicBool::new(false);
+    for round in 1..=repeat {
+        for groups in Group::ALL {
+            let these: Vec<_> = cases.iter().filter(|case| groups.contains(&case.group)).collect();
+            let jobs = if groups.contains(&Group::Guest) { guests } else { 1 };
+            let ran = parallel::in_order(jobs, &order::of(&these), |index| {
+                let ran = (!stop.load(Ordering::SeqCst)).then(|| run_one(these[index], round, &progress))?;
+                stop.fetch_or(ran.is_err(), Ordering::SeqCst);
+                Some(ran)
+            });
+            for one in ran.into_iter().flatten() {
+                match one {
+                    Ok(done) => all.done.push(done),
+                    Err(error) => all.stopped = all.stopped.or(Some(error)),
+                }
+            }
+        }
+    }
+    if process::interrupted() {
+        all.stopped = Some(exit::interrupted());
+    }
+    all
+}
+
+/// Runs one case and shows what came of it.
+fn run_one(case: &Case, round: u32, progress: &Progress) -> Result<Done> {
+    if process::interrupted() {
+        return Err(exit::interrupted());
+    }
+    progress.doing(&format!("test {} [at most {} s]", case.name, case.timeout.as_secs()));
+    let start = Instant::now();
+    let outcomes = match (case.run)() {
+        Ok(outcomes) => outcomes,
+        Err(error) if [Code::MISSING, Code::INTERRUPTED].contains(&exit::code_of(&error)) => return Err(error),
+        Err(error) => vec![Outcome::failed("", format!("{error:#}"))],
+    };
+    let name = if round == 1 { case.name.clone() } else { format!("{}#{round}", case.name) };
+    let done = Done { name, group: case.group, duration: start.elapsed(), outcomes };
+    progress.done(&summary::line(&done, case.timeout));
+    Ok(done)
+}
+
+/// How many cases have no outcome.
+#[derive(Clone, Copy)]
+pub struct Rest {
+    /// Left out by the filter.
+    pub left_out: usize,
+    /// Not run, because the run ended early.
+    pub not_run: usize,
+}
+
+/// The files that were asked for.
+pub struct Files<'a> {
+    /// For the records.
+    pub json: Option<&'a Path>,
+    /// For the results in JUnit's format.
+    pub junit: Option<&'a Path>,
+}
+
+/// Writes the files, and prints what `text` makes of it, whose last line counts; the code to end with.
+///
+/// # Errors
+///
+/// What ended the run early, or why a file cannot be written.
+pub fn conclude(ran: Ran, rest: Rest, files: &Files<'_>, text: &dyn Fn(&[Done], Rest) -> String) -> Result<Code> {
+    let Ran { done, stopped } = ran;
+    let written = write(files, &done, rest);
+    print!("{}", text(&done, rest));
+    if let Some(error) = stopped {
+        if let Err(error) = written {
+            eprintln!("error: {error:#}");
+        }
+        return Err(error);
+    }
+    written?;
+    let counts = summary::counts(&done, rest.left_out);
+    Ok(if counts.failed == 0 && counts.passed > 0 { Code::OK } else { Code::FAILED })
+}
+
+/// Writes the files, each whole or not at all.
+fn write(files: &Files<'_>, done: &[Done], rest: Rest) -> Result<()> {
+    if let Some(path) = files.json {
+        let text = serde_json::to_string_pretty(&summary::json(done, rest))?;
+        files::write(path, text + "\n")?;
+    }
+    if let Some(path) = files.junit {
+        files::write(path, summary::junit(done, rest.not_run)?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Ran, run_all};
+    use crate::exit::{self, Code, code_of};
+    use crate::test::case::{Case, Group, Outcome};
+
+    fn case(name: &str, run: fn() -> anyhow::Result<Vec<Outcome>>) -> Case {
+        Case { name: name.into(), group: Group::Host, after: None, timeout: Duration::from_secs(1), run: Box::new(run) }
+    }
+
+    #[test]
+    fn an_error_fails_its_case_and_a_missing_tool_ends_the_run() {
+        let cases = [
+            case("breaks", || Err(anyhow::anyhow!("disk full").context("writing"))),
+            case("passes", || Ok(vec![Outcome::passed("")])),
+            case("lacks", || Err(exit::missing("no clippy"))),
+            case("late", || Ok(vec![Outcome::passed("")])),
+        ];
+        let Ran { done, stopped } = run_all(&cases, 1, Some(1));
+        assert_eq!(done.len(), 2);
+        assert_eq!(done[0].outcomes, [Outcome::failed("", "writing: disk full")]);
+        assert_eq!(stopped.map(|error| code_of(&error)), Some(Code::MISSING));
+    }
+}
