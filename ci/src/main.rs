@@ -59,6 +59,8 @@ enum Verb {
     Lint(lint::Args),
     /// Run every test once; deps and lint first
     Test(test::Args),
+    /// Boot guests on every architecture, policy, number of CPUs and machine that is named, and show what came of it
+    Matrix(test::matrix::Args),
     /// Show what was found and chosen; changes nothing
     Doctor(doctor::Args),
 }
@@ -83,6 +85,7 @@ fn carry_out(verb: &Verb) -> anyhow::Result<Code> {
         Verb::Deps => deps::run(&project),
         Verb::Lint(args) => lint::run(&project, args),
         Verb::Test(args) => test::run(&project, args),
+        Verb::Matrix(args) => test::matrix::run(&project, args),
         Verb::Doctor(args) => doctor::run(&project, args),
     }
 }

@@ -26,7 +26,7 @@ pub mod record;
 mod report;
 mod run;
 pub mod runner;
-mod table;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod workload;

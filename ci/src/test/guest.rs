@@ -1,10 +1,11 @@
-//! The guest cases of `tests/cases.toml`, under each policy: a case for each build, and one for each boot.
+//! The guest cases of `tests/cases.toml`, or of a list like it, under each policy: a case for each build, and one for each boot.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::case::{Case, Group, Outcome};
 use super::damage;
@@ -41,15 +42,17 @@ pub struct Lists {
     pub cpus: Vec<Selected>,
     /// Whether the cases that have a long form take it.
     pub soak: bool,
+    /// The list of cases, if not the project's own.
+    pub cases: Option<PathBuf>,
 }
 
 /// Makes the cases.
 ///
 /// # Errors
 ///
-/// When `tests/cases.toml` cannot be read or is wrong (121).
+/// When the list of cases cannot be read or is wrong (121).
 pub fn cases(project: &Project, lists: &Lists, all: &[Policy], images: &Arc<Images>) -> Result<Vec<Case>> {
-    let mut described = described(project, all)?;
+    let mut described = described(project, all, lists.cases.as_deref())?;
     if lists.soak {
         described = described.into_iter().map(GuestCase::soaked).collect();
     }
@@ -68,30 +71,36 @@ pub fn cases(project: &Project, lists: &Lists, all: &[Policy], images: &Arc<Imag
     Ok(builds)
 }
 
-/// Reads `tests/cases.toml`.
+/// The project's own list of cases.
+const CASES: &str = "tests/cases.toml";
+
+/// Reads a list of cases; the project's own without a name.
 ///
 /// # Errors
 ///
 /// As [`cases`].
-pub fn described(project: &Project, all: &[Policy]) -> Result<Vec<GuestCase>> {
-    let path = project.root().join("tests/cases.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut described = parse("tests/cases.toml", &text)?;
+pub fn described(project: &Project, all: &[Policy], file: Option<&Path>) -> Result<Vec<GuestCase>> {
+    let (name, path) = match file {
+        Some(file) => (file.display().to_string(), file.to_owned()),
+        None => (CASES.to_owned(), project.root().join(CASES)),
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| exit::usage(format!("cannot read {name}: {error}")))?;
+    let mut described = parse(&name, &text)?;
     let properties = Properties::read(project, all)?;
     for case in &mut described {
-        properties.resolve(case)?;
-        known(case)?;
+        let wrong = |what| exit::usage(format!("{name}: case `{}`: {what}", case.name));
+        known(case).map_err(wrong)?;
+        case.policies = Some(properties.resolve(case.policies.as_ref()).map_err(wrong)?);
     }
     Ok(described)
 }
 
 /// Checks that a case names architectures that exist.
-fn known(case: &GuestCase) -> Result<()> {
+fn known(case: &GuestCase) -> Result<(), String> {
     if let Names::These(names) = &case.archs
         && let Some(name) = names.iter().find(|name| Arch::EXISTING.iter().all(|arch| arch.name() != name.as_str()))
     {
-        let known = Arch::existing_names();
-        return Err(exit::usage(format!("tests/cases.toml: case `{}`: `archs`: {name}: known: {known}", case.name)));
+        return Err(format!("`archs`: {name}: known: {}", Arch::existing_names()));
     }
     Ok(())
 }
@@ -286,7 +295,17 @@ mod tests {
         let smp = vec![1, 16];
         let (archs, policies, profiles) = (Vec::new(), Vec::new(), Vec::new());
         let (machines_named, cpus) = (Vec::new(), Vec::new());
-        let lists = Lists { archs, policies, profiles, audit: false, smp, machines: machines_named, cpus, soak: false };
+        let lists = Lists {
+            archs,
+            policies,
+            profiles,
+            audit: false,
+            smp,
+            machines: machines_named,
+            cpus,
+            soak: false,
+            cases: None,
+        };
         let timeouts = |text: &str| {
             let case = &parse("cases.toml", text).expect("a case")[0];
             machines(case, &lists).iter().map(|machine| machine.timeout(case)).collect::<Vec<_>>()

@@ -93,3 +93,15 @@ fn an_end_must_agree_in_all_parts() {
         assert!(failures[0].contains(part), "{failures:?}");
     }
 }
+
+#[test]
+fn what_is_known_to_fail_has_to() {
+    let fails = case("kind = \"end\"\nfails = \"no time\"\nexpect = { lines = [\"^done\"] }");
+    assert_eq!(judged(&fails, guest(0), "banner\n"), (1, vec![]));
+    assert_eq!(judged(&fails, guest(1), "done\n"), (1, vec![]));
+    let passes = vec!["it passes now, though `fails` says: no time".to_owned()];
+    assert_eq!(judged(&fails, guest(0), "done\n"), (0, passes));
+    assert!(
+        parse("cases.toml", "[[case]]\nname = \"c\"\npackage = \"p\"\nkind = \"suite\"\nfails = \"no\"\n").is_err()
+    );
+}

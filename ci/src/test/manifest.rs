@@ -66,6 +66,8 @@ pub struct GuestCase {
     /// More arguments for QEMU.
     #[serde(default)]
     pub qemu: Vec<String>,
+    /// Why it fails, if it is known to: then it must.
+    pub fails: Option<String>,
     /// How it must end.
     #[serde(default)]
     pub expect: Expect,
@@ -90,7 +92,7 @@ impl GuestCase {
         }
     }
 
-    /// Whether it runs under a policy. Its properties are [resolved](super::properties::Properties::resolve) by now.
+    /// Whether it runs under a policy. Properties are [resolved](super::properties::Properties::resolve) by now.
     pub fn runs_under(&self, policy: &str) -> bool {
         self.policies.as_ref().is_some_and(|names| names.contain(policy))
     }
@@ -214,6 +216,9 @@ fn check(case: &GuestCase) -> Result<(), String> {
     }
     if case.kind == Kind::Suite && case.expect.code != 0 {
         return Err("a suite ends with code 0; take kind = \"end\" for another `code`".into());
+    }
+    if case.kind != Kind::End && case.fails.is_some() {
+        return Err("`fails` is for kind = \"end\", which is one test".into());
     }
     for pattern in case.expect.lines.iter().chain(&case.expect.absent) {
         Regex::new(pattern.replace("{policy}", "").as_str()).map_err(|error| format!("`{pattern}`: {error}"))?;

@@ -14,6 +14,7 @@ mod host;
 mod images;
 mod judge;
 mod manifest;
+pub mod matrix;
 mod mutants;
 mod order;
 mod own;
@@ -29,6 +30,7 @@ use anyhow::Result;
 use crate::arch::Arch;
 use crate::cli::{self, List, Profile, Selected, SetupArgs};
 use crate::exit::{self, Code};
+use crate::lint::steps::Bare;
 use crate::policy::Policy;
 use crate::project::Project;
 use crate::qemu::check_all_names;
@@ -140,12 +142,9 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
         machines: args.machine.clone(),
         cpus: args.cpu.clone(),
         soak: args.soak,
+        cases: None,
     };
-    for arch in &lists.archs {
-        setup::qemu(project, *arch, args.setup.toolchain, args.setup.yes)?;
-        check_all_names(*arch, &lists.machines, &lists.cpus)?;
-    }
-    let compilers = lint::compilers(project, &lists.archs, &args.setup)?;
+    let compilers = prepare(project, &lists, &args.setup)?;
     let mut cases = vec![own::deps(project)];
     cases.extend(own::lint(project, &compilers)?);
     cases.extend(host::cases(project)?);
@@ -155,4 +154,13 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     let policies = lists.policies.iter().map(ToString::to_string).collect();
     cases.push(own::compare(project, lists.archs, policies, Vec::new(), args.setup.clone()));
     Ok(cases)
+}
+
+/// Sees to what guests need: QEMU, and that it knows what was named; a compiler for each architecture.
+fn prepare(project: &Project, lists: &Lists, setup: &SetupArgs) -> Result<Vec<Bare>> {
+    for arch in &lists.archs {
+        setup::qemu(project, *arch, setup.toolchain, setup.yes)?;
+        check_all_names(*arch, &lists.machines, &lists.cpus)?;
+    }
+    lint::compilers(project, &lists.archs, setup)
 }

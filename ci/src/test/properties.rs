@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
-use super::manifest::{GuestCase, Names};
+use super::manifest::Names;
 use crate::exit;
 use crate::policy::{Policy, join};
 use crate::project::Project;
@@ -47,13 +47,13 @@ impl Properties {
         Ok(Self { of: properties })
     }
 
-    /// Replaces the properties that a case names by the policies that have one of them.
+    /// The policies that are meant where these policies and properties are named, or nothing is.
     ///
     /// # Errors
     ///
-    /// The case names what is neither a policy nor a property (121).
-    pub fn resolve(&self, case: &mut GuestCase) -> Result<()> {
-        let named = match &case.policies {
+    /// What is neither a policy nor a property.
+    pub fn resolve(&self, names: Option<&Names>) -> Result<Names, String> {
+        let named = match names {
             None => vec![USUAL.to_owned()],
             Some(Names::All) => self.of.keys().cloned().collect(),
             Some(Names::These(named)) => named.clone(),
@@ -64,16 +64,11 @@ impl Properties {
             if having.is_empty() {
                 let known: BTreeSet<_> = self.of.iter().flat_map(|(name, of)| of.iter().chain([name])).collect();
                 let known: Vec<_> = known.into_iter().map(String::as_str).collect();
-                return Err(exit::usage(format!(
-                    "tests/cases.toml: case `{}`: `policies`: {name}: known: {}",
-                    case.name,
-                    known.join(", ")
-                )));
+                return Err(format!("`policies`: {name}: known: {}", known.join(", ")));
             }
             meant.extend(having);
         }
-        case.policies = Some(Names::These(meant.into_iter().collect()));
-        Ok(())
+        Ok(Names::These(meant.into_iter().collect()))
     }
 
     /// The policies of this name, or with this property.
@@ -99,7 +94,7 @@ mod tests {
     fn resolved(policies: &str) -> Result<Vec<String>, String> {
         let text = format!("[[case]]\nname = \"c\"\npackage = \"p\"\nkind = \"end\"\n{policies}\n");
         let mut case = parse("cases.toml", &text).unwrap().remove(0);
-        Properties::parse(GOOD, &all()).unwrap().resolve(&mut case).map_err(|error| error.to_string())?;
+        case.policies = Some(Properties::parse(GOOD, &all()).unwrap().resolve(case.policies.as_ref())?);
         Ok(all().iter().map(ToString::to_string).filter(|policy| case.runs_under(policy)).collect())
     }
 
@@ -118,10 +113,7 @@ mod tests {
             );
         }
         let error = resolved("policies = [\"rests\"]").unwrap_err();
-        assert!(
-            error.contains("case `c`: `policies`: rests: known: all-cases, ebbs, rests-at-switch, static"),
-            "{error}"
-        );
+        assert!(error.contains("`policies`: rests: known: all-cases, ebbs, rests-at-switch, static"), "{error}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 
 use super::case::{Case, Done, Group, Outcome};
 use super::{order, summary};
@@ -82,6 +82,20 @@ pub struct Files<'a> {
     pub json: Option<&'a Path>,
     /// For the results in JUnit's format.
     pub junit: Option<&'a Path>,
+}
+
+impl Files<'_> {
+    /// Removes what an earlier run left in their place.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        for path in [self.json, self.junit].into_iter().flatten().filter(|path| path.exists()) {
+            std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(())
+    }
 }
 
 /// Writes the files, and prints what `text` makes of it, whose last line counts; the code to end with.

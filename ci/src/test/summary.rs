@@ -32,7 +32,7 @@ pub fn text(done: &[Done], rest: Rest) -> String {
 }
 
 /// The line that scripts look for. When cases are left because the run ended early, it says that instead.
-fn last_line(done: &[Done], rest: Rest) -> String {
+pub fn last_line(done: &[Done], rest: Rest) -> String {
     let counts = counts(done, rest.left_out);
     match rest.not_run {
         0 => format!("{counts}\n"),
@@ -203,6 +203,15 @@ mod tests {
         assert_eq!((&value["complete"], &value["not_run"]), (&false.into(), &2.into()));
         let xml = junit(&done(), 2).expect("text");
         assert!(xml.contains("errors=\"1\"") && xml.contains("2 not run"), "{xml}");
+    }
+
+    #[test]
+    fn a_reader_of_junits_format_finds_every_test() {
+        let xml = junit(&done(), 2).expect("text");
+        let read = junit_parser::from_reader(xml.as_bytes()).expect("JUnit's format");
+        assert_eq!((read.tests, read.failures, read.errors), (15, 1, 1));
+        let failed = read.suites.iter().flat_map(|suite| &suite.cases).find(|case| case.status.is_failure());
+        assert_eq!(failed.map(|case| case.name.as_str()), Some("suite::b"));
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn references(peers: &[Peer], style: Style) -> String {
 }
 
 /// Draws heads and cells; the columns of `numbers` stand to the right.
-fn grid(heads: &[String], cells: &[Vec<String>], numbers: std::ops::Range<usize>, style: Style) -> String {
+pub fn grid(heads: &[String], cells: &[Vec<String>], numbers: std::ops::Range<usize>, style: Style) -> String {
     let mut table = Table::new();
     table.load_style(match style {
         Style::Markdown => ASCII_MARKDOWN,

@@ -49,7 +49,8 @@ const TIMEOUT: Duration = Duration::from_secs(1800);
 pub fn cases(project: &Project, setup: &SetupArgs, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Case>> {
     let mutants = read(project)?;
     let policies = Policy::all(project)?;
-    let known = Known { packages: host::packages(project)?, cases: guest::described(project, &policies)?, policies };
+    let known =
+        Known { packages: host::packages(project)?, cases: guest::described(project, &policies, None)?, policies };
     for mutant in &mutants {
         let checked = |red: &Expected| known.check(&red.red).map_err(|what| mutant.wrong(red.line, &what));
         mutant.reds.iter().try_for_each(checked)?;
