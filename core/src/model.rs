@@ -51,9 +51,9 @@ pub unsafe fn new_thread<S: System>(
     parts: Parts,
     populate: fn(&mut Stack, usize) -> Result<(), NoFrame>,
 ) -> Result<&'static Thread, NoFrame> {
-    let class = SizeClass::for_stack(parts.stack_bytes).expect("a stack of this size");
+    let class = SizeClass::for_stack(parts.stack_bytes, S::Policy::GUARD).expect("a stack of this size");
     // SAFETY: the caller's promise.
-    let mut stack = unsafe { Stack::new(Slot { class, number: parts.number }, parts.top_entry, 0) };
+    let mut stack = unsafe { Stack::new(Slot { class, number: parts.number }, S::Policy::GUARD, parts.top_entry, 0) };
     stack.begin(parts.is_idle);
     let mut new = NewStack::new(&mut stack, false, populate);
     if parts.is_idle { new.populate_all() } else { S::Policy::on_spawn(&mut new) }?;

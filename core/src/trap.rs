@@ -141,13 +141,13 @@ pub fn report_overflow<S: System>(address: VirtAddr, at: &Place) {
 #[inline(never)]
 fn overflow<S: System>(address: VirtAddr, at: &Place, resumes: bool) -> bool {
     if let Some((slot, owner)) = stack::owner::<S>(address)
-        && address < slot.limit()
+        && address < slot.limit(S::Policy::GUARD)
         && Slot::of(at.stack_pointer) == Some(slot)
         && let Some(owner) = owner
     {
         let populated = stack::populated::<S>(slot);
         let fate = if resumes { emergency::give::<S>(slot, owner, populated, address) } else { Fate::Ends("") };
-        report::overflow::<S>(&owner, slot.limit(), slot.top(), populated, at, fate);
+        report::overflow::<S>(&owner, slot.limit(S::Policy::GUARD), slot.top(), populated, at, fate);
         return true;
     }
     let boot = S::kernel().boot_stack();
@@ -168,7 +168,7 @@ fn overflow<S: System>(address: VirtAddr, at: &Place, resumes: bool) -> bool {
 pub fn check_room_to_preempt<S: System>(bytes: u64, at: &Place) -> bool {
     let below = VirtAddr::new_truncate(at.stack_pointer.as_u64().wrapping_sub(bytes));
     match Slot::of(below) {
-        Some(slot) if below >= slot.limit() => true,
+        Some(slot) if below >= slot.limit(S::Policy::GUARD) => true,
         _ => find_room_to_preempt::<S>(below, at),
     }
 }
@@ -181,7 +181,7 @@ fn find_room_to_preempt<S: System>(below: VirtAddr, at: &Place) -> bool {
         report_overflow::<S>(below, &Place { address: below, ..*at });
         return true;
     };
-    let lowest = slot.limit() - PAGE_BYTES;
+    let lowest = slot.limit(S::Policy::GUARD) - PAGE_BYTES;
     if !owner.has_emergency_page() {
         overflow::<S>(below.max(lowest), &Place { address: below, ..*at }, true);
     }

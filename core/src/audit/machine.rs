@@ -11,7 +11,7 @@ use super::{broken, threads};
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::kernel::Count;
 use crate::memory::layout::HEAP;
-use crate::stack::{self, Note, SizeClass, Slot, StackPolicy};
+use crate::stack::{self, Guard, Note, SizeClass, Slot, StackPolicy};
 use crate::sync::SpinLock;
 use crate::sync::atomic::Ordering;
 use crate::system::System;
@@ -99,7 +99,7 @@ pub(super) fn check<S: System>() {
 
 fn check_slot<S: System>(walk: &mut Walk<'_>, slot: Slot) {
     let Some(entries) = stack::entries::<S>(slot) else { return };
-    let (pages, whose) = (slot.class.stack_pages(), Whose(slot));
+    let (pages, whose) = (slot.class.stack_pages(S::Policy::GUARD), Whose(slot, S::Policy::GUARD));
     let (mut present, mut hole) = (0, false);
     for page in 0..pages {
         match S::Arch::decode_stack(entries.page(page).load(Ordering::Relaxed)) {
@@ -124,7 +124,8 @@ fn check_slot<S: System>(walk: &mut Walk<'_>, slot: Slot) {
         walk.meet::<S>(frame, format_args!("{whose}"));
         present += 1;
     }
-    threads::check_guard::<S>(&whose, pages, emergency, |page| entries.page(page).load(Ordering::Relaxed));
+    let guard = pages + usize::from(emergency)..slot.class.slot_pages();
+    threads::check_guard::<S>(&whose, guard, |page| entries.page(page).load(Ordering::Relaxed));
     match entries.note() {
         Note::Owner(owner) => {
             // SAFETY: the owner is cleared, under the class's lock, before its thread is freed.
@@ -171,10 +172,10 @@ pub(super) fn check_conservation<S: System>() {
 }
 
 /// A slot's name in a report.
-struct Whose(Slot);
+struct Whose(Slot, Guard);
 
 impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the stack at {:#x}..{:#x}", self.0.limit(), self.0.top())
+        write!(f, "the stack at {:#x}..{:#x}", self.0.limit(self.1), self.0.top())
     }
 }

@@ -1,6 +1,7 @@
 //! The two threads of a switch: what must hold of the stack that is run on, and of the one that was left.
 #![expect(unsafe_code, reason = "looks at the stacks of threads that this CPU holds")]
 
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::broken;
@@ -76,22 +77,20 @@ fn check_entries<S: System>(thread: &'static Thread, stack: &Stack) {
             );
         }
     }
-    check_guard::<S>(&thread, stack.pages(), stack.has_emergency_page(), |page| {
-        stack.entry(page).load(Ordering::Relaxed)
-    });
-    if Note::load(stack.note()) != Note::Owner(NonNull::from(thread)) {
+    let guard = stack.pages() + usize::from(stack.has_emergency_page())..stack.slot_pages(S::Policy::GUARD);
+    check_guard::<S>(&thread, guard, |page| stack.entry(page).load(Ordering::Relaxed));
+    if Note::load(stack.note(S::Policy::GUARD)) != Note::Owner(NonNull::from(thread)) {
         broken::<S>(7, format_args!("the slot of {thread} does not name it"));
     }
 }
 
-/// No guard page is present, but the highest one of a thread that has survived an overflow: invariant 10.
+/// No guard page is present, but the highest one of a thread that has survived an overflow: invariant 10. `guard` is without that.
 pub(super) fn check_guard<S: System>(
     whose: &dyn core::fmt::Display,
-    pages: usize,
-    emergency: bool,
+    guard: Range<usize>,
     entry: impl Fn(usize) -> u64,
 ) {
-    for page in pages + usize::from(emergency)..2 * pages {
+    for page in guard {
         if matches!(S::Arch::decode_stack(entry(page)), StackEntry::Present { .. }) {
             broken::<S>(10, format_args!("a guard page of {whose} is present"));
         }

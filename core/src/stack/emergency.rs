@@ -9,6 +9,9 @@
 //! swaps that of its CPU out; if there is none, the run ends. It is set by anew in thread context: when the CPU goes idle, and when such
 //! a page is given back there.
 //!
+//! Where a slot's guard is a single page, there is none to spare: it guards, and its entry is the slot's note. Every overflow is the
+//! end there, and the report says why.
+//!
 //! The page is none of the stack's, so no policy is asked about it: it stays when the thread sleeps, and goes when
 //! the thread has ended, before the slot can serve another one, once no CPU knows its address.
 
@@ -20,7 +23,8 @@ use crate::arch::{Cpu, PAGE_BYTES, Paging, StackEntry};
 use crate::cpu::{self, PerCpu};
 use crate::memory::unmap::unmap;
 use crate::stack::page::Stack;
-use crate::stack::slot::{MIN_STACK_BYTES, Slot};
+use crate::stack::policy::StackPolicy;
+use crate::stack::slot::{Guard, MIN_STACK_BYTES, Slot};
 use crate::sync::atomic::Ordering;
 use crate::system::System;
 use crate::thread::Thread;
@@ -90,15 +94,18 @@ fn allocate<S: System>(cpu: &PerCpu) {
 #[cold]
 #[inline(never)]
 pub(crate) fn give<S: System>(slot: Slot, owner: &Thread, populated: usize, address: VirtAddr) -> Fate {
-    let pages = slot.class.stack_pages();
     if !S::kernel().settings.survives_overflow() {
         return Fate::Ends("");
     }
+    if S::Policy::GUARD == Guard::Page {
+        return Fate::Ends("its slot has no guard page to spare under this policy");
+    }
+    let pages = slot.class.stack_pages(S::Policy::GUARD);
     if owner.has_emergency_page() {
         return Fate::Ends("its emergency page is used up");
     }
     // A jump over the page, or over one that is not there: what lies between would be a hole.
-    if address < slot.limit() - PAGE_BYTES || populated < pages {
+    if address < slot.limit(S::Policy::GUARD) - PAGE_BYTES || populated < pages {
         return Fate::Ends("no page reaches so far");
     }
     let Some(frame) = S::Arch::per_cpu().spare.take() else {

@@ -34,7 +34,7 @@ pub(crate) fn fault<S: System>(at: &Place) -> bool {
 /// Populates what is missing down to `at.address`, which is in the slot of the stack that is in use. Returns whether anything was.
 pub(crate) fn grow<S: System>(at: &Place) -> bool {
     let Some((slot, Some(owner))) = owner::<S>(at.address) else { return false };
-    if at.address < slot.limit() {
+    if at.address < slot.limit(S::Policy::GUARD) {
         return false;
     }
     let pages = ((slot.top() - at.address - 1) / PAGE_BYTES) as usize + 1;
@@ -74,7 +74,7 @@ fn short<S: System>(pages: usize, at: &Place) -> ! {
 /// Populates `bytes` below `stack_pointer`, on the stack that is in use: before anything is pushed there from another one.
 pub(crate) fn make_room<S: System>(stack_pointer: VirtAddr, bytes: u64, at: &Place) {
     if let Some(slot) = Slot::of(VirtAddr::new(stack_pointer.as_u64() - 1)) {
-        let address = VirtAddr::new(stack_pointer.as_u64() - bytes).max(slot.limit());
+        let address = VirtAddr::new(stack_pointer.as_u64() - bytes).max(slot.limit(S::Policy::GUARD));
         grow::<S>(&Place { address, stack_pointer, ..*at });
     }
 }

@@ -20,7 +20,7 @@ pub use page::{NoFrame, OutsideStack, Stack};
 pub use policy::{Growing, Incoming, Leaving, NewStack, Outgoing, StackPolicy};
 pub use range::{Pages, StackError, StackRange};
 pub use sample::{Sample, sample, settle};
-pub use slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
+pub use slot::{CLASSES, Guard, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
 
 pub(crate) use cache::{free_resting, make_room, refill, unreserve};
 pub(crate) use range::{

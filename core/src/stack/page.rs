@@ -17,7 +17,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::stack::policy::StackPolicy;
 use crate::stack::ring::{RestNote, Ring};
-use crate::stack::slot::{Note, Slot};
+use crate::stack::slot::{Guard, Note, Slot};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A stack pointer that does not lie in the stack that it is said to belong to.
@@ -81,8 +81,8 @@ impl Stack {
     ///
     /// `top_entry` is the leaf entry of the slot's highest page, in a table that is never freed; nobody else owns
     /// the slot; all of the stack's entries are empty or resting.
-    pub unsafe fn new(slot: Slot, top_entry: NonNull<AtomicU64>, generation: u32) -> Self {
-        let pages = slot.class.stack_pages() as u16;
+    pub unsafe fn new(slot: Slot, guard: Guard, top_entry: NonNull<AtomicU64>, generation: u32) -> Self {
+        let pages = slot.class.stack_pages(guard) as u16;
         Self {
             top: slot.top(),
             top_entry,
@@ -101,9 +101,9 @@ impl Stack {
 
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
-        let class = crate::stack::SizeClass::for_stack(1).expect("a smallest class");
+        let class = crate::stack::SizeClass::for_stack(1, Guard::Half).expect("a smallest class");
         // SAFETY: the entry is never looked at.
-        unsafe { Self::new(Slot { class, number: 0 }, NonNull::dangling(), 0) }
+        unsafe { Self::new(Slot { class, number: 0 }, Guard::Half, NonNull::dangling(), 0) }
     }
 
     /// The slot.
@@ -129,6 +129,14 @@ impl Stack {
     /// Number of pages.
     pub fn pages(&self) -> usize {
         self.pages.into()
+    }
+
+    /// Number of pages of its slot, those of the guard too.
+    pub(crate) fn slot_pages(&self, guard: Guard) -> usize {
+        match guard {
+            Guard::Half => 2 * self.pages(),
+            Guard::Page => self.pages() + 1,
+        }
     }
 
     /// Number of pages, from the top, that are populated.
@@ -388,8 +396,8 @@ impl Stack {
     }
 
     /// The note of the slot: the entry of its lowest guard page.
-    pub(crate) fn note(&self) -> &'static AtomicU64 {
-        note_entry(self.pages(), self.top_entry)
+    pub(crate) fn note(&self, guard: Guard) -> &'static AtomicU64 {
+        note_entry(self.slot_pages(guard), self.top_entry)
     }
 }
 
@@ -414,14 +422,14 @@ pub(crate) fn page_entry(top_entry: NonNull<AtomicU64>, page: usize) -> &'static
     unsafe { entry.as_ref() }
 }
 
-/// The entry that holds the note of a slot with `stack_pages` pages of stack.
-fn note_entry(stack_pages: usize, top_entry: NonNull<AtomicU64>) -> &'static AtomicU64 {
-    page_entry(top_entry, 2 * stack_pages - 1)
+/// The entry that holds the note of a slot with `slot_pages` pages: that of the lowest.
+fn note_entry(slot_pages: usize, top_entry: NonNull<AtomicU64>) -> &'static AtomicU64 {
+    page_entry(top_entry, slot_pages - 1)
 }
 
 /// Who owns the slot with this top entry.
 pub(crate) fn note(slot: Slot, top_entry: NonNull<AtomicU64>) -> Note {
-    Note::load(note_entry(slot.class.stack_pages(), top_entry))
+    Note::load(note_entry(slot.class.slot_pages(), top_entry))
 }
 
 /// The entry of a page that is populated.

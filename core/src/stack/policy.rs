@@ -22,7 +22,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 use crate::cpu;
 use crate::stack::page::{NoFrame, OutsideStack, Rested};
 use crate::stack::ring::Ring;
-use crate::stack::{FaultReserve, Stack, StackCache};
+use crate::stack::{FaultReserve, Guard, Stack, StackCache};
 use crate::system::System;
 use crate::thread::stack_wait;
 
@@ -50,6 +50,9 @@ pub enum Leaving {
 pub trait StackPolicy: 'static {
     /// The policy's name: its cargo feature.
     const NAME: &'static str;
+
+    /// How much of a slot is guard, and is not the stack's.
+    const GUARD: Guard = Guard::Half;
 
     /// Whether [`StackPolicy::after_switch_out`] or [`StackPolicy::before_switch`] may let pages rest. `schedule()` then sees to
     /// it that the ring has room for a note; a policy that rests without having said so does not compile.

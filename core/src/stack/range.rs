@@ -120,14 +120,14 @@ pub(crate) fn owner<S: System>(address: VirtAddr) -> Option<(Slot, Option<&'stat
 /// Says whether the page of an address in a slot's stack is populated, from its entry.
 pub(crate) fn is_populated<S: System>(slot: Slot, address: VirtAddr) -> bool {
     let page = ((slot.top() - address - 1) / PAGE_BYTES) as usize;
-    page < slot.class.stack_pages()
+    page < slot.class.stack_pages(S::Policy::GUARD)
         && top_entry::<S>(slot).is_some_and(|top| is_present::<S>(page::page_entry(top, page)))
 }
 
 /// Number of pages of a slot's stack that are populated, from its entries.
 pub(crate) fn populated<S: System>(slot: Slot) -> usize {
     let Some(top) = top_entry::<S>(slot) else { return 0 };
-    (0..slot.class.stack_pages()).filter(|page| is_present::<S>(page::page_entry(top, *page))).count()
+    (0..slot.class.stack_pages(S::Policy::GUARD)).filter(|page| is_present::<S>(page::page_entry(top, *page))).count()
 }
 
 fn is_present<S: System>(entry: &AtomicU64) -> bool {
@@ -181,7 +181,7 @@ pub enum Pages {
 ///
 /// There is no slot or no memory, or the stack would be too large.
 pub(crate) fn allocate<S: System>(bytes: u64, pages: Pages) -> Result<Stack, StackError> {
-    let class = SizeClass::for_stack(bytes).ok_or(StackError::TooLarge { bytes })?;
+    let class = SizeClass::for_stack(bytes, S::Policy::GUARD).ok_or(StackError::TooLarge { bytes })?;
     match try_allocate::<S>(class, pages) {
         Err(StackError::NoFrame { .. } | StackError::Overcommitted(_)) => {
             collect::<S>();
@@ -218,17 +218,17 @@ pub(crate) fn collect<S: System>() {
 }
 
 fn try_allocate<S: System>(class: SizeClass, pages: Pages) -> Result<Stack, StackError> {
-    admission::claim::<S>(class.stack_pages()).map_err(StackError::Overcommitted)?;
+    admission::claim::<S>(class.stack_pages(S::Policy::GUARD)).map_err(StackError::Overcommitted)?;
     let stack = allocate_claimed::<S>(class, pages);
     if stack.is_err() {
-        admission::give_up::<S>(class.stack_pages());
+        admission::give_up::<S>(class.stack_pages(S::Policy::GUARD));
     }
     stack
 }
 
 fn allocate_claimed<S: System>(class: SizeClass, pages: Pages) -> Result<Stack, StackError> {
     let mut stack = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| take::<S>(slots, class))?;
-    stack.begin(pages == Pages::Always || class.stack_bytes() > MAX_POLICY_STACK_BYTES);
+    stack.begin(pages == Pages::Always || class.stack_bytes(S::Policy::GUARD) > MAX_POLICY_STACK_BYTES);
     // The CPU that writes the entries makes them visible to the walkers: a thread that was moved between the two would do so
     // on another one.
     match cpu::without_preemption::<S, _>(|| populate_new::<S>(&mut stack, pages)) {
@@ -244,8 +244,8 @@ fn allocate_claimed<S: System>(class: SizeClass, pages: Pages) -> Result<Stack, 
 }
 
 /// Notes whose stack it is.
-pub(crate) fn set_owner(stack: &Stack, thread: &Thread) {
-    Note::Owner(NonNull::from(thread)).store(stack.note());
+pub(crate) fn set_owner<S: System>(stack: &Stack, thread: &Thread) {
+    Note::Owner(NonNull::from(thread)).store(stack.note(S::Policy::GUARD));
 }
 
 /// Takes back the stack of a thread that has ended: keeps it, or lets all its pages rest and frees the slot.
@@ -256,11 +256,15 @@ pub(crate) fn release<S: System>(stack: Stack) {
         emergency::take_back::<S>(&stack);
     }
     let class = stack.slot().class;
-    admission::give_up::<S>(class.stack_pages());
+    admission::give_up::<S>(class.stack_pages(S::Policy::GUARD));
     let left = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| {
         // Under the lock, so that a walk of the range never meets the owner of a stack that is being released.
-        Note::Unowned.store(stack.note());
-        if class.stack_bytes() > MAX_POLICY_STACK_BYTES { Some(stack) } else { slots.kept.push(stack).err() }
+        Note::Unowned.store(stack.note(S::Policy::GUARD));
+        if class.stack_bytes(S::Policy::GUARD) > MAX_POLICY_STACK_BYTES {
+            Some(stack)
+        } else {
+            slots.kept.push(stack).err()
+        }
     });
     if let Some(stack) = left {
         free::<S>(stack);
@@ -303,7 +307,7 @@ fn free<S: System>(mut stack: Stack) {
     });
     let slot = stack.slot();
     S::kernel().stacks.classes[slot.class.index()].with::<S, _>(|slots| {
-        Note::Free { next: slots.free, generation: stack.generation() }.store(stack.note());
+        Note::Free { next: slots.free, generation: stack.generation() }.store(stack.note(S::Policy::GUARD));
         slots.free = Some(slot.number);
     });
 }
@@ -347,8 +351,8 @@ fn take<S: System>(slots: &mut Class, class: SizeClass) -> Result<Stack, StackEr
         };
         slots.free = next;
         // SAFETY: the slot was on the free list and is not any more; its pages are resting or empty.
-        let stack = unsafe { Stack::new(slot, top, generation) };
-        Note::Unowned.store(stack.note());
+        let stack = unsafe { Stack::new(slot, S::Policy::GUARD, top, generation) };
+        Note::Unowned.store(stack.note(S::Policy::GUARD));
         return Ok(stack);
     }
     if slots.used == class.slots() {
@@ -360,7 +364,7 @@ fn take<S: System>(slots: &mut Class, class: SizeClass) -> Result<Stack, StackEr
         .map_err(|OutOfFrames| no_frame::<S>())?;
     slots.used += 1;
     // SAFETY: the slot was never used, so all its entries are empty; leaf tables are never freed.
-    Ok(unsafe { Stack::new(slot, top, 0) })
+    Ok(unsafe { Stack::new(slot, S::Policy::GUARD, top, 0) })
 }
 
 fn top_page(slot: Slot) -> VirtAddr {

@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::cpu::{self, MAX_CPUS};
-use crate::stack::StackPolicy;
 use crate::stack::page::{note, page_entry};
+use crate::stack::policy::StackPolicy;
 use crate::stack::range::top_entry;
 use crate::stack::slot::{Note, SizeClass, Slot};
 use crate::system::System;
@@ -96,7 +96,7 @@ pub fn sample<S: System>() -> Sample {
 fn count_slot<S: System>(sample: &mut Sample, slot: Slot) {
     let Some(top) = top_entry::<S>(slot) else { return };
     let (mut present, mut resting) = (0, 0);
-    for page in 0..slot.class.stack_pages() {
+    for page in 0..slot.class.stack_pages(S::Policy::GUARD) {
         match S::Arch::decode_stack(page_entry(top, page).load(Ordering::Relaxed)) {
             StackEntry::Present { .. } => present += 1,
             StackEntry::Resting { .. } => resting += 1,

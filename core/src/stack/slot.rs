@@ -12,8 +12,8 @@
 //!  +----------------------+ base         its owner, or the next free slot
 //! ```
 //!
-//! A slot is twice as large as its stack and aligned to its own size, so no stack crosses a 2 MiB border and one
-//! leaf table serves it. The note costs no memory: hardware ignores an entry that is not present.
+//! A slot is aligned to its own size, and half of it is guard, or its lowest page, as the policy says ([`Guard`]): either way no
+//! stack crosses a 2 MiB border and one leaf table serves it. The note costs no memory: hardware ignores an entry that is not present.
 //!
 //! No function jumps over the guard, however large its frame is: on the bare-metal targets the compiler probes the stack
 //! inline, so a frame of a page or more is touched page by page on the way down, and the first touch below the limit
@@ -41,15 +41,25 @@ pub const MAX_STACK_BYTES: u64 = MIN_STACK_BYTES << (CLASSES - 1);
 /// would keep interrupts off for too long.
 pub const MAX_POLICY_STACK_BYTES: u64 = 64 << 10;
 
-/// A size class: slots of `16 KiB << class` with stacks of half of it.
+/// How much of a slot is its guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The lower half.
+    Half,
+    /// The lowest page, whose entry is the note.
+    Page,
+}
+
+/// A size class: slots of `16 KiB << class`, with a stack in what the guard leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeClass(u8);
 
 impl SizeClass {
     /// The smallest class whose stacks have at least `bytes`, or nothing if that is more than
     /// [`MAX_STACK_BYTES`].
-    pub fn for_stack(bytes: u64) -> Option<Self> {
-        (0..CLASSES as u8).map(Self).find(|class| class.stack_bytes() >= bytes)
+    pub fn for_stack(bytes: u64, guard: Guard) -> Option<Self> {
+        let fits = |class: &Self| bytes <= MAX_STACK_BYTES && class.stack_bytes(guard) >= bytes;
+        Self::all().find(fits)
     }
 
     /// All classes, smallest first.
@@ -63,18 +73,26 @@ impl SizeClass {
     }
 
     /// Bytes of a stack.
-    pub const fn stack_bytes(self) -> u64 {
-        MIN_STACK_BYTES << self.0
+    pub const fn stack_bytes(self, guard: Guard) -> u64 {
+        match guard {
+            Guard::Half => self.slot_bytes() / 2,
+            Guard::Page => self.slot_bytes() - PAGE_BYTES,
+        }
     }
 
     /// Pages of a stack.
-    pub const fn stack_pages(self) -> usize {
-        (self.stack_bytes() / PAGE_BYTES) as usize
+    pub const fn stack_pages(self, guard: Guard) -> usize {
+        (self.stack_bytes(guard) / PAGE_BYTES) as usize
     }
 
     /// Bytes of a slot.
     pub const fn slot_bytes(self) -> u64 {
-        self.stack_bytes() * 2
+        (2 * MIN_STACK_BYTES) << self.0
+    }
+
+    /// Pages of a slot, those of the guard too.
+    pub const fn slot_pages(self) -> usize {
+        (self.slot_bytes() / PAGE_BYTES) as usize
     }
 
     /// How many slots there can be.
@@ -114,8 +132,8 @@ impl Slot {
     }
 
     /// The lowest address of the stack: below it are the guard pages.
-    pub fn limit(self) -> VirtAddr {
-        VirtAddr::new(self.top().as_u64() - self.class.stack_bytes())
+    pub fn limit(self, guard: Guard) -> VirtAddr {
+        VirtAddr::new(self.top().as_u64() - self.class.stack_bytes(guard))
     }
 
     /// The address behind the stack's highest byte.
@@ -171,6 +189,15 @@ impl Note {
     }
 }
 
+const _: () = {
+    let mut class = 0;
+    while class < CLASSES as u8 {
+        let class_is = SizeClass(class);
+        assert!(class_is.stack_pages(Guard::Half) < class_is.slot_pages(), "the note's entry is one of the guard's");
+        assert!(class_is.stack_pages(Guard::Page) < class_is.slot_pages(), "the note's entry is one of the guard's");
+        class += 1;
+    }
+};
 const _: () = assert!(align_of::<Thread>() >= 4, "a note's two lowest bits are not part of a thread's address");
 
 #[cfg(test)]
@@ -181,11 +208,13 @@ mod tests {
 
     #[test]
     fn classes_serve_what_the_design_names() {
-        let class = SizeClass::for_stack(16 << 10).unwrap();
-        assert_eq!((class.slot_bytes(), class.stack_pages()), (32 << 10, 4));
-        assert_eq!(SizeClass::for_stack(1).unwrap().stack_bytes(), 8 << 10);
-        assert_eq!(SizeClass::for_stack(1 << 20).unwrap().slot_bytes(), 2 << 20);
-        assert_eq!(SizeClass::for_stack((1 << 20) + 1), None);
+        let class = SizeClass::for_stack(16 << 10, Guard::Half).unwrap();
+        assert_eq!((class.slot_bytes(), class.stack_pages(Guard::Half)), (32 << 10, 4));
+        assert_eq!(SizeClass::for_stack(16 << 10, Guard::Page), Some(class));
+        assert_eq!((class.stack_pages(Guard::Page), class.slot_pages()), (7, 8));
+        assert_eq!(SizeClass::for_stack(1, Guard::Half).unwrap().stack_bytes(Guard::Half), 8 << 10);
+        assert_eq!(SizeClass::for_stack(1 << 20, Guard::Half).unwrap().slot_bytes(), 2 << 20);
+        assert_eq!(SizeClass::for_stack((1 << 20) + 1, Guard::Half), None);
     }
 
     #[test]
@@ -202,7 +231,7 @@ mod tests {
             let address = VirtAddr::new(slot.base().as_u64() + offset % class.slot_bytes());
             prop_assert_eq!(Slot::of(address), Some(slot));
             prop_assert_eq!(slot.base().as_u64() % class.slot_bytes(), 0);
-            prop_assert_eq!(slot.limit().as_u64() >> 21, (slot.top().as_u64() - 1) >> 21);
+            prop_assert_eq!(slot.limit(Guard::Page).as_u64() >> 21, (slot.top().as_u64() - 1) >> 21);
         }
 
         #[test]

@@ -12,7 +12,7 @@ use crate::arch::{Access, PAGE_BYTES, Paging, StackEntry, TableEntry};
 use crate::stack::page::{NoFrame, Stack, page_entry};
 use crate::stack::policy::{NewStack, StackPolicy};
 use crate::stack::ring::Ring;
-use crate::stack::slot::{SizeClass, Slot};
+use crate::stack::slot::{Guard, SizeClass, Slot};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
 use core::ptr::NonNull;
@@ -93,9 +93,9 @@ impl Machine {
     fn new() -> Self {
         let entries = Box::leak(Box::new(core::array::from_fn::<_, 8, _>(|_| AtomicU64::new(0))));
         let top = NonNull::from(&entries[7]);
-        let slot = Slot { class: SizeClass::for_stack(16 << 10).unwrap(), number: 3 };
+        let slot = Slot { class: SizeClass::for_stack(16 << 10, Guard::Half).unwrap(), number: 3 };
         // SAFETY: the entries are the stack's own, and empty.
-        let stack = unsafe { Stack::new(slot, top, 0) };
+        let stack = unsafe { Stack::new(slot, Guard::Half, top, 0) };
         Self { stack, top, ring: Ring::new(), next_frame: 1 }
     }
 

@@ -192,7 +192,7 @@ pub(crate) fn press<S: System>() {
 /// Looks at every stack that the policy is asked about. Returns how many threads it has marked.
 fn sweep<S: System>(pressure: bool) -> usize {
     let mut marked = 0;
-    for class in SizeClass::all().filter(|class| class.stack_bytes() <= stack::MAX_POLICY_STACK_BYTES) {
+    for class in SizeClass::all().filter(|class| class.stack_bytes(S::Policy::GUARD) <= stack::MAX_POLICY_STACK_BYTES) {
         let mut next = 0;
         while let Some(end) = sweep_batch::<S>(class, next, pressure, &mut marked) {
             next = end;

@@ -131,7 +131,7 @@ pub(crate) fn create_without_work<S: System>(request: Request) -> Result<&'stati
     thread.set_affinity(affinity);
     S::kernel().placement.note_affinity(affinity);
     // SAFETY: nobody else knows the thread yet.
-    stack::set_owner(unsafe { thread.stack_mut() }, thread);
+    stack::set_owner::<S>(unsafe { thread.stack_mut() }, thread);
     Ok(thread)
 }
 

@@ -12,7 +12,7 @@ use super::explore;
 use crate::arch::{Access, PAGE_BYTES, Paging, StackEntry, TableEntry};
 use crate::stack::ring::{RestNote, Ring};
 use crate::stack::tests::Unasked;
-use crate::stack::{SizeClass, Slot, Stack};
+use crate::stack::{Guard, SizeClass, Slot, Stack};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::system::System;
 
@@ -121,9 +121,9 @@ impl Machine {
 /// A stack of two pages whose four entries are the model's own, and the entry of page 1.
 fn new_stack() -> (Stack, &'static AtomicU64) {
     let entries = Box::leak(Box::new(std::array::from_fn::<_, 4, _>(|_| AtomicU64::new(0))));
-    let slot = Slot { class: SizeClass::for_stack(2 * PAGE_BYTES).unwrap(), number: 0 };
+    let slot = Slot { class: SizeClass::for_stack(2 * PAGE_BYTES, Guard::Half).unwrap(), number: 0 };
     // SAFETY: the entries are the stack's own, and empty.
-    let stack = unsafe { Stack::new(slot, NonNull::from(&entries[3]), 0) };
+    let stack = unsafe { Stack::new(slot, Guard::Half, NonNull::from(&entries[3]), 0) };
     (stack, &entries[2])
 }
 
