@@ -190,6 +190,12 @@ pub(crate) fn overflow<S: System>(
         at.address,
         at.stack_pointer,
     );
+    if at.address >= limit {
+        let _ = writeln!(
+            report,
+            "  the pages below are not populated: `stack::ensure` was not asked for as much as this needs"
+        );
+    }
     let _ = write!(report, "{}", Backtrace::<S>::from_trap(at.instruction, at.frame_pointer));
     match fate {
         Fate::GoesOn => {

@@ -131,7 +131,7 @@ pub fn count_stack_fault<S: System>(address: VirtAddr) {
     }
 }
 
-/// Reports a stack overflow, and ends the run, if `address` lies in the guard of the stack that the stack pointer is in.
+/// Reports a stack overflow, and ends the run, if `address` lies below the end of the stack that the stack pointer is in.
 /// A stray pointer into another stack's guard is none.
 pub fn report_overflow<S: System>(address: VirtAddr, at: &Place) {
     overflow::<S>(address, at, false);
@@ -141,7 +141,7 @@ pub fn report_overflow<S: System>(address: VirtAddr, at: &Place) {
 #[inline(never)]
 fn overflow<S: System>(address: VirtAddr, at: &Place, resumes: bool) -> bool {
     if let Some((slot, owner)) = stack::owner::<S>(address)
-        && address < slot.limit(S::Policy::GUARD)
+        && ends_above::<S>(slot, address)
         && Slot::of(at.stack_pointer) == Some(slot)
         && let Some(owner) = owner
     {
@@ -158,6 +158,12 @@ fn overflow<S: System>(address: VirtAddr, at: &Place, resumes: bool) -> bool {
     false
 }
 
+/// Says whether a stack ends above an address in its slot: in its guard, or in pages that its thread has not asked for.
+fn ends_above<S: System>(slot: Slot, address: VirtAddr) -> bool {
+    let is_asked = S::Policy::PAGES_UNASKED < usize::MAX;
+    address < slot.limit(S::Policy::GUARD) || is_asked && !stack::is_populated::<S>(slot, address)
+}
+
 /// Says whether a trap frame, the scheduler and the switch fit on the interrupted thread's stack, `bytes` in all; if
 /// its stack pointer is too near the guard for that, this is an overflow, reported in the thread's name.
 ///
@@ -168,7 +174,7 @@ fn overflow<S: System>(address: VirtAddr, at: &Place, resumes: bool) -> bool {
 pub fn check_room_to_preempt<S: System>(bytes: u64, at: &Place) -> bool {
     let below = VirtAddr::new_truncate(at.stack_pointer.as_u64().wrapping_sub(bytes));
     match Slot::of(below) {
-        Some(slot) if below >= slot.limit(S::Policy::GUARD) => true,
+        Some(slot) if !ends_above::<S>(slot, below) => true,
         _ => find_room_to_preempt::<S>(below, at),
     }
 }

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use memory_addresses::VirtAddr;
 
-use crate::arch::{Cpu, PAGE_BYTES};
+use crate::arch::Cpu;
 use crate::cpu;
 use crate::stack::Stack;
 use crate::system::System;
@@ -36,11 +36,6 @@ impl Entries {
     }
 }
 
-/// The lowest address of what a stack has, whose pages that are absent are its lowest.
-fn lowest(stack: &Stack) -> VirtAddr {
-    stack.limit() + stack.absent() as u64 * PAGE_BYTES
-}
-
 /// The running thread leaves for user mode; from `reach` up its stack is kept for what follows. Interrupts are off.
 #[inline(always)]
 pub(crate) fn left<S: System>(stack: &Stack, reach: VirtAddr) {
@@ -53,7 +48,7 @@ pub(crate) fn left<S: System>(stack: &Stack, reach: VirtAddr) {
 fn paint<S: System>(stack: &Stack, reach: VirtAddr) {
     let entries = &S::Arch::per_cpu().entries;
     entries.not_allowed.fetch_max(!(stack.top() - reach), Ordering::Relaxed);
-    paint_from::<S>(lowest(stack));
+    paint_from::<S>(stack.lowest());
 }
 
 /// Paints the running thread's stack from `lowest` up to what is in use. The page of `lowest` and those above are there.
@@ -70,7 +65,7 @@ pub(super) fn paint_from<S: System>(lowest: VirtAddr) {
 /// Where the paint begins on the running thread's stack, which has entered the kernel and is not yet populated.
 #[inline(always)]
 pub(crate) fn painted<S: System>(stack: &Stack) -> Option<VirtAddr> {
-    S::PAINTS_STACKS.then(|| lowest(stack))
+    S::PAINTS_STACKS.then(|| stack.lowest())
 }
 
 /// It is populated now, and is `me`, which runs. Interrupts are off.

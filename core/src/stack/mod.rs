@@ -3,6 +3,7 @@
 mod accessed;
 mod cache;
 pub(crate) mod emergency;
+mod ensure;
 pub(crate) mod growth;
 mod page;
 mod policy;
@@ -16,6 +17,7 @@ pub(crate) mod tests;
 
 pub(crate) use cache::CachedFrames;
 pub use cache::{CacheCounters, StackCache, trim};
+pub use ensure::{EnsureError, ensure, remaining};
 pub use page::{NoFrame, OutsideStack, Stack};
 pub use policy::{Growing, Incoming, Leaving, NewStack, Outgoing, StackPolicy};
 pub use range::{Pages, StackError, StackRange};

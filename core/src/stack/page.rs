@@ -149,6 +149,11 @@ impl Stack {
         (self.pages - self.populated).into()
     }
 
+    /// The lowest address of the pages that are populated.
+    pub(crate) fn lowest(&self) -> VirtAddr {
+        self.limit() + self.absent() as u64 * PAGE_BYTES
+    }
+
     /// Says whether the stack is always populated.
     pub fn is_pinned(&self) -> bool {
         self.pinned

@@ -10,6 +10,7 @@
 //! | [`make_whole`](StackPolicy::make_whole) | first half, if the thread was swept or is new | interrupts off, on prev's stack | end the run with a message |
 //! | [`after_switch_out`](StackPolicy::after_switch_out) | second half | interrupts off, on next's stack | keep too much |
 //! | [`on_stack_fault`](StackPolicy::on_stack_fault) | a fault on the running thread's stack | a trap stack, at any instruction | end the run with a report |
+//! | [`on_ensure`](StackPolicy::on_ensure) | `stack::ensure` | thread, preemption off, may fail | make it fail, or end the run with a report |
 //! | [`on_user_entry`](StackPolicy::on_user_entry) | entry from user mode | interrupts off, on the thread's own top page | end the run with a report |
 //! | [`on_user_exit`](StackPolicy::on_user_exit) | exit to user mode | likewise | keep too much |
 //!
@@ -77,6 +78,10 @@ pub trait StackPolicy: 'static {
     /// were not, so walkers write their entries.
     const READS_ACCESSED_BITS: bool = false;
 
+    /// How many pages a thread's stack has, at most, unless its code asks for more by `stack::ensure`. Only a policy that says so is
+    /// asked by [`StackPolicy::on_ensure`]; where a stack ends for the code that runs is then where its populated pages do.
+    const PAGES_UNASKED: usize = usize::MAX;
+
     /// Whether [`StackPolicy::on_user_entry`] and [`StackPolicy::on_user_exit`] do something. Entries and exits then see to it
     /// that the frames are reserved, and that the ring has room for a note; a policy that does something without having said so
     /// does not compile.
@@ -133,6 +138,17 @@ pub trait StackPolicy: 'static {
         let _ = current;
     }
 
+    /// Populates at least the first `pages` of the stack of the running thread, which asks for them: there are so many.
+    ///
+    /// # Errors
+    ///
+    /// There is no frame. It is asked again once what nobody uses has been brought together; if that does not help,
+    /// `stack::ensure` fails.
+    fn on_ensure(stack: &mut NewStack<'_>, pages: usize) -> Result<(), NoFrame> {
+        let _ = (stack, pages);
+        Ok(())
+    }
+
     /// Prepares the stack of a thread that has entered the kernel from user mode, by a system call or by an exception that ends
     /// it; interrupts do not count. Cannot fail, because what [`StackPolicy::frames_to_switch_in`] says is reserved.
     fn on_user_entry<S: System>(current: &mut Incoming<'_, S>) {
@@ -146,7 +162,7 @@ pub trait StackPolicy: 'static {
     }
 }
 
-/// The stack of a thread that is being spawned.
+/// The stack of a thread that is being spawned, or asks for more.
 #[derive(Debug)]
 pub struct NewStack<'a> {
     stack: &'a mut Stack,
@@ -174,7 +190,16 @@ impl<'a> NewStack<'a> {
     ///
     /// There is no frame.
     pub fn populate_top(&mut self) -> Result<(), NoFrame> {
-        (self.populate)(self.stack, 1)
+        self.populate(1)
+    }
+
+    /// Populates the first `pages`, from the top page down; all, if there are no more.
+    ///
+    /// # Errors
+    ///
+    /// There is no frame; what was populated stays so.
+    pub fn populate(&mut self, pages: usize) -> Result<(), NoFrame> {
+        (self.populate)(self.stack, pages)
     }
 
     /// Populates every page.
@@ -183,7 +208,7 @@ impl<'a> NewStack<'a> {
     ///
     /// There is no frame.
     pub fn populate_all(&mut self) -> Result<(), NoFrame> {
-        (self.populate)(self.stack, self.stack.pages())
+        self.populate(self.stack.pages())
     }
 }
 
@@ -296,6 +321,16 @@ impl<'a, S: System> Outgoing<'a, S> {
     #[inline]
     pub fn rest_below_saved_stack_pointer(&mut self) {
         self.rest(Stack::rest::<S::Arch, S::Policy>);
+    }
+
+    /// The same, but for the first `pages` of the stack, which stay.
+    ///
+    /// # Panics
+    ///
+    /// The saved stack pointer lies outside of the stack.
+    #[inline]
+    pub fn rest_beyond(&mut self, pages: usize) {
+        self.rest(|stack, live, ring| stack.rest::<S::Arch, S::Policy>(live.max(pages), ring));
     }
 
     /// Lets pages rest that lie wholly below the saved stack pointer: from the lowest one up to the first that was accessed since it

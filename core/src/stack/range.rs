@@ -260,11 +260,10 @@ pub(crate) fn release<S: System>(stack: Stack) {
     let left = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| {
         // Under the lock, so that a walk of the range never meets the owner of a stack that is being released.
         Note::Unowned.store(stack.note(S::Policy::GUARD));
-        if class.stack_bytes(S::Policy::GUARD) > MAX_POLICY_STACK_BYTES {
-            Some(stack)
-        } else {
-            slots.kept.push(stack).err()
-        }
+        // The next thread's would have what that has not asked for.
+        let has_too_much = stack.populated() > S::Policy::PAGES_UNASKED;
+        let is_large = class.stack_bytes(S::Policy::GUARD) > MAX_POLICY_STACK_BYTES;
+        if is_large || has_too_much { Some(stack) } else { slots.kept.push(stack).err() }
     });
     if let Some(stack) = left {
         free::<S>(stack);

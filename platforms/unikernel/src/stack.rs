@@ -6,7 +6,7 @@ use ebbtide_core::stack;
 use ebbtide_core::{StackPolicy as _, System as _};
 
 pub use ebbtide_core::memory::FrameCounts;
-pub use ebbtide_core::stack::{CacheCounters, Sample};
+pub use ebbtide_core::stack::{CacheCounters, EnsureError, Sample};
 
 use crate::policy::Policy;
 use crate::system::Ebbtide;
@@ -42,6 +42,36 @@ pub fn sweeps() -> u64 {
 /// Whether a stack gets its pages where it is touched.
 #[doc(hidden)]
 pub const GROWS_ON_FAULT: bool = Policy::GROWS_ON_FAULT;
+
+/// How many pages of its stack a thread has unless it asks for more.
+#[doc(hidden)]
+pub const PAGES_UNASKED: usize = Policy::PAGES_UNASKED;
+
+/// How many pages a stack of at least so many bytes has.
+#[doc(hidden)]
+pub fn pages_of(bytes: usize) -> usize {
+    let class = stack::SizeClass::for_stack(bytes as u64, Policy::GUARD);
+    class.map_or(0, |class| class.stack_pages(Policy::GUARD))
+}
+
+/// Sees to it that the caller can use `bytes` of its stack, beyond what it uses already. May sleep.
+///
+/// Under the policy `ensure` a thread has 12 KiB of its stack until it asks for more, and keeps what it got until it ends; a
+/// thread in user mode, until it goes back there from the call. Without having asked, it is a stack overflow to go deeper. Under the
+/// other policies a running thread has all of its stack, and this only says whether so much is left.
+///
+/// # Errors
+///
+/// The stack is not so large, there is no memory, or preemption or interrupts are off, so that the thread may not sleep. When it
+/// fails, the thread keeps the part that it got.
+pub fn ensure(bytes: usize) -> Result<(), EnsureError> {
+    stack::ensure::<Ebbtide>(bytes)
+}
+
+/// How many bytes of its stack the caller can use beyond what it uses already, without asking for more.
+pub fn remaining() -> usize {
+    stack::remaining::<Ebbtide>()
+}
 
 /// Counts where the stacks' memory is, by walking the page tables: what is seen is what the CPU sees.
 ///

@@ -10,7 +10,7 @@ use ebbtide::sync::{Arc, Mutex};
 use ebbtide::thread::{self, Builder, CpuSet, NoSuchCpu, Thread};
 use ebbtide::time::Instant;
 
-use crate::harness::{Dice, Outcome, failed, within_a_minute};
+use crate::harness::{Dice, Outcome, ask, failed, within_a_minute};
 
 tests![
     as_many_run_at_once_as_there_are_cpus,
@@ -124,6 +124,7 @@ fn a_thread_moves_from_cpu_to_cpu() -> Outcome {
     let threads: Vec<_> = (0..4 * count())
         .map(|number| {
             thread::spawn(move || {
+                ask(14 << 10);
                 let mut dice = Dice::new(number as u64);
                 let mut wrong = 0;
                 let broken: usize = (0..150)

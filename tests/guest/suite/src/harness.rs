@@ -144,6 +144,13 @@ pub fn within_a_minute(start: Instant) -> bool {
     start.elapsed() < Duration::from_secs(60)
 }
 
+/// Asks for so many bytes of stack, under a policy whose threads have to.
+pub fn ask(bytes: usize) {
+    if stack::PAGES_UNASKED < usize::MAX {
+        stack::ensure(bytes).expect("there is memory");
+    }
+}
+
 /// Names what could not be done.
 pub fn failed<E: core::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String {
     move |error| format!("{what}: {error}")

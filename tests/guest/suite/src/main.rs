@@ -12,6 +12,7 @@ extern crate alloc;
 #[macro_use]
 mod harness;
 
+mod asking;
 mod channels;
 mod cpus;
 mod depth;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     harness::run(&[
         threads::TESTS,
         scopes::TESTS,
+        asking::TESTS,
         locals::TESTS,
         schedule::TESTS,
         parking::TESTS,

@@ -9,7 +9,7 @@ use ebbtide::stack;
 use ebbtide::thread::{self, Builder};
 use ebbtide::time::{Duration, Instant};
 
-use crate::harness::{Outcome, failed, within_a_minute};
+use crate::harness::{Outcome, ask, failed, within_a_minute};
 
 tests![
     scoped_threads_borrow_their_spawners_stack,
@@ -141,12 +141,19 @@ fn many_scopes_come_and_go() -> Outcome {
     Ok(())
 }
 
+/// 1, from the bottom of a frame of 20 KiB.
+#[inline(never)]
+fn a_byte_deep_down() -> u8 {
+    black_box([1_u8; 20 << 10])[9]
+}
+
 fn a_scoped_thread_has_what_its_builder_says() -> Outcome {
     let found = thread::scope(|scope| {
         let builder = Builder::new().name("moon".into()).stack_size(32 << 10);
         let handle = builder.spawn_scoped(scope, || {
+            ask(24 << 10);
             let me = thread::current();
-            (me.name().map(ToString::to_string), me.id(), black_box([1_u8; 20 << 10])[9])
+            (me.name().map(ToString::to_string), me.id(), a_byte_deep_down())
         });
         let handle = handle.map_err(failed("spawn"))?;
         let outside = (handle.thread().name().map(ToString::to_string), handle.thread().id());

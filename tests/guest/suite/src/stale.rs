@@ -17,7 +17,7 @@ use ebbtide::thread::{self, Builder, CpuSet};
 use ebbtide::time::Instant;
 
 use crate::cpus;
-use crate::harness::{Outcome, failed, within_a_minute};
+use crate::harness::{Outcome, ask, failed, within_a_minute};
 
 tests![a_page_that_was_freed_is_read_by_no_other_cpu];
 
@@ -82,6 +82,7 @@ fn read(shown: &Shown, start: Instant) {
 }
 
 fn own(shown: &Shown, start: Instant) {
+    ask(32 << 10);
     for dive in 1..=DIVES {
         go_down(24, shown, dive, start);
         // The words' page is below the stack pointer now: it rests, and with the CPU idle it is freed. The next threads

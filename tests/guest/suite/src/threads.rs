@@ -9,7 +9,7 @@ use ebbtide::stack;
 use ebbtide::sync::{Arc, Barrier};
 use ebbtide::thread::{self, Builder, StackError};
 
-use crate::harness::{Outcome, failed, wait_until};
+use crate::harness::{Outcome, ask, failed, wait_until};
 
 tests![
     join_returns_results,
@@ -86,7 +86,10 @@ fn stacks_of_every_size_are_usable() -> Outcome {
     for kib in [8, 16, 32, 64, 128, 256, 512, 1024] {
         for bytes in [(kib << 10) - 1, kib << 10] {
             let used = bytes - 6 * 1024;
-            let thread = Builder::new().stack_size(bytes).spawn(move || use_stack(used));
+            let thread = Builder::new().stack_size(bytes).spawn(move || {
+                ask(used);
+                use_stack(used)
+            });
             let thread = thread.map_err(|error| format!("{bytes} bytes: {error}"))?;
             check!(thread.join().unwrap() >= used, "{bytes} bytes: it did not get that deep");
         }
