@@ -10,6 +10,7 @@ use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::boot::MemoryRegion;
 use ebbtide_core::kernel::Kernel;
 use ebbtide_core::memory::frames::Refusal;
+use ebbtide_core::stack::{Guard, Slot};
 use ebbtide_core::{PhysAddr, StackPolicy, System, start};
 use ebbtide_core::{report, secondary};
 
@@ -41,6 +42,10 @@ pub(crate) struct Machine {
     pub reads_accessed_bits: bool,
     /// A fault on the running thread's stack populates it.
     pub grows_on_fault: bool,
+    /// How much of a slot is guard.
+    pub guard: Guard,
+    /// Pages that a thread has that does not ask for more.
+    pub unasked: u64,
     /// Calls of the frame allocator while tasks ran.
     pub allocations: Cell<u64>,
     pub most_steps: u64,
@@ -87,6 +92,12 @@ pub(crate) fn current_if_executing() -> Option<&'static Machine> {
 }
 
 impl Machine {
+    /// The lowest address of a slot's stack that a thread may use that has asked for nothing.
+    pub fn lowest_unasked(&self, slot: Slot) -> u64 {
+        let pages = (slot.class.stack_pages(self.guard) as u64).min(self.unasked);
+        slot.top().as_u64() - pages * PAGE_BYTES
+    }
+
     /// Runs a machine as planned, on this host thread.
     pub fn run<S: System>(plan: Plan, main: Box<dyn FnOnce() + Send>) -> Outcome {
         let ram = Ram::new(plan.frames);
@@ -114,6 +125,8 @@ impl Machine {
             rests_before_switch: S::Policy::RESTS_BEFORE_SWITCH,
             reads_accessed_bits: S::Policy::READS_ACCESSED_BITS,
             grows_on_fault: S::Policy::GROWS_ON_FAULT,
+            guard: S::Policy::GUARD,
+            unasked: S::Policy::PAGES_UNASKED as u64,
             allocations: Cell::new(0),
             most_steps: plan.most_steps,
             now: Cell::new(1),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::memory::frames::Refusal;
-use ebbtide_core::stack::{CacheCounters, Guard, trim};
+use ebbtide_core::stack::{CacheCounters, trim};
 use ebbtide_core::thread::sleep as sleep_for;
 use ebbtide_core::{System, VirtAddr, cpu, model};
 
@@ -47,14 +47,14 @@ pub fn deeper<R>(bytes: u64, f: impl FnOnce() -> R) -> R {
 /// As [`deeper`], down to `left` bytes above the lowest address of the stack.
 pub fn run_down<R>(left: u64, f: impl FnOnce() -> R) -> R {
     let context = current().context();
-    let limit = context.slot().expect("a thread has a stack").limit(Guard::Half).as_u64();
+    let limit = current().lowest_unasked(context.slot().expect("a thread has a stack"));
     deeper(context.stack_pointer.get() - limit - left, f)
 }
 
 /// Bytes that the running thread may still go down, with room for a preemption and the switch.
 pub fn room() -> u64 {
     let context = current().context();
-    let limit = context.slot().expect("a thread has a stack").limit(Guard::Half).as_u64();
+    let limit = current().lowest_unasked(context.slot().expect("a thread has a stack"));
     (context.stack_pointer.get() - limit).saturating_sub(ROOM_FOR_CORE)
 }
 

@@ -5,6 +5,7 @@ macro_rules! policies {
     ($macro:ident) => {
         $macro! {
             "accessed-bit" => ebbtide_policy_accessed_bit::AccessedBit,
+            "ensure" => ebbtide_policy_ensure::Ensure,
             "grow-on-entry" => ebbtide_policy_grow_on_entry::GrowOnEntry,
             "grow-on-fault" => ebbtide_policy_grow_on_fault::GrowOnFault,
             "reclaim-before-switch" => ebbtide_policy_reclaim_before_switch::ReclaimBeforeSwitch,

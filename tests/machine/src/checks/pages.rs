@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 
 use ebbtide_core::arch::{PAGE_BYTES, StackEntry, TableEntry};
 use ebbtide_core::memory::layout::{STACK_CLASS_BYTES, STACKS};
-use ebbtide_core::stack::{CLASSES, Guard, Slot};
+use ebbtide_core::stack::{CLASSES, Slot};
 use ebbtide_core::{PhysAddr, VirtAddr};
 
 use crate::entry;
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use crate::ram::Ram;
 
 /// An entry of a stack's page that changed.
@@ -193,7 +193,7 @@ impl Pages {
 
     /// Another generation begins: every page of the slot may rest with it once.
     fn begin_generation(&mut self, slot: Slot) {
-        for (_, page) in self.pages.range_mut(slot.limit(Guard::Half).as_u64()..slot.top().as_u64()) {
+        for (_, page) in self.pages.range_mut(slot.limit(machine::current().guard).as_u64()..slot.top().as_u64()) {
             page.has_rested = false;
         }
     }
@@ -255,5 +255,5 @@ fn online(machine: &Machine) -> u32 {
 /// Says whether the page belongs to a stack, and is no guard.
 fn is_stack_page(page: u64) -> bool {
     (STACKS..STACKS + CLASSES as u64 * STACK_CLASS_BYTES).contains(&page)
-        && Slot::of(VirtAddr::new(page)).is_some_and(|slot| slot.limit(Guard::Half).as_u64() <= page)
+        && Slot::of(VirtAddr::new(page)).is_some_and(|slot| slot.limit(machine::current().guard).as_u64() <= page)
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ebbtide_core::VirtAddr;
 use ebbtide_core::arch::{PAGE_BYTES, StackEntry};
-use ebbtide_core::stack::{Guard, Slot};
+use ebbtide_core::stack::Slot;
 
 use super::pages::Change;
 use crate::context::{Context, Whereabouts};
@@ -42,7 +42,7 @@ impl Machine {
     /// A thread is about to go on on this CPU.
     pub(crate) fn check_switch_in(&self, next: &Context, stack_pointer: u64) {
         let slot = next.slot().expect("a thread has a stack");
-        self.require(slot.limit(Guard::Half).as_u64() <= stack_pointer, || {
+        self.require(slot.limit(self.guard).as_u64() <= stack_pointer, || {
             format!("the saved stack pointer {stack_pointer:#x} lies in the guard of its stack")
         });
         self.require(stack_pointer == next.stack_pointer.get(), || {
@@ -55,7 +55,7 @@ impl Machine {
         let checks = self.checks.borrow();
         // One whose stack grows from faults has what it has saved, and may touch the rest.
         let lowest = if self.grows_on_fault { stack_pointer / PAGE_BYTES * PAGE_BYTES } else { lowest_in_use(next) };
-        let pages = (lowest.max(slot.limit(Guard::Half).as_u64())..next.top).step_by(PAGE_BYTES as usize);
+        let pages = (lowest.max(self.lowest_unasked(slot))..next.top).step_by(PAGE_BYTES as usize);
         let absent = pages.clone().find(|page| checks.pages.frame_of(*page).is_none());
         let unpublished = pages.clone().find(|page| checks.pages.is_unpublished(*page));
         drop(checks);

@@ -1,6 +1,7 @@
 //! The tests of core on the model of a machine: one program, since each would compile core's generic code anew.
 
 mod accessed;
+mod asking;
 mod border;
 mod checks;
 mod departure;

@@ -4,6 +4,7 @@ use ebbtide_core::memory::frames::Refusal;
 use ebbtide_machine::program::{Op, Task};
 use ebbtide_machine::{End, Fill, Plan};
 use ebbtide_policy_accessed_bit::AccessedBit;
+use ebbtide_policy_ensure::Ensure;
 use ebbtide_policy_grow_on_entry::GrowOnEntry;
 use ebbtide_policy_grow_on_fault::GrowOnFault;
 use ebbtide_policy_reclaim_before_switch::ReclaimBeforeSwitch;
@@ -74,6 +75,7 @@ macro_rules! each_keeps_every_invariant {
 
 each_keeps_every_invariant! {
     accessed_bit_keeps_every_invariant: 120 under AccessedBit,
+    ensure_keeps_every_invariant: 60 under Ensure,
     grow_on_entry_keeps_every_invariant: 120 under GrowOnEntry,
     grow_on_fault_keeps_every_invariant: 120 under GrowOnFault,
     reclaim_before_switch_keeps_every_invariant: 120 under ReclaimBeforeSwitch,

@@ -11,7 +11,7 @@ use core::hint::{black_box, spin_loop};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use ebbtide::thread::{self, Builder, CpuSet};
-use ebbtide::{process, provoke};
+use ebbtide::{process, provoke, stack};
 use ebbtide_ends::word;
 
 ebbtide::main!(main);
@@ -132,13 +132,21 @@ fn clobber(address: usize) -> u64 {
     0
 }
 
+/// Pages that a thread can use that asks for no more.
+fn stack_pages() -> usize {
+    stack::pages_of(STACK_BYTES).min(stack::PAGES_UNASKED)
+}
+
+/// Bytes of a page.
+const PAGE_BYTES: usize = 4096;
+
 /// Bytes above the guard at which the thread stays: too few for a trap frame, the scheduler and a switch.
 const LEFT: usize = 400;
 
 /// Comes near the guard, without touching it, and stays there until the time slice ends.
 fn near_guard() -> u64 {
     let here = 0_u8;
-    let left = (&raw const *black_box(&here)).addr() % SLOT_BYTES - STACK_BYTES;
+    let left = (&raw const *black_box(&here)).addr() % SLOT_BYTES - (SLOT_BYTES - stack_pages() * PAGE_BYTES);
     if left > LEFT {
         black_box(near_guard()) + 1
     } else {
