@@ -118,5 +118,6 @@ fn overwrite() {
         }
         black_box(frame);
     }
+    ask(16 << 10);
     fill(11);
 }
