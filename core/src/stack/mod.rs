@@ -4,6 +4,7 @@ mod accessed;
 mod cache;
 pub(crate) mod emergency;
 mod ensure;
+mod entries;
 pub(crate) mod growth;
 mod page;
 mod policy;
@@ -18,6 +19,7 @@ pub(crate) mod tests;
 pub(crate) use cache::CachedFrames;
 pub use cache::{CacheCounters, StackCache, trim};
 pub use ensure::{EnsureError, ensure, remaining};
+pub(crate) use entries::{Entries, entries};
 pub use page::{NoFrame, OutsideStack, Stack};
 pub use policy::{Growing, Incoming, Leaving, NewStack, Outgoing, StackPolicy};
 pub use range::{Pages, StackError, StackRange};
@@ -25,7 +27,5 @@ pub use sample::{Sample, sample, settle};
 pub use slot::{CLASSES, Guard, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
 
 pub(crate) use cache::{free_resting, make_room, refill, unreserve};
-pub(crate) use range::{
-    Entries, allocate, collect, entries, is_populated, owner, populated, recycle, release, set_owner,
-};
+pub(crate) use range::{allocate, collect, is_populated, owner, populated, recycle, release, set_owner};
 pub(crate) use reserve::FaultReserve;

@@ -15,9 +15,10 @@ use core::sync::atomic;
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
+use crate::stack::entries::{note_entry, page_entry};
 use crate::stack::policy::StackPolicy;
 use crate::stack::ring::{RestNote, Ring};
-use crate::stack::slot::{Guard, Note, Slot};
+use crate::stack::slot::{Guard, Slot};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A stack pointer that does not lie in the stack that it is said to belong to.
@@ -418,24 +419,6 @@ pub(crate) struct Rested {
 /// There is no frame for a stack page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoFrame;
-
-/// The leaf entry of page `page` of the stack whose top page has `top_entry`.
-pub(crate) fn page_entry(top_entry: NonNull<AtomicU64>, page: usize) -> &'static AtomicU64 {
-    // SAFETY: a slot's entries lie side by side in one leaf table; `page` is one of the slot's.
-    let entry = unsafe { top_entry.sub(page) };
-    // SAFETY: leaf tables of the stack range are never freed.
-    unsafe { entry.as_ref() }
-}
-
-/// The entry that holds the note of a slot with `slot_pages` pages: that of the lowest.
-fn note_entry(slot_pages: usize, top_entry: NonNull<AtomicU64>) -> &'static AtomicU64 {
-    page_entry(top_entry, slot_pages - 1)
-}
-
-/// Who owns the slot with this top entry.
-pub(crate) fn note(slot: Slot, top_entry: NonNull<AtomicU64>) -> Note {
-    Note::load(note_entry(slot.class.slot_pages(), top_entry))
-}
 
 /// The entry of a page that is populated.
 #[inline(always)]

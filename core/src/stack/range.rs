@@ -21,7 +21,7 @@ use crate::stack::page::{NoFrame, Stack};
 use crate::stack::policy::{NewStack, StackPolicy, populate_from_allocator};
 use crate::stack::ring::{MAX_NOTE_PAGES, Ring};
 use crate::stack::slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, Note, SizeClass, Slot};
-use crate::stack::{emergency, free_resting, page, refill, trim};
+use crate::stack::{emergency, entries, free_resting, refill, trim};
 use crate::sync::SpinLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
@@ -110,7 +110,7 @@ impl Default for StackRange {
 /// Takes no lock: a trap handler may ask about the stack of the thread that it interrupted, which is alive.
 pub(crate) fn owner<S: System>(address: VirtAddr) -> Option<(Slot, Option<&'static Thread>)> {
     let slot = Slot::of(address)?;
-    let owner = top_entry::<S>(slot).and_then(|top| match page::note(slot, top) {
+    let owner = top_entry::<S>(slot).and_then(|top| match entries::note(slot, top) {
         Note::Owner(thread) => from_pointer(thread.as_ptr()),
         _ => None,
     });
@@ -121,13 +121,15 @@ pub(crate) fn owner<S: System>(address: VirtAddr) -> Option<(Slot, Option<&'stat
 pub(crate) fn is_populated<S: System>(slot: Slot, address: VirtAddr) -> bool {
     let page = ((slot.top() - address - 1) / PAGE_BYTES) as usize;
     page < slot.class.stack_pages(S::Policy::GUARD)
-        && top_entry::<S>(slot).is_some_and(|top| is_present::<S>(page::page_entry(top, page)))
+        && top_entry::<S>(slot).is_some_and(|top| is_present::<S>(entries::page_entry(top, page)))
 }
 
 /// Number of pages of a slot's stack that are populated, from its entries.
 pub(crate) fn populated<S: System>(slot: Slot) -> usize {
     let Some(top) = top_entry::<S>(slot) else { return 0 };
-    (0..slot.class.stack_pages(S::Policy::GUARD)).filter(|page| is_present::<S>(page::page_entry(top, *page))).count()
+    (0..slot.class.stack_pages(S::Policy::GUARD))
+        .filter(|page| is_present::<S>(entries::page_entry(top, *page)))
+        .count()
 }
 
 fn is_present<S: System>(entry: &AtomicU64) -> bool {
@@ -138,30 +140,6 @@ fn is_present<S: System>(entry: &AtomicU64) -> bool {
 #[inline(never)]
 pub(crate) fn top_entry<S: System>(slot: Slot) -> Option<NonNull<AtomicU64>> {
     S::kernel().tables::<S>().find(top_page(slot), 0)
-}
-
-/// The leaf entries of a slot.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entries {
-    slot: Slot,
-    top: NonNull<AtomicU64>,
-}
-
-impl Entries {
-    /// The entry of a page, counted from the top page; those behind the stack's are the guard's.
-    pub fn page(self, page: usize) -> &'static AtomicU64 {
-        page::page_entry(self.top, page)
-    }
-
-    /// Whose the slot is.
-    pub fn note(self) -> Note {
-        page::note(self.slot, self.top)
-    }
-}
-
-/// The leaf entries of a slot, if it was ever used.
-pub(crate) fn entries<S: System>(slot: Slot) -> Option<Entries> {
-    top_entry::<S>(slot).map(|top| Entries { slot, top })
 }
 
 /// Who says which pages of a stack are populated.
@@ -345,7 +323,7 @@ fn take<S: System>(slots: &mut Class, class: SizeClass) -> Result<Stack, StackEr
     if let Some(number) = slots.free {
         let slot = Slot { class, number };
         let top = top_entry::<S>(slot).expect("a slot that was used has its leaf table");
-        let Note::Free { next, generation } = page::note(slot, top) else {
+        let Note::Free { next, generation } = entries::note(slot, top) else {
             panic!("a slot on the free list is not free")
         };
         slots.free = next;

@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
-use crate::stack::page::page_entry;
+use crate::stack::entries::page_entry;
 use crate::stack::slot::MAX_POLICY_STACK_BYTES;
 use crate::sync::atomic::{AtomicU64, Ordering};
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::cpu::{self, MAX_CPUS};
-use crate::stack::page::{note, page_entry};
+use crate::stack::entries::{note, page_entry};
 use crate::stack::policy::StackPolicy;
 use crate::stack::range::top_entry;
 use crate::stack::slot::{Note, SizeClass, Slot};

@@ -9,7 +9,8 @@ use memory_addresses::{PhysAddr, VirtAddr};
 use proptest::prelude::*;
 
 use crate::arch::{Access, PAGE_BYTES, Paging, StackEntry, TableEntry};
-use crate::stack::page::{NoFrame, Stack, page_entry};
+use crate::stack::entries::page_entry;
+use crate::stack::page::{NoFrame, Stack};
 use crate::stack::policy::{NewStack, StackPolicy};
 use crate::stack::ring::Ring;
 use crate::stack::slot::{Guard, SizeClass, Slot};
