@@ -107,6 +107,14 @@ impl Kind {
         }
     }
 
+    /// The keys that a guest prints only under policies that have such a thing.
+    pub fn keys_of_some_policies(self) -> &'static [&'static str] {
+        match self {
+            Self::SpawnJoin => &["ensure_insns"],
+            _ => &[],
+        }
+    }
+
     /// The keys that only a guest with the feature `audit` measures, and the only ones that are taken from it: it is not
     /// the image that users get.
     pub fn audit_keys(self) -> &'static [&'static str] {

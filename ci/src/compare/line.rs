@@ -30,11 +30,11 @@ pub fn read(output: &str, kind: Kind, keys: &[&str]) -> Result<Figures, String> 
     if records.next().is_some() {
         return Err("the guest printed more than one record line".into());
     }
-    parse(record, kind.word(), keys)
+    parse(record, kind.word(), keys, kind.keys_of_some_policies())
 }
 
 /// Reads what follows the head of a record line.
-fn parse(record: &str, workload: &str, keys: &[&str]) -> Result<Figures, String> {
+fn parse(record: &str, workload: &str, keys: &[&str], optional: &[&str]) -> Result<Figures, String> {
     let mut pairs = record
         .split(' ')
         .map(|word| word.split_once('=').ok_or_else(|| format!("record line: `{word}` is no key=value")));
@@ -47,7 +47,7 @@ fn parse(record: &str, workload: &str, keys: &[&str]) -> Result<Figures, String>
     let mut figures = Figures::new();
     for pair in pairs {
         let (key, value) = pair?;
-        if !keys.contains(&key) {
+        if !keys.contains(&key) && !optional.contains(&key) {
             return Err(format!("record line: unknown key `{key}`; known: {}", keys.join(", ")));
         }
         let number = number(key, value).ok_or_else(|| format!("record line: {key}={value} is no number"))?;

@@ -28,6 +28,9 @@ const TOKENS_PER_CPU: usize = 16;
 /// Canaries of a thread that sleeps as deep as it gets.
 const DEEPEST: u64 = 24;
 
+/// Bytes of stack that it has in use then, at most.
+const DEEPEST_BYTES: usize = 12 << 10;
+
 /// What the threads share.
 struct Crowd {
     members: OnceLock<Vec<Thread>>,
@@ -104,6 +107,7 @@ impl Crowd {
 /// Waits for tokens at a new depth each time, and passes each on, until there were enough. Then everybody is sent away.
 fn live(crowd: &Crowd, me: usize) {
     let mut dice = Dice(me as u64 * 2 + 1);
+    stack::ensure(DEEPEST_BYTES).expect("there is memory");
     while !crowd.is_over() {
         let broken = wait_at(dice.below(DEEPEST + 1), crowd, me);
         crowd.broken.fetch_add(broken, Ordering::AcqRel);

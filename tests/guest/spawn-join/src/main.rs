@@ -1,14 +1,15 @@
-//! Counts the instructions of a thread's whole life when it does nothing: spawned, run, ended, joined.
+//! Counts the instructions of a thread's whole life when it does nothing: spawned, run, ended, joined. Under a policy whose threads ask
+//! for their stack, also those of asking.
 
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use ebbtide::time::counter;
-use ebbtide::{println, thread};
+use ebbtide::{print, println, stack, thread};
 use ebbtide_figures::{Mean, word};
 
 ebbtide::main!(main);
@@ -22,8 +23,28 @@ fn main() -> Result<(), String> {
         spawn_and_join(rounds)
     });
     let insns = counter.join().expect("a panic ends the run");
-    println!("ebbtide: record workload=spawn-join spawn_join_insns={}", Mean::new(insns, rounds));
+    print!("ebbtide: record workload=spawn-join spawn_join_insns={}", Mean::new(insns, rounds));
+    if stack::PAGES_UNASKED < usize::MAX {
+        ask(rounds / 10)?;
+        print!(" ensure_insns={}", Mean::new(ask(rounds)?, rounds));
+    }
+    println!();
     Ok(())
+}
+
+/// What a thread asks for: what it has of its stack unasked under the other policies.
+const BYTES: usize = 16 << 10;
+
+/// From the call of `stack::ensure` to its return, in `rounds` threads, each of which asks once.
+fn ask(rounds: u64) -> Result<u64, String> {
+    let once = || {
+        let start = counter();
+        stack::ensure(BYTES).map(|()| counter() - start)
+    };
+    (0..rounds).try_fold(0, |insns, _| {
+        let asked = thread::spawn(once).join().expect("a panic ends the run");
+        asked.map(|more| insns + more).map_err(|error| error.to_string())
+    })
 }
 
 /// From the call of spawn to the return of join, `rounds` times.

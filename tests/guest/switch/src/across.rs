@@ -19,6 +19,9 @@ const MOVERS_PER_CPU: u64 = 16;
 /// Calls of a thread that sleeps as deep as it gets. On its lowest page, but with room for a preemption below that.
 const DEEPEST: u64 = 22;
 
+/// Bytes of stack that it has in use then, at most.
+const DEEPEST_BYTES: usize = 12 << 10;
+
 /// After how many moves of one of them the caches are looked at.
 const MOVES_PER_LOOK: u64 = 16;
 
@@ -88,6 +91,7 @@ fn move_about(moves: u64) -> (Part, usize) {
     let spawn = |number: u64| {
         let (most, moved) = (Arc::clone(&most), Arc::clone(&moved));
         let body = move || {
+            stack::ensure(DEEPEST_BYTES).expect("there is memory");
             for turn in 0..each {
                 // 7 and 23 have no common divisor: all depths have their turn, others for each thread.
                 at_depth((7 * turn + number) % (DEEPEST + 1), &mut || {

@@ -124,7 +124,10 @@ const DEEP_BYTES: usize = (12 << 10) + 128;
 fn go_deep(start: Option<usize>, f: &dyn Fn()) -> usize {
     let frame = black_box([7_usize; 32]);
     let here = frame.as_ptr().addr();
-    let start = start.unwrap_or(here);
+    let start = start.unwrap_or_else(|| {
+        stack::ensure(DEEP_BYTES).expect("it was promised, or nobody else takes it");
+        here
+    });
     if start - here < DEEP_BYTES {
         return go_deep(Some(start), f) + black_box(frame)[0];
     }
