@@ -43,6 +43,7 @@ pub const LIMITS: &[Limit] = &[
     reclaim("stack_faults", Bound::AtMost(0.0)),
     reclaim("pages_reclaimed", Bound::PerThread(3.0)),
     reclaim("oracle_ratio", Bound::AtMost(1.02)),
+    image("ensure", 160.0),
     image("grow-on-entry", 160.0),
     image("reclaim-before-switch", 160.0),
     image("reclaim-on-sleep", 160.0),
@@ -78,6 +79,11 @@ pub const LIMITS: &[Limit] = &[
     // Of the 1,000 that sleep meanwhile, in the same run.
     deferred("switch", "pages_reclaimed", Bound::AtLeast(3_000.0)),
     deferred("switch", "pte_writes_per_switch", Bound::AtMost(0.0)),
+    // Three of four pages, and a switch does nothing.
+    ensure("idle-machines", "saving_percent", Bound::AtLeast(25.0)),
+    ensure("idle-machines", "stack_faults", Bound::AtMost(0.0)),
+    ensure("switch", "yield_insns", Bound::OverStatic(1.0, 0.0)),
+    ensure("switch", "wake_insns", Bound::OverStatic(1.0, 0.0)),
     Limit {
         key: "saving_percent",
         policy: Some("grow-on-fault"),
@@ -107,6 +113,11 @@ const fn switch(key: &'static str, most: f64) -> Limit {
 /// A promise of `reclaim-deferred`.
 const fn deferred(workload: &'static str, key: &'static str, bound: Bound) -> Limit {
     Limit { key, policy: Some("reclaim-deferred"), arch: None, workload, bound }
+}
+
+/// A promise of `ensure`.
+const fn ensure(workload: &'static str, key: &'static str, bound: Bound) -> Limit {
+    Limit { key, policy: Some("ensure"), arch: None, workload, bound }
 }
 
 /// A promise about system calls and threads in user mode, on every architecture.
