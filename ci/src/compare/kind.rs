@@ -111,6 +111,7 @@ impl Kind {
     pub fn keys_of_some_policies(self) -> &'static [&'static str] {
         match self {
             Self::SpawnJoin => &["ensure_insns"],
+            Self::Switch => &["fault_insns", "fault_gap_insns"],
             _ => &[],
         }
     }

@@ -15,6 +15,7 @@
 extern crate alloc;
 
 mod across;
+mod fault;
 mod pair;
 mod part;
 mod preempt;
@@ -64,10 +65,14 @@ fn record(rounds: u64, others: usize, preemptions: usize, moves: Option<usize>) 
         return;
     }
     let cache = crowded.after.cache;
-    let across = moves.map(|moves| format!(" {}", across::keys(rounds, moves as u64))).unwrap_or_default();
+    let more = match moves {
+        Some(moves) => format!(" {}", across::keys(rounds, moves as u64)),
+        None if stack::GROWS_ON_FAULT => fault::keys(),
+        None => String::new(),
+    };
     println!(
         "ebbtide: record workload=switch yield_insns={} yield_crowded_insns={} wake_insns={} preempt_insns={preempt} \
-         {} {} {} cache_hits={} cache_misses={} refills={} refills_failed={} frames_pumped={} parked={} pages_reclaimed={}{across}",
+         {} {} {} cache_hits={} cache_misses={} refills={} refills_failed={} frames_pumped={} parked={} pages_reclaimed={}{more}",
         yields.insns_per_switch(),
         crowded.insns_per_switch(),
         wakes.insns_per_switch(),
