@@ -3,7 +3,7 @@
 //! All sizes are numbers of frames or pages, of 4 KiB each.
 
 use ebbtide_core::stack;
-use ebbtide_core::{StackPolicy as _, System as _};
+use ebbtide_core::{StackPolicy, System as _};
 
 pub use ebbtide_core::memory::FrameCounts;
 pub use ebbtide_core::stack::{CacheCounters, EnsureError, Sample};
@@ -43,9 +43,18 @@ pub fn sweeps() -> u64 {
 #[doc(hidden)]
 pub const GROWS_ON_FAULT: bool = Policy::GROWS_ON_FAULT;
 
-/// How many pages of its stack a thread has unless it asks for more.
+/// Whether a thread has part of its stack alone unless it asks for more.
 #[doc(hidden)]
-pub const PAGES_UNASKED: usize = Policy::PAGES_UNASKED;
+pub const ASKS: bool = Policy::PAGES_UNASKED != usize::MAX;
+
+/// How many pages of a stack of so many a thread has unless it asks for more.
+#[doc(hidden)]
+pub fn unasked(pages: usize) -> usize {
+    fn under<P: StackPolicy>(pages: usize) -> usize {
+        pages.min(P::PAGES_UNASKED)
+    }
+    under::<Policy>(pages)
+}
 
 /// How many pages a stack of at least so many bytes has.
 #[doc(hidden)]

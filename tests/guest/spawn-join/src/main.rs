@@ -24,7 +24,7 @@ fn main() -> Result<(), String> {
     });
     let insns = counter.join().expect("a panic ends the run");
     print!("ebbtide: record workload=spawn-join spawn_join_insns={}", Mean::new(insns, rounds));
-    if stack::PAGES_UNASKED < usize::MAX {
+    if stack::ASKS {
         ask(rounds / 10)?;
         print!(" ensure_insns={}", Mean::new(ask(rounds)?, rounds));
     }

@@ -10,7 +10,7 @@ use ebbtide::thread::{self, Builder, JoinHandle};
 use ebbtide::time::Duration;
 use ebbtide::{
     provoke,
-    stack::{self, EnsureError},
+    stack::{self, ASKS, EnsureError},
 };
 
 use crate::harness::{Outcome, failed, wait_until};
@@ -22,9 +22,6 @@ tests![
     nothing_is_asked_where_nobody_may_sleep,
     asking_without_memory_fails,
 ];
-
-/// Whether threads have to ask.
-const ASKS: bool = stack::PAGES_UNASKED < usize::MAX;
 
 /// Bytes of the stacks of these threads, at least.
 const STACK_BYTES: usize = 48 << 10;

@@ -146,7 +146,7 @@ pub fn within_a_minute(start: Instant) -> bool {
 
 /// Asks for so many bytes of stack, under a policy whose threads have to.
 pub fn ask(bytes: usize) {
-    if stack::PAGES_UNASKED < usize::MAX {
+    if stack::ASKS {
         stack::ensure(bytes).expect("there is memory");
     }
 }

@@ -102,7 +102,7 @@ fn a_thread_asleep_shallow_keeps_what_its_policy_says() -> Outcome {
     })?;
     let sample = sleepers.sample()?;
     sleepers.wake();
-    let unasked = stack::pages_of(16 << 10).min(stack::PAGES_UNASKED);
+    let unasked = stack::unasked(stack::pages_of(16 << 10));
     // Where stacks grow, they keep what `splash` touched, and no more than there is.
     let kept = match (RECLAIMS || SWEEPS, GROWS) {
         (true, _) if KEEPS_ACCESSED => 1..=4,

@@ -331,7 +331,7 @@ fn kernel_stacks_are_what_the_policy_says() -> Outcome {
     sleepers.into_iter().try_for_each(joined)?;
     stack::settle();
 
-    let whole = 4.min(stack::PAGES_UNASKED);
+    let whole = stack::unasked(4);
     let expected = match (stack::RESTS_AT_SWITCH || stack::SWEEPS, stack::GROWS_ON_FAULT) {
         (true, _) => 1..=1,
         // Unoptimised, what a call runs takes more than a page.
@@ -341,7 +341,7 @@ fn kernel_stacks_are_what_the_policy_says() -> Outcome {
     check!(expected.contains(&asleep), "a thread asleep in a call has {asleep} pages, expected {expected:?}");
 
     let owner = spawn(spinners, COUNT as u64)?;
-    let top = if cfg!(debug_assertions) || stack::PAGES_UNASKED == 3 { 3 } else { 1 };
+    let top = if cfg!(debug_assertions) || stack::ASKS { 3 } else { 1 };
     let spinning = if stack::RESTS_AT_SWITCH || stack::CHANGES_AT_ENTRY { top } else { whole };
     // Besides there is the one that waits in a call.
     let most = spinning * COUNT + if stack::RESTS_AT_SWITCH { top } else { whole };

@@ -134,7 +134,7 @@ fn clobber(address: usize) -> u64 {
 
 /// Pages that a thread can use that asks for no more.
 fn stack_pages() -> usize {
-    stack::pages_of(STACK_BYTES).min(stack::PAGES_UNASKED)
+    stack::unasked(stack::pages_of(STACK_BYTES))
 }
 
 /// Bytes of a page.
