@@ -22,7 +22,7 @@ fn workloads() -> Vec<Workload> {
         include_str!("../../../tests/workloads/sleepers.toml"),
     ];
     let known =
-        Known { policies: &["grow-on-entry".to_owned(), "static".to_owned()], is_package: &|_| true, taken: &[] };
+        Known { policies: &["ensure", "grow-on-entry", "static"].map(String::from), is_package: &|_| true, taken: &[] };
     texts.iter().map(|text| Workload::parse("shipped", text, &known).expect("a workload")).collect()
 }
 

@@ -14,7 +14,7 @@ const SLEEPERS: &str = include_str!("../../../tests/workloads/sleepers.toml");
 const SYSTEM_CALLS: &str = include_str!("../../../tests/workloads/system-calls.toml");
 
 fn parse(path: &str, text: &str) -> anyhow::Result<Workload> {
-    let policies = ["grow-on-entry", "reclaim-on-sleep", "static"].map(str::to_owned);
+    let policies = ["ensure", "grow-on-entry", "reclaim-on-sleep", "static"].map(str::to_owned);
     let is_package = |name: &str| name == "hello" || name.starts_with("tests/guest/");
     Workload::parse(path, text, &Known { policies: &policies, is_package: &is_package, taken: &["taken".to_owned()] })
 }
@@ -64,7 +64,7 @@ fn a_policy_may_need_other_memory() {
     for part in [
         line_of(SLEEPERS, "static ="),
         "`memory_under.statics`".into(),
-        "grow-on-entry, reclaim-on-sleep, static".into(),
+        "ensure, grow-on-entry, reclaim-on-sleep, static".into(),
     ] {
         assert!(text.contains(&part), "{part}: {text}");
     }
