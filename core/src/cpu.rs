@@ -287,6 +287,11 @@ pub fn without_preemption<S: System, R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Says whether the running thread may sleep: interrupts are on, and it does not keep the CPU.
+pub(crate) fn may_sleep<S: System>() -> bool {
+    S::Arch::interrupts_enabled() && without_interrupts::<S, _>(S::Arch::preempt_count) == 0
+}
+
 /// Lowers the preemption count, and makes up for a preemption that was put off meanwhile.
 pub(crate) fn allow_preemption<S: System>() {
     S::Arch::preempt_enable();

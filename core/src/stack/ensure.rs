@@ -83,7 +83,7 @@ pub fn remaining<S: System>() -> usize {
 /// The stack is not so large, there is no memory, or the thread may not sleep. What was populated stays so.
 #[inline(never)]
 pub fn ensure<S: System>(bytes: usize) -> Result<(), EnsureError> {
-    if !S::Arch::interrupts_enabled() || cpu::without_interrupts::<S, _>(S::Arch::preempt_count) > 0 {
+    if !cpu::may_sleep::<S>() {
         return Err(EnsureError::MayNotSleep);
     }
     let here = S::Arch::stack_pointer();

@@ -26,7 +26,6 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
-use crate::arch::Cpu;
 use crate::audit;
 use crate::cpu::{self, PerCpu};
 use crate::memory::heap;
@@ -175,7 +174,7 @@ const LOOKS: u32 = 64;
 /// With interrupts or preemption off nobody is asked: the others want an answer to their shootdowns from this CPU, and may be
 /// waiting for the thread that keeps it. No lock is held; whoever waits here gives way.
 pub(crate) fn collect_from_others<S: System>() {
-    if !S::Arch::interrupts_enabled() || cpu::without_interrupts::<S, _>(S::Arch::preempt_count) > 0 {
+    if !cpu::may_sleep::<S>() {
         return;
     }
     let here = cpu::without_preemption::<S, _>(|| cpu::this::<S>().number);
