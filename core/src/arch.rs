@@ -13,6 +13,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 use crate::cpu::PerCpu;
 use crate::provoke::CallRegisters;
 use crate::stack::StackError;
+use crate::sync::atomic::AtomicU64;
 use crate::system::System;
 use crate::thread::{Leaving, Thread};
 
@@ -125,6 +126,14 @@ pub unsafe trait Switch {
     ///
     /// Interrupts are off; `prev` runs on this CPU; `next` is owned by this CPU, populated, and not `prev`.
     unsafe fn switch(prev: &'static Thread, next: &'static Thread, leaving: Leaving) -> (&'static Thread, Leaving);
+
+    /// Calls `f(argument)` on the stack that ends at `top`, and returns when it has returned. `left` gets the stack pointer at which the
+    /// caller's stack is left meanwhile. Frame pointers lead from the one stack to the other.
+    ///
+    /// # Safety
+    ///
+    /// The stack is as populated as `f` needs it, and nobody uses it. `f` can be called with `argument`.
+    unsafe fn call_on(top: VirtAddr, f: extern "C-unwind" fn(*mut ()), argument: *mut (), left: &AtomicU64);
 
     /// Leaves the boot stack for good and starts `next`.
     ///

@@ -10,6 +10,7 @@ use core::marker::PhantomData;
 use memory_addresses::VirtAddr;
 
 use crate::memory::layout;
+use crate::stack::Slot;
 use crate::system::System;
 use crate::trap;
 
@@ -65,11 +66,12 @@ impl<S: System> fmt::Display for Backtrace<S> {
                 return Ok(());
             }
             line(return_address)?;
-            // Stacks grow down: a caller's frame lies above.
-            if caller <= frame.as_u64() {
+            // Stacks grow down: a caller's frame lies above, or on the stack that was left for this one.
+            let caller = VirtAddr::new_truncate(caller);
+            if caller <= frame && Slot::of(caller) == Slot::of(frame) {
                 return Ok(());
             }
-            frame = VirtAddr::new_truncate(caller);
+            frame = caller;
         }
         writeln!(f, "  (more callers are not shown)")
     }

@@ -75,6 +75,8 @@ pub struct Kernel {
     pub reclaimer: Reclaimer,
     /// Which CPUs have nothing to do.
     pub(crate) placement: Placement,
+    /// Held while a thread goes to a temporary stack or comes back, and while others look at the stacks that it has left.
+    pub(crate) left_stacks: SpinLock<()>,
     /// What the command line chose.
     pub settings: Settings,
     /// Where physical memory can be touched.
@@ -118,6 +120,7 @@ impl Kernel {
             stack_wait: StackWait::new(),
             reclaimer: Reclaimer::new(),
             placement: Placement::new(),
+            left_stacks: SpinLock::new(()),
             settings: Settings::new(),
             window,
             audit: audit::State::new(),

@@ -147,7 +147,7 @@ fn overflow<S: System>(address: VirtAddr, at: &Place, resumes: bool) -> bool {
     {
         let populated = stack::populated::<S>(slot);
         let fate = if resumes { emergency::give::<S>(slot, owner, populated, address) } else { Fate::Ends("") };
-        report::overflow::<S>(&owner, slot.limit(S::Policy::GUARD), slot.top(), populated, at, fate);
+        report::overflow::<S>(&owner.with_stack(), slot.limit(S::Policy::GUARD), slot.top(), populated, at, fate);
         return true;
     }
     let boot = S::kernel().boot_stack();

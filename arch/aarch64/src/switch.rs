@@ -8,6 +8,7 @@
 
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
+use core::sync::atomic::AtomicU64;
 
 use ebbtide_core::VirtAddr;
 use ebbtide_core::arch::{Entry, Switch};
@@ -109,10 +110,35 @@ unsafe impl Switch for Aarch64 {
         (left, unsafe { core::mem::transmute::<u64, Leaving>(how) })
     }
 
+    unsafe fn call_on(top: VirtAddr, f: extern "C-unwind" fn(*mut ()), argument: *mut (), left: &AtomicU64) {
+        // SAFETY: the caller's promise.
+        unsafe { call_on(top.as_u64(), f, argument, left) }
+    }
+
     unsafe fn switch_first(next: &Thread) -> ! {
         // SAFETY: the caller's promise.
         unsafe { switch_first(next) }
     }
+}
+
+/// A call on another stack. Its frame, which stays on the one that is left, is the caller of `f` for a backtrace.
+///
+/// # Safety
+///
+/// As [`Switch::call_on`].
+#[unsafe(naked)]
+unsafe extern "C-unwind" fn call_on(top: u64, f: extern "C-unwind" fn(*mut ()), argument: *mut (), left: &AtomicU64) {
+    naked_asm!(
+        "stp x29, x30, [sp, #-16]!",
+        "mov x29, sp",
+        "str x29, [x3]",
+        "mov sp, x0",
+        "mov x0, x2",
+        "blr x1",
+        "mov sp, x29",
+        "ldp x29, x30, [sp], #16",
+        "ret",
+    )
 }
 
 /// The switch without a thread to leave.

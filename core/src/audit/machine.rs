@@ -11,6 +11,7 @@ use super::{broken, threads};
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::kernel::Count;
 use crate::memory::layout::HEAP;
+use crate::stack::temporary::{self, left_in};
 use crate::stack::{self, Guard, Note, SizeClass, Slot, StackPolicy};
 use crate::sync::SpinLock;
 use crate::sync::atomic::Ordering;
@@ -56,7 +57,7 @@ impl Walk<'_> {
 /// of them holds a lock, what that guards may be half changed, and nothing is checked.
 pub(super) fn check<S: System>() {
     let kernel = S::kernel();
-    let classes_are_free = kernel.stacks.classes.iter().all(|class| class.is_free());
+    let classes_are_free = kernel.stacks.classes.iter().all(|class| class.is_free()) && kernel.left_stacks.is_free();
     if !(classes_are_free && kernel.frames.is_free() && kernel.table_lock.is_free()) {
         return;
     }
@@ -117,7 +118,7 @@ fn check_slot<S: System>(walk: &mut Walk<'_>, slot: Slot) {
             StackEntry::Empty => hole = true,
         }
     }
-    let emergency = has_emergency_page(entries.note());
+    let emergency = has_emergency_page(entries.note(), slot);
     if emergency
         && let StackEntry::Present { frame } = S::Arch::decode_stack(entries.page(pages).load(Ordering::Relaxed))
     {
@@ -131,7 +132,8 @@ fn check_slot<S: System>(walk: &mut Walk<'_>, slot: Slot) {
             // SAFETY: the owner is cleared, under the class's lock, before its thread is freed.
             let thread: &Thread = unsafe { owner.as_ref() };
             let running = S::kernel().cpus().any(|cpu| cpu.current().is_some_and(|t| core::ptr::eq(t, thread)));
-            let live = (slot.top() - thread.saved_stack_pointer()).div_ceil(PAGE_BYTES) as usize;
+            let left = left_in::<S>(thread, slot).map_or(slot.top(), |(left, _)| left);
+            let live = (slot.top() - left).div_ceil(PAGE_BYTES) as usize;
             // Where stacks grow from faults, the lowest part of a frame has no page before it is touched.
             if present < if running || S::Policy::GROWS_ON_FAULT { 1 } else { live.max(1) } {
                 broken::<S>(2, format_args!("{live} pages of {thread} are live, and {present} are present"));
@@ -145,9 +147,9 @@ fn check_slot<S: System>(walk: &mut Walk<'_>, slot: Slot) {
 }
 
 /// Says whether the thread that owns a slot has its emergency page.
-fn has_emergency_page(note: Note) -> bool {
+fn has_emergency_page(note: Note, slot: Slot) -> bool {
     // SAFETY: as above: the walk holds the class's lock.
-    matches!(note, Note::Owner(owner) if unsafe { owner.as_ref() }.has_emergency_page())
+    matches!(note, Note::Owner(owner) if temporary::has_emergency_page(unsafe { owner.as_ref() }, slot))
 }
 
 /// Free frames, heap, page tables, user mode's memory and the stack range are all the frames there are: invariant 4.

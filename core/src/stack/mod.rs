@@ -13,6 +13,7 @@ mod reserve;
 pub(crate) mod ring;
 mod sample;
 mod slot;
+pub(crate) mod temporary;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -25,6 +26,7 @@ pub use policy::{Growing, Incoming, Leaving, NewStack, Outgoing, StackPolicy};
 pub use range::{Pages, StackError, StackRange};
 pub use sample::{Sample, sample, settle};
 pub use slot::{CLASSES, Guard, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
+pub use temporary::{CallError, call_with};
 
 pub(crate) use cache::{free_resting, make_room, refill, unreserve};
 pub(crate) use range::{allocate, collect, is_populated, owner, populated, recycle, release, set_owner};

@@ -261,6 +261,11 @@ impl Stack {
         is_time
     }
 
+    /// Counts the rests of a stack that its thread has used meanwhile as this one's.
+    pub(super) fn count_rests_of(&self, other: &Self) {
+        self.rested.fetch_add(other.rested.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// Forgets how many pages were rested.
     pub(crate) fn forget_rests(&mut self) {
         self.rested.store(0, Ordering::Relaxed);

@@ -10,6 +10,7 @@ use crate::stack::entries::{note, page_entry};
 use crate::stack::policy::StackPolicy;
 use crate::stack::range::top_entry;
 use crate::stack::slot::{Note, SizeClass, Slot};
+use crate::stack::temporary::left_in;
 use crate::system::System;
 use crate::thread::{self, Thread, placement, reclaimer};
 
@@ -115,10 +116,15 @@ fn count_slot<S: System>(sample: &mut Sample, slot: Slot) {
         sample.system += present;
         return;
     }
-    sample.threads += 1;
     sample.stack += present;
-    sample.reclaimed += thread.rested();
-    sample.oracle += (slot.top() - thread.saved_stack_pointer()).div_ceil(PAGE_BYTES) as usize;
+    if let Some((left, rested)) = left_in::<S>(thread, slot) {
+        sample.oracle += (slot.top() - left).div_ceil(PAGE_BYTES) as usize;
+        // Of its stacks this is the one that it goes on with.
+        if let Some(rested) = rested {
+            sample.threads += 1;
+            sample.reclaimed += rested;
+        }
+    }
 }
 
 /// Tables of the stack range above the leaf tables: one for each GiB with a slot, and the one above these.

@@ -214,10 +214,15 @@ fn sweep_batch<S: System>(class: SizeClass, first: u64, pressure: bool, marked: 
         let end = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| {
             let end = slots.used.min(first + BATCH);
             for number in first..end {
-                let entries = stack::entries::<S>(Slot { class, number });
+                let slot = Slot { class, number };
+                let entries = stack::entries::<S>(slot);
                 let Some(Note::Owner(owner)) = entries.map(Entries::note) else { continue };
                 // SAFETY: the owner is cleared, under the class's lock, before its thread is freed.
                 let owner: &'static Thread = unsafe { owner.as_ref() };
+                if Slot::of(owner.saved_stack_pointer()) != Some(slot) {
+                    // One of several: a thread is met where it goes on.
+                    continue;
+                }
                 match look::<S>(cpu, owner, pressure) {
                     Sweep::Mark => *marked += 1,
                     Sweep::Reclaim => rested += 1,

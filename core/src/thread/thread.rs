@@ -13,6 +13,7 @@ use memory_addresses::VirtAddr;
 use crate::arch::UserContext;
 use crate::cpu::PerCpu;
 use crate::stack::Stack;
+use crate::stack::temporary::LeftStacks;
 use crate::sync::WaitQueue;
 use crate::thread::affinity::CpuSet;
 use crate::thread::local::Local;
@@ -123,6 +124,8 @@ pub struct Thread {
     pub(crate) woken_from: AtomicPtr<WaitQueue>,
     /// `unpark` came before `park`.
     pub(crate) unparked: AtomicBool,
+    /// The stacks that it has left for temporary ones.
+    pub(crate) left_stacks: LeftStacks,
     /// The first of its thread-local values. Touched by the thread itself alone.
     pub(crate) locals: AtomicPtr<Local>,
     id: ThreadId,
@@ -147,6 +150,7 @@ impl Thread {
             waiting: LinkedListAtomicLink::new(),
             woken_from: AtomicPtr::new(core::ptr::null_mut()),
             unparked: AtomicBool::new(false),
+            left_stacks: LeftStacks::new(),
             locals: AtomicPtr::new(core::ptr::null_mut()),
             id,
             name,
@@ -252,6 +256,22 @@ impl Thread {
     #[cfg(test)]
     pub(crate) fn for_test(priority: Priority) -> Self {
         Self::new(ThreadId(0), None, Kind::App, priority, Stack::for_test())
+    }
+}
+
+impl Thread {
+    /// As it is shown where its stack matters: with a word if that is a temporary one.
+    pub(crate) fn with_stack(&self) -> impl fmt::Display {
+        WithStack(self)
+    }
+}
+
+struct WithStack<'a>(&'a Thread);
+
+impl fmt::Display for WithStack<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)?;
+        f.write_str(if self.0.left_stacks.is_on_temporary() { ", on a temporary stack" } else { "" })
     }
 }
 

@@ -6,7 +6,7 @@ use ebbtide_core::stack;
 use ebbtide_core::{StackPolicy, System as _};
 
 pub use ebbtide_core::memory::FrameCounts;
-pub use ebbtide_core::stack::{CacheCounters, EnsureError, Sample};
+pub use ebbtide_core::stack::{CacheCounters, CallError, EnsureError, Sample};
 
 use crate::policy::Policy;
 use crate::system::Ebbtide;
@@ -75,6 +75,21 @@ pub fn pages_of(bytes: usize) -> usize {
 /// fails, the thread keeps the part that it got.
 pub fn ensure(bytes: usize) -> Result<(), EnsureError> {
     stack::ensure::<Ebbtide>(bytes)
+}
+
+/// Calls `f` on a temporary stack of at least `bytes` (8 KiB to 1 MiB), and returns what it returns. May sleep.
+///
+/// So a thread with a small stack can go deep once. `f` may do what it could do without: refer to what the caller has on its stack,
+/// sleep, be preempted, move to another CPU, call this again. An overflow is reported in the thread's name. The stack comes from where a
+/// new thread's comes from. It is fully populated at first, and then like any stack what the policy makes of it, while the caller's own
+/// keeps all pages that it has until `f` returns, also while the thread sleeps.
+///
+/// # Errors
+///
+/// There is no stack of that size, there is no memory, or preemption or interrupts are off, so that the thread may not sleep. Then `f`
+/// was not called, and is dropped.
+pub fn call_with<R>(bytes: usize, f: impl FnOnce() -> R) -> Result<R, CallError> {
+    stack::call_with::<Ebbtide, R>(bytes, f)
 }
 
 /// How many bytes of its stack the caller can use beyond what it uses already, without asking for more.

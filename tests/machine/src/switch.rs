@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "the contract of the switch is unsafe")]
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ebbtide_core::VirtAddr;
 use ebbtide_core::arch::{Entry, Switch};
@@ -109,6 +109,10 @@ unsafe impl<const GENERATION_BITS: u32> Switch for Simulated<GENERATION_BITS> {
         // Another CPU may have taken it from where it was left.
         record.pop(Use::Thread);
         current().cpu().left.take().expect("whoever switches here leaves a thread")
+    }
+
+    unsafe fn call_on(_: VirtAddr, _: extern "C-unwind" fn(*mut ()), _: *mut (), _: &AtomicU64) {
+        unimplemented!("a temporary stack: the model's threads have one stack each")
     }
 
     unsafe fn switch_first(next: &Thread) -> ! {

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "the contracts are unsafe traits")]
 
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ebbtide_core::arch::{Arch, Cpu, Entry, Switch, Traps};
 use ebbtide_core::cpu::PerCpu;
@@ -129,6 +129,10 @@ unsafe impl<const GENERATION_BITS: u32, P: StackPolicy> Switch for Model<GENERAT
         current().switch(prev, next, leaving);
         // Perhaps on another CPU.
         current().left()
+    }
+
+    unsafe fn call_on(_: VirtAddr, _: extern "C-unwind" fn(*mut ()), _: *mut (), _: &AtomicU64) {
+        unreachable!("no program of the model borrows a stack")
     }
 
     unsafe fn switch_first(_: &Thread) -> ! {

@@ -35,7 +35,7 @@ fn on_a_new_stack<T: Send + 'static>(f: impl FnOnce() -> Result<T, String> + Sen
 }
 
 /// Uses half of so many bytes at least, and all at most, sleeps at the bottom, and says whether it is all as it was left.
-fn use_stack(bytes: usize) -> bool {
+pub fn use_stack(bytes: usize) -> bool {
     let canary = black_box([bytes as u64 ^ 0x00eb_b71d; 64]);
     let is_whole = if bytes > 1 << 10 {
         use_stack(bytes - (1 << 10))
@@ -99,7 +99,7 @@ fn nothing_is_asked_where_nobody_may_sleep() -> Outcome {
 }
 
 /// Threads that sleep until they are told otherwise take all memory that can be had for stacks.
-fn take_all(stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
+pub fn take_all(stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
     let mut threads = Vec::new();
     for kib in [1024, 256, 64, 16, 8] {
         loop {

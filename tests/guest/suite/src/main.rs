@@ -31,6 +31,7 @@ mod scopes;
 mod stacks;
 mod stale;
 mod sweeps;
+mod temporary;
 mod threads;
 mod time;
 mod timed;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         threads::TESTS,
         scopes::TESTS,
         asking::TESTS,
+        temporary::TESTS,
         locals::TESTS,
         schedule::TESTS,
         parking::TESTS,

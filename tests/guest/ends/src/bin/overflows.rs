@@ -30,6 +30,7 @@ fn main() -> Result<(), String> {
         "thread" => builder.stack_size(bytes).spawn(|| recurse(0)),
         "always-populated" => builder.stack_size(bytes).always_populated().spawn(|| recurse(0)),
         "large-frame" => builder.stack_size(bytes).spawn(|| large_frame(0)),
+        "temporary" => builder.spawn(move || stack::call_with(bytes, || recurse(0)).expect("there is memory")),
         "near-guard" => {
             share_one_cpu()?;
             builder.spawn(near_guard)

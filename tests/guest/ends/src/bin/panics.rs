@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use ebbtide::sync::Mutex;
 use ebbtide::thread::{self, Builder};
-use ebbtide::{print, println, process, provoke};
+use ebbtide::{print, println, process, provoke, stack};
 use ebbtide_ends::{PanicsItself, word};
 
 ebbtide::main!(main);
@@ -26,6 +26,7 @@ fn main() -> Result<(), String> {
             worker.expect("there is memory").join().unwrap();
         }
         "nameless" => thread::spawn(|| fail(black_box(9))).join().unwrap(),
+        "temporary-stack" => borrower(),
         "unfinished-line" => {
             print!("no end of line");
             fail(black_box(10));
@@ -50,6 +51,14 @@ fn main() -> Result<(), String> {
         other => return Err(other.into()),
     }
     Ok(())
+}
+
+/// Panics on a temporary stack of a temporary stack.
+#[inline(never)]
+fn borrower() {
+    stack::call_with(1 << 20, || stack::call_with(8 << 10, || fail(black_box(13))))
+        .expect("there is memory")
+        .expect("likewise");
 }
 
 /// A thread that would go on, and end the run well, if the panicking one let it.
