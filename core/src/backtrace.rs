@@ -68,7 +68,7 @@ impl<S: System> fmt::Display for Backtrace<S> {
             line(return_address)?;
             // Stacks grow down: a caller's frame lies above, or on the stack that was left for this one.
             let caller = VirtAddr::new_truncate(caller);
-            if caller <= frame && Slot::of(caller) == Slot::of(frame) {
+            if caller <= frame && Slot::of(frame).is_none_or(|slot| slot.base() <= caller) {
                 return Ok(());
             }
             frame = caller;

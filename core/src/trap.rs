@@ -147,7 +147,8 @@ fn overflow<S: System>(address: VirtAddr, at: &Place, resumes: bool) -> bool {
     {
         let populated = stack::populated::<S>(slot);
         let fate = if resumes { emergency::give::<S>(slot, owner, populated, address) } else { Fate::Ends("") };
-        report::overflow::<S>(&owner.with_stack(), slot.limit(S::Policy::GUARD), slot.top(), populated, at, fate);
+        let whose = format_args!("{owner}{}", owner.which_stack());
+        report::overflow::<S>(&whose, slot.limit(S::Policy::GUARD), slot.top(), populated, at, fate);
         return true;
     }
     let boot = S::kernel().boot_stack();

@@ -243,6 +243,11 @@ impl Thread {
         unsafe { Stack::has_emergency_page_in(self.stack.get()) }
     }
 
+    /// What a report adds to its name where its stack matters.
+    pub(crate) fn which_stack(&self) -> &'static str {
+        if self.left_stacks.is_on_temporary() { ", on a temporary stack" } else { "" }
+    }
+
     /// Takes the stack of a thread that has ended.
     ///
     /// # Safety
@@ -256,22 +261,6 @@ impl Thread {
     #[cfg(test)]
     pub(crate) fn for_test(priority: Priority) -> Self {
         Self::new(ThreadId(0), None, Kind::App, priority, Stack::for_test())
-    }
-}
-
-impl Thread {
-    /// As it is shown where its stack matters: with a word if that is a temporary one.
-    pub(crate) fn with_stack(&self) -> impl fmt::Display {
-        WithStack(self)
-    }
-}
-
-struct WithStack<'a>(&'a Thread);
-
-impl fmt::Display for WithStack<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)?;
-        f.write_str(if self.0.left_stacks.is_on_temporary() { ", on a temporary stack" } else { "" })
     }
 }
 
