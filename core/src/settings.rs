@@ -33,7 +33,7 @@ pub enum Admission {
 /// The keys that exist, for the message about one that does not.
 const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
                      ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ebbtide.overflow=halt|survive, \
-                     ebbtide.delays=SEED (with the feature audit)";
+                     ebbtide.delays=SEED (with audit)";
 
 /// Those that are a policy's own.
 const fn known_under<P: StackPolicy>() -> &'static str {
@@ -46,16 +46,33 @@ const fn known_under<P: StackPolicy>() -> &'static str {
     }
 }
 
-/// A word of the command line that means nothing.
+/// A word of the command line that the kernel does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownWord<'a> {
-    word: &'a str,
-    also_known: &'static str,
+pub enum WrongWord<'a> {
+    /// It means nothing.
+    Unknown {
+        /// The word.
+        word: &'a str,
+        /// What the policy knows beside what all do.
+        also_known: &'static str,
+    },
+    /// It is for builds that audit.
+    ForAudit {
+        /// What stands before its value.
+        key: &'a str,
+    },
 }
 
-impl fmt::Display for UnknownWord<'_> {
+impl fmt::Display for WrongWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the kernel does not know `{}`; it knows {KNOWN}{}", self.word, self.also_known)
+        match self {
+            Self::Unknown { word, also_known } => {
+                write!(f, "the kernel does not know `{word}`; it knows {KNOWN}{also_known}")
+            }
+            Self::ForAudit { key } => {
+                write!(f, "`{key}` is for images that audit themselves; build this one with `--audit`")
+            }
+        }
     }
 }
 
@@ -83,17 +100,17 @@ impl Settings {
         }
     }
 
-    /// Takes the kernel's words from a command line. Policy `P` may have words of its own.
+    /// Takes the kernel's words from a command line. Policy `P` may have words of its own, and so may a build that `audits` itself.
     ///
     /// # Errors
     ///
-    /// The first word that is unknown or has an unknown value.
-    pub fn read<'a, P: StackPolicy>(&self, command_line: &'a str) -> Result<(), UnknownWord<'a>> {
-        words(command_line).filter(|word| is_kernels(word)).try_for_each(|word| self.set::<P>(word))
+    /// The first word that is unknown or has an unknown value, or that this build does not take.
+    pub fn read<'a, P: StackPolicy>(&self, command_line: &'a str, audits: bool) -> Result<(), WrongWord<'a>> {
+        words(command_line).filter(|word| is_kernels(word)).try_for_each(|word| self.set::<P>(word, audits))
     }
 
-    fn set<'a, P: StackPolicy>(&self, word: &'a str) -> Result<(), UnknownWord<'a>> {
-        let unknown = UnknownWord { word, also_known: known_under::<P>() };
+    fn set<'a, P: StackPolicy>(&self, word: &'a str, audits: bool) -> Result<(), WrongWord<'a>> {
+        let unknown = WrongWord::Unknown { word, also_known: known_under::<P>() };
         let (key, value) = word.split_once('=').ok_or(unknown)?;
         match key {
             "ebbtide.log" => {
@@ -130,6 +147,7 @@ impl Settings {
                 };
                 self.survives_overflow.store(survives, Ordering::Relaxed);
             }
+            "ebbtide.delays" if !audits => return Err(WrongWord::ForAudit { key }),
             "ebbtide.delays" => {
                 let seed = value.parse().map_err(|_| unknown)?;
                 self.delays.store(seed, Ordering::Relaxed);
@@ -264,6 +282,7 @@ mod tests {
             .read::<Unasked>(
                 "one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict ebbtide.maxcpus=2 \
                    ebbtide.overflow=survive",
+                false,
             )
             .unwrap();
         assert_eq!(settings.log(), LevelFilter::Debug);
@@ -277,12 +296,21 @@ mod tests {
     fn only_a_policy_with_a_reclaimer_knows_of_its_time() {
         let settings = Settings::new();
         assert_eq!(settings.reclaim_ns(), 100_000_000);
-        settings.read::<Reclaims>("ebbtide.reclaim=7").unwrap();
+        settings.read::<Reclaims>("ebbtide.reclaim=7", false).unwrap();
         assert_eq!(settings.reclaim_ns(), 7_000_000);
-        let error = settings.read::<Unasked>("ebbtide.reclaim=7").unwrap_err().to_string();
+        let error = settings.read::<Unasked>("ebbtide.reclaim=7", false).unwrap_err().to_string();
         assert!(error.contains("does not know `ebbtide.reclaim=7`") && !error.contains("reclaim=MS"), "{error}");
-        let error = settings.read::<Reclaims>("ebbtide.reclaim=x").unwrap_err().to_string();
+        let error = settings.read::<Reclaims>("ebbtide.reclaim=x", false).unwrap_err().to_string();
         assert!(error.contains("ebbtide.reclaim=MS (1 to 3600000)"), "{error}");
+    }
+
+    #[test]
+    fn only_a_build_that_audits_takes_what_only_that_can_do() {
+        let settings = Settings::new();
+        settings.read::<Unasked>("ebbtide.delays=7", true).unwrap();
+        assert_eq!(settings.delays(), 7);
+        let error = settings.read::<Unasked>("ebbtide.delays=7", false).unwrap_err().to_string();
+        assert_eq!(error, "`ebbtide.delays` is for images that audit themselves; build this one with `--audit`");
     }
 
     #[test]
@@ -291,7 +319,7 @@ mod tests {
         let words: std::vec::Vec<_> = words(line).collect();
         assert_eq!(words, [r#""hello ebbtide.lag=1""#, "'ebbtide.lag=2'", r"a\ ebbtide.lag=3", "ebbtide.log=info"]);
         let settings = Settings::new();
-        settings.read::<Unasked>(line).unwrap();
+        settings.read::<Unasked>(line, false).unwrap();
         assert_eq!(settings.log(), LevelFilter::Info);
     }
 
@@ -309,8 +337,9 @@ mod tests {
             "ebbtide.reclaim=0",
             "ebbtide.reclaim=3600001",
             "ebbtide.overflow=grow",
+            "ebbtide.delays=x",
         ] {
-            let error = Settings::new().read::<Unasked>(word).unwrap_err().to_string();
+            let error = Settings::new().read::<Unasked>(word, true).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("ebbtide.log=error|warn"), "{error}");
         }
     }

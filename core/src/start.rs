@@ -45,11 +45,8 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
     kernel.set_boot_stack(stack);
     kernel.set_image_base(boot.image.start);
     kernel.set_counter_at_start(boot.counter_at_start.unwrap_or_else(S::Arch::counter));
-    if let Err(unknown) = kernel.settings.read::<S::Policy>(&boot.command_line) {
-        report::refuse::<S>(unknown);
-    }
-    if !S::AUDIT && kernel.settings.delays() != 0 {
-        report::refuse::<S>("`ebbtide.delays` is for images that audit themselves; build this one with `--audit`");
+    if let Err(wrong) = kernel.settings.read::<S::Policy>(&boot.command_line, S::AUDIT) {
+        report::refuse::<S>(wrong);
     }
     let memory: u64 = boot.memory.iter().map(|region| region.end - region.start).sum();
     // SAFETY: by this function's own contract.

@@ -1,9 +1,11 @@
 //! The whole machine: every slot, this CPU's cache, the heap, and every free frame.
 #![expect(unsafe_code, reason = "follows the notes of slots to their threads")]
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::AtomicPtr;
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
@@ -18,19 +20,33 @@ use crate::sync::atomic::Ordering;
 use crate::system::System;
 use crate::thread::Thread;
 
-/// Which frames a walk has met, one bit each.
+/// What an audit keeps, once it is prepared: other builds have one null pointer of it.
 #[derive(Debug)]
-pub(crate) struct State(SpinLock<Vec<u64>>);
+pub(crate) struct State(AtomicPtr<Kept>);
+
+/// The same.
+#[derive(Debug)]
+struct Kept {
+    /// Which frames a walk has met, one bit each.
+    met: SpinLock<Vec<u64>>,
+}
 
 impl State {
     /// Creates the state of a build that does not audit.
     pub const fn new() -> Self {
-        Self(SpinLock::new(Vec::new()))
+        Self(AtomicPtr::new(core::ptr::null_mut()))
+    }
+
+    /// What is kept, if it was prepared.
+    fn kept(&self) -> Option<&Kept> {
+        // SAFETY: `prepare` alone sets it, to what is never freed.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 }
 
 pub(super) fn prepare<S: System>(frames: usize) {
-    S::kernel().audit.0.with::<S, _>(|met| *met = vec![0; frames.div_ceil(64)]);
+    let kept = Box::new(Kept { met: SpinLock::new(vec![0; frames.div_ceil(64)]) });
+    S::kernel().audit.0.store(Box::into_raw(kept), Ordering::Release);
 }
 
 /// A walk over everything that has frames.
@@ -57,11 +73,12 @@ impl Walk<'_> {
 /// of them holds a lock, what that guards may be half changed, and nothing is checked.
 pub(super) fn check<S: System>() {
     let kernel = S::kernel();
+    let Some(kept) = kernel.audit.kept() else { return };
     let classes_are_free = kernel.stacks.classes.iter().all(|class| class.is_free()) && kernel.left_stacks.is_free();
     if !(classes_are_free && kernel.frames.is_free() && kernel.table_lock.is_free()) {
         return;
     }
-    S::kernel().audit.0.locked::<S, _>(|met| {
+    kept.met.locked::<S, _>(|met| {
         met.fill(0);
         let mut walk = Walk { met };
         for class in SizeClass::all() {

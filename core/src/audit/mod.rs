@@ -39,7 +39,7 @@ pub(crate) use machine::State;
 const WHOLE_MACHINE_EVERY: u64 = 4096;
 
 /// Prepares for a machine whose memory ends with frame number `frames`. The heap is there; interrupts are off.
-pub(crate) fn prepare<S: System>(frames: usize) {
+pub fn prepare<S: System>(frames: usize) {
     if S::AUDIT {
         machine::prepare::<S>(frames);
     }

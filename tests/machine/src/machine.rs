@@ -12,7 +12,7 @@ use ebbtide_core::kernel::Kernel;
 use ebbtide_core::memory::frames::Refusal;
 use ebbtide_core::stack::{Guard, Slot};
 use ebbtide_core::{PhysAddr, StackPolicy, System, start};
-use ebbtide_core::{report, secondary};
+use ebbtide_core::{audit, report, secondary};
 
 use crate::baton::{drive, end};
 use crate::checks::Checks;
@@ -108,10 +108,10 @@ impl Machine {
         // Sweeps come as often as the threads of random programs sleep.
         let reclaim = if S::Policy::SWEEPS { " ebbtide.reclaim=1" } else { "" };
         let settings = format!("ebbtide.cache={}{reclaim}", plan.cache);
-        kernel.settings.read::<S::Policy>(&settings).expect("a bound that the kernel takes");
+        kernel.settings.read::<S::Policy>(&settings, S::AUDIT).expect("a bound that the kernel takes");
         if S::Policy::READS_ACCESSED_BITS {
             let settings = format!("ebbtide.accessed={}", plan.forgets_after);
-            kernel.settings.read::<S::Policy>(&settings).expect("a number that the kernel takes");
+            kernel.settings.read::<S::Policy>(&settings, S::AUDIT).expect("a number that the kernel takes");
         }
         let machine = Forever::new(Self {
             checks: RefCell::new(Checks::new(root)),
@@ -242,9 +242,11 @@ fn boot_first<S: System>() {
     let cpu = machine.cpu();
     cpu.online.set(true);
     let memory = machine.memory.take().expect("a machine boots once");
+    let end = memory.end.as_u64();
     // SAFETY: the machine's RAM, which nothing uses but the root table, which is not in the region.
     let noted = machine.kernel.frames.with::<S, _>(|frames| unsafe { frames.add(memory, &[]) });
     assert!(noted, "one region fits");
+    audit::prepare::<S>((end / PAGE_BYTES) as usize);
     if let Err(error) = start::prepare_boot_cpu::<S>(cpu.per_cpu.get()) {
         report::refuse::<S>(error);
     }
