@@ -59,7 +59,9 @@ pub unsafe fn new_thread<S: System>(
     if parts.is_idle { new.populate_all() } else { S::Policy::on_spawn(&mut new) }?;
     S::kernel().note_reserve(&stack);
     let kind = if parts.is_idle { Kind::System } else { Kind::App };
-    Ok(leak(Arc::new(Thread::new(ThreadId(parts.number), None, kind, parts.priority, stack))))
+    let mut thread = Thread::new(ThreadId(parts.number), None, kind, parts.priority, stack);
+    thread.deepest.begin::<S>();
+    Ok(leak(Arc::new(thread)))
 }
 
 /// Populates the first `pages` of a stack with frames of the allocator.

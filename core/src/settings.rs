@@ -19,6 +19,7 @@ pub struct Settings {
     delays: AtomicU32,
     reclaim_ms: AtomicU32,
     accessed: AtomicU16,
+    reports_depth: AtomicBool,
 }
 
 /// Whether threads may come to need more frames for their stacks than there are.
@@ -33,7 +34,7 @@ pub enum Admission {
 /// The keys that exist, for the message about one that does not.
 const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
                      ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ebbtide.overflow=halt|survive, \
-                     ebbtide.delays=SEED (with audit)";
+                     ebbtide.delays=SEED and ebbtide.report=depth (with audit)";
 
 /// Those that are a policy's own.
 const fn known_under<P: StackPolicy>() -> &'static str {
@@ -97,6 +98,7 @@ impl Settings {
             delays: AtomicU32::new(0),
             reclaim_ms: AtomicU32::new(100),
             accessed: AtomicU16::new(0),
+            reports_depth: AtomicBool::new(false),
         }
     }
 
@@ -147,7 +149,8 @@ impl Settings {
                 };
                 self.survives_overflow.store(survives, Ordering::Relaxed);
             }
-            "ebbtide.delays" if !audits => return Err(WrongWord::ForAudit { key }),
+            "ebbtide.delays" | "ebbtide.report" if !audits => return Err(WrongWord::ForAudit { key }),
+            "ebbtide.report" if value == "depth" => self.reports_depth.store(true, Ordering::Relaxed),
             "ebbtide.delays" => {
                 let seed = value.parse().map_err(|_| unknown)?;
                 self.delays.store(seed, Ordering::Relaxed);
@@ -177,6 +180,11 @@ impl Settings {
     /// The seed of the delays at points where CPUs race, in a build with the feature `audit`; 0: there are none.
     pub fn delays(&self) -> u32 {
         self.delays.load(Ordering::Relaxed)
+    }
+
+    /// Whether the run ends with a report of how deep its threads went on their stacks, in a build with the feature `audit`.
+    pub fn reports_depth(&self) -> bool {
+        self.reports_depth.load(Ordering::Relaxed)
     }
 
     /// After how many switches away from a thread it is forgotten which pages it has accessed, under a policy that asks; 0: never.
@@ -307,10 +315,15 @@ mod tests {
     #[test]
     fn only_a_build_that_audits_takes_what_only_that_can_do() {
         let settings = Settings::new();
-        settings.read::<Unasked>("ebbtide.delays=7", true).unwrap();
-        assert_eq!(settings.delays(), 7);
-        let error = settings.read::<Unasked>("ebbtide.delays=7", false).unwrap_err().to_string();
-        assert_eq!(error, "`ebbtide.delays` is for images that audit themselves; build this one with `--audit`");
+        settings.read::<Unasked>("ebbtide.delays=7 ebbtide.report=depth", true).unwrap();
+        assert!(settings.delays() == 7 && settings.reports_depth() && !Settings::new().reports_depth());
+        for (word, key) in [("ebbtide.delays=7", "ebbtide.delays"), ("ebbtide.report=depth", "ebbtide.report")] {
+            let error = settings.read::<Unasked>(word, false).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                std::format!("`{key}` is for images that audit themselves; build this one with `--audit`")
+            );
+        }
     }
 
     #[test]
@@ -337,6 +350,7 @@ mod tests {
             "ebbtide.reclaim=0",
             "ebbtide.reclaim=3600001",
             "ebbtide.overflow=grow",
+            "ebbtide.report=width",
             "ebbtide.delays=x",
         ] {
             let error = Settings::new().read::<Unasked>(word, true).unwrap_err().to_string();

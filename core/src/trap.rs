@@ -20,6 +20,13 @@ use crate::stop;
 use crate::system::System;
 use crate::thread;
 
+/// A trap has come. An architecture's entry code says so of each, but of those that end the run, before anything else; and, if asked, where
+/// the stack pointer stood of what was interrupted, unless that was in user mode.
+#[inline(always)]
+pub fn came<S: System>(stack_pointer: impl FnOnce() -> Option<VirtAddr>) {
+    audit::interrupted::<S>(stack_pointer);
+}
+
 /// An interrupt came in on `vector`; 0 where only the machine's interrupt controller knows which one it is. Returns
 /// whether the interrupted thread should be preempted.
 ///

@@ -9,6 +9,7 @@ use core::sync::atomic::AtomicPtr;
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
+use super::depth::Ended;
 use super::{broken, threads};
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::kernel::Count;
@@ -26,9 +27,11 @@ pub(crate) struct State(AtomicPtr<Kept>);
 
 /// The same.
 #[derive(Debug)]
-struct Kept {
+pub(super) struct Kept {
     /// Which frames a walk has met, one bit each.
     met: SpinLock<Vec<u64>>,
+    /// How deep the threads went that have ended.
+    pub(super) ended: Ended,
 }
 
 impl State {
@@ -38,14 +41,14 @@ impl State {
     }
 
     /// What is kept, if it was prepared.
-    fn kept(&self) -> Option<&Kept> {
+    pub(super) fn kept(&self) -> Option<&Kept> {
         // SAFETY: `prepare` alone sets it, to what is never freed.
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 }
 
 pub(super) fn prepare<S: System>(frames: usize) {
-    let kept = Box::new(Kept { met: SpinLock::new(vec![0; frames.div_ceil(64)]) });
+    let kept = Box::new(Kept { met: SpinLock::new(vec![0; frames.div_ceil(64)]), ended: Ended::new() });
     S::kernel().audit.0.store(Box::into_raw(kept), Ordering::Release);
 }
 

@@ -1,14 +1,15 @@
 //! `audit`: a build that checks the invariants of stacks while it runs, and measures how long interrupts are off.
 //!
 //! At every switch it checks what concerns the two threads and this CPU's cache; at every 4,096th the whole machine; and
-//! whenever a CPU goes idle with nothing ready, that no frame is lost. A broken invariant ends the run with 107 and says
-//! which one. The numbers are those of `docs/invariants.md`. All of it is behind [`AUDIT`](crate::System::AUDIT), a constant, but
+//! whenever a CPU goes idle with nothing ready, that no frame is lost. It also notes how deep threads go. A broken invariant ends the run
+//! with 107 and says which one. The numbers are those of `docs/invariants.md`. All of it is behind [`AUDIT`](crate::System::AUDIT), a constant, but
 //! what is measured where a thread has a part of its stack alone, which is behind [`PAINTS_STACKS`](crate::System::PAINTS_STACKS): other
 //! builds have none of it.
 
 mod border;
 mod delays;
 mod departure;
+mod depth;
 mod gather;
 mod interrupts;
 mod machine;
@@ -30,6 +31,8 @@ pub(crate) use border::{entered, left, painted};
 pub(crate) use delays::{Delays, race};
 pub use departure::{Departures, stack_used_at_switches};
 pub(crate) use departure::{departed, departs};
+pub use depth::{BUCKETS, Depths, depths};
+pub(crate) use depth::{Deepest, interrupted, seen_here};
 pub(crate) use gather::Gathering;
 pub use interrupts::{Interrupts, longest_without_interrupts};
 pub(crate) use interrupts::{interrupts_off, interrupts_on};
@@ -58,8 +61,11 @@ fn check_switch<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving
     // What the check itself takes is not the kernel's.
     interrupts::without_this::<S>(cpu, || {
         threads::check_running::<S>(cpu, S::Arch::current());
-        if leaving != Leaving::Exited {
+        if leaving == Leaving::Exited {
+            depth::ended::<S>(left);
+        } else {
             threads::check_left::<S>(left);
+            depth::left::<S>(left);
         }
         if cpu.with_stack_cache(|cache| cache.counters.switches).is_multiple_of(WHOLE_MACHINE_EVERY) {
             // Unless others are in the middle of something: then the next time.

@@ -127,7 +127,9 @@ pub(crate) fn create_without_work<S: System>(request: Request) -> Result<&'stati
     drop(heap);
     S::kernel().note_reserve(&stack);
     let id = ThreadId(S::kernel().next_thread.fetch_add(1, Ordering::Relaxed));
-    let thread = leak(Arc::new(Thread::new(id, name, kind, priority, stack)));
+    let mut thread = Thread::new(id, name, kind, priority, stack);
+    thread.deepest.begin::<S>();
+    let thread = leak(Arc::new(thread));
     thread.set_affinity(affinity);
     S::kernel().placement.note_affinity(affinity);
     // SAFETY: nobody else knows the thread yet.

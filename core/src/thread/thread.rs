@@ -11,6 +11,7 @@ use intrusive_collections::{LinkedListAtomicLink, RBTreeAtomicLink};
 use memory_addresses::VirtAddr;
 
 use crate::arch::UserContext;
+use crate::audit::Deepest;
 use crate::cpu::PerCpu;
 use crate::stack::Stack;
 use crate::stack::temporary::LeftStacks;
@@ -110,6 +111,8 @@ pub struct Thread {
     kind: Kind,
     /// The CPUs that it may run on, a bit each.
     affinity: AtomicU32,
+    /// How deep it was seen on its stack. It fills a gap before the next field, so it takes no room.
+    pub(crate) deepest: Deepest,
     /// The next thread in a run queue, in an inbox, or in a CPU's list of threads that have ended.
     pub(crate) next: ThreadCell,
     /// Touched by the holder alone.
@@ -143,6 +146,7 @@ impl Thread {
             priority,
             kind,
             affinity: AtomicU32::new(CpuSet::ALL.bits()),
+            deepest: Deepest::unused(),
             next: ThreadCell::new(),
             stack: UnsafeCell::new(stack),
             timer: RBTreeAtomicLink::new(),

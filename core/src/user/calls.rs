@@ -46,6 +46,7 @@ fn dispatch<S: System>(number: u64, [a, b, c, d, e]: [u64; 5]) -> Result<u64, Er
 where
     S::Arch: UserMode,
 {
+    audit::seen_here::<S>();
     match Call::from_number(number).ok_or(Error::UnknownCall)? {
         Call::Null => Ok(0),
         Call::Exit => UserThread::<S>::current().exit(),

@@ -2,9 +2,12 @@
 //!
 //! All sizes are numbers of frames or pages, of 4 KiB each.
 
-use ebbtide_core::stack;
-use ebbtide_core::{StackPolicy, System as _};
+use core::fmt;
 
+use ebbtide_core::{StackPolicy, System as _};
+use ebbtide_core::{audit, stack};
+
+pub use ebbtide_core::audit::Depths;
 pub use ebbtide_core::memory::FrameCounts;
 pub use ebbtide_core::stack::{CacheCounters, CallError, EnsureError, Sample};
 
@@ -193,5 +196,37 @@ pub fn counters() -> Counters {
 /// The longest stretch without interrupts since this was last asked, in ticks of [`counter`](crate::time::counter); nothing
 /// in an image without the feature `audit`.
 pub fn irq_off_max() -> Option<u64> {
-    ebbtide_core::audit::longest_without_interrupts::<Ebbtide>()
+    audit::longest_without_interrupts::<Ebbtide>()
+}
+
+/// What is known of the stacks: to be looked at, or printed.
+///
+/// In an image with the feature `audit` the word `ebbtide.report=depth` of the kernel's command line prints it when the app ends the run.
+pub fn report() -> Report {
+    Report { counters: counters(), depths: audit::depths::<Ebbtide>() }
+}
+
+/// What is known of the stacks since boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What happened to them.
+    pub counters: Counters,
+    /// How deep threads have gone, as far as they were seen; nothing in an image without the feature `audit`, where nobody looks.
+    pub depths: Option<Depths>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counters { cache, growth_faults, .. } = &self.counters;
+        writeln!(
+            f,
+            "ebbtide: stacks under {POLICY}: {} switches, {} pages rested, {} freed, {growth_faults} faults that \
+             populated, {} threads parked",
+            cache.switches, cache.pages_rested, cache.pages_freed, cache.parked,
+        )?;
+        match &self.depths {
+            Some(depths) => write!(f, "ebbtide: {depths}"),
+            None => f.write_str("ebbtide: how deep they are used only an image with `--audit` knows"),
+        }
+    }
 }

@@ -52,6 +52,7 @@ fn interrupt<S: System>() {
         }
     };
     touch_trap_stack();
+    say_that_it_came::<S>();
     if trap::interrupt::<S>(vector) {
         let context = machine.context();
         let stack_pointer = VirtAddr::new(context.stack_pointer.get());
@@ -90,6 +91,7 @@ fn page_fault<S: System>(address: u64, how: Use) {
     let enabled = machine.cpu().interrupts.replace(false);
     machine.require(how != Use::Trap, || format!("a trap met an absent page, at {address:#x}"));
     touch_trap_stack();
+    say_that_it_came::<S>();
     let stack_pointer = VirtAddr::new(machine.context().stack_pointer.get());
     let place = Place { address: VirtAddr::new(address), ..place(stack_pointer) };
     if !trap::grow_stack::<S>(true, &place) {
@@ -100,6 +102,13 @@ fn page_fault<S: System>(address: u64, how: Use) {
 
 fn place(stack_pointer: VirtAddr) -> Place {
     Place { address: stack_pointer, instruction: VirtAddr::new(0), stack_pointer, frame_pointer: VirtAddr::new(0) }
+}
+
+/// As entry code does.
+fn say_that_it_came<S: System>() {
+    let context = current().context();
+    let is_in_kernel = context.in_user_mode.get().is_none();
+    trap::came::<S>(|| is_in_kernel.then(|| VirtAddr::new(context.stack_pointer.get())));
 }
 
 /// A trap pushes its frame, and its handler may need the rest of its stack: all of it is always there.

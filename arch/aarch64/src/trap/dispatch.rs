@@ -32,6 +32,7 @@ mod kind {
 pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *mut TrapFrame {
     // SAFETY: the entry code built it right here, and nobody else looks at it.
     let trap = unsafe { &mut *frame };
+    trap::came::<S>(|| (!trap.in_user_mode()).then(|| VirtAddr::new_truncate(trap.stack_pointer)));
     match trap.vector % kind::KINDS {
         kind::SYNCHRONOUS if trap.in_user_mode() => {
             if !Syndrome(trap.syndrome).is(Class::TrappedFP) || !begin_float() {

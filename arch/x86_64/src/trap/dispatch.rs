@@ -63,6 +63,7 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
     // SAFETY: the entry code built it right here, and nobody else looks at it.
     let trap = unsafe { &mut *frame };
     let in_user_mode = trap.in_user_mode();
+    trap::came::<S>(|| (!trap.in_user_mode()).then(|| VirtAddr::new_truncate(trap.rsp)));
     match trap.vector {
         vector::FIRST_INTERRUPT.. => {
             let preempt = trap::interrupt::<S>(trap.vector as u32);

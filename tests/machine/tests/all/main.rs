@@ -5,6 +5,7 @@ mod asking;
 mod border;
 mod checks;
 mod departure;
+mod depth;
 mod exhaustion;
 mod one_cpu;
 mod parking;

@@ -34,7 +34,7 @@ impl World {
         let window = keep_ram(&mut memory, total_frames);
         let kernel = memory.keep(Kernel::new(window));
         // A refill brings half of it.
-        kernel.settings.read::<S::Policy>("ebbtide.cache=16").expect("a bound that the kernel takes");
+        kernel.settings.read::<S::Policy>("ebbtide.cache=16", S::AUDIT).expect("a bound that the kernel takes");
         let per_cpu: Vec<_> = (0..cpus).map(|number| memory.keep(PerCpu::new(number as u32))).collect();
         for cpu in 0..cpus {
             books.cpus[cpu].joined.set(true);
