@@ -10,8 +10,8 @@ use crate::{println, stack};
 
 /// Ends the run at once with an exit code of 0 to 99: other threads stop where they are, and nothing is dropped.
 ///
-/// What the kernel's command line asks for is reported before (`ebbtide.report`). Any other number ends the run with 100, and the last line on the console names it. `cargo xtask run` passes the code
-/// on.
+/// What the kernel's command line asks for is reported before (`ebbtide.report`). Any other number ends the run with 100, and the last
+/// line on the console names it. `cargo xtask run` passes the code on.
 pub fn exit(code: i32) -> ! {
     if Ebbtide::AUDIT && Ebbtide::kernel().settings.reports_depth() {
         println!("{}", stack::report());

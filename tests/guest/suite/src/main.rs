@@ -24,6 +24,7 @@ mod machine;
 mod memory;
 mod parking;
 mod registers;
+mod reports;
 mod rwlocks;
 mod sandbox;
 mod schedule;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         sweeps::TESTS,
         cpus::TESTS,
         depth::TESTS,
+        reports::TESTS,
         registers::TESTS,
         user::TESTS,
         float::TESTS,
