@@ -95,7 +95,7 @@ impl Runner for Fake {
 fn play(act: Act, guest: &Guest, booted: u64, audit: bool) -> (Ending, String) {
     let code = |code, reason: &str| Ending::Guest { code, reason: reason.into() };
     let print = |guest, kib, fewer, insns| {
-        if audit {
+        if audit && !is_of_depths(guest) {
             "ebbtide: record workload=switch irq_off_max_insns=700\n".into()
         } else {
             print(guest, kib, fewer, insns)
@@ -118,11 +118,16 @@ fn play(act: Act, guest: &Guest, booted: u64, audit: bool) -> (Ending, String) {
     }
 }
 
+fn is_of_depths(guest: &Guest) -> bool {
+    guest.words[0].starts_with("each=")
+}
+
 fn print(guest: &Guest, kib: u64, fewer: u64, insns: u64) -> String {
     let Some(stacks) = guest.words[0].strip_prefix("stacks=") else {
         let kind = match &guest.words[0] {
             word if word == "record" => Kind::Boot,
             word if word.starts_with("few=") => Kind::Sleepers,
+            _ if is_of_depths(guest) => Kind::Depth,
             _ if guest.words.len() == 1 => Kind::SpawnJoin,
             _ => Kind::Switch,
         };

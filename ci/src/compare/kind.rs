@@ -18,6 +18,8 @@ pub enum Kind {
     Sleepers,
     /// What system calls take, and the kernel stacks of threads in user mode.
     SystemCalls,
+    /// How deep threads go on their kernel stacks.
+    Depth,
 }
 
 impl Kind {
@@ -30,6 +32,7 @@ impl Kind {
             Self::SpawnJoin => "spawn-join",
             Self::Sleepers => "sleepers",
             Self::SystemCalls => "system-calls",
+            Self::Depth => "depth",
         }
     }
 
@@ -85,6 +88,18 @@ impl Kind {
                 "mixed_stack_kib",
                 "spinning_stack_kib",
             ],
+            Self::Depth => &[
+                "depth_threads",
+                "depth_up_to_1_kib",
+                "depth_up_to_2_kib",
+                "depth_up_to_4_kib",
+                "depth_up_to_8_kib",
+                "depth_up_to_16_kib",
+                "depth_up_to_32_kib",
+                "depth_up_to_64_kib",
+                "depth_above_64_kib",
+                "depth_deepest_bytes",
+            ],
         }
     }
 
@@ -123,5 +138,10 @@ impl Kind {
             Self::Switch => &["irq_off_max_insns"],
             _ => &[],
         }
+    }
+
+    /// Whether all of it is measured in a guest with the feature `audit`, and nothing in any other.
+    pub fn is_audits(self) -> bool {
+        self == Self::Depth
     }
 }

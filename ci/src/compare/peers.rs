@@ -48,6 +48,7 @@ fn parse(text: &str) -> Result<Vec<Peer>> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::{Peer, parse};
+    use crate::compare::kind::Kind;
 
     /// The peers as they are shipped.
     pub fn shipped() -> Vec<Peer> {
@@ -56,7 +57,8 @@ pub(super) mod tests {
 
     #[test]
     fn every_figure_has_a_source_and_a_key_that_records_have() {
-        let known = ["yield_insns", "spawn_join_insns", "thread_bytes", "image_bytes", "boot_insns"];
+        let mut known = vec!["yield_insns", "spawn_join_insns", "thread_bytes", "image_bytes", "boot_insns"];
+        known.extend(Kind::Depth.keys());
         for peer in shipped() {
             let says = !peer.figures.is_empty() || peer.also.is_some();
             assert!(!peer.source.is_empty() && says, "{peer:?}");

@@ -126,7 +126,13 @@ pub fn steps(asked: &Asked, workloads: &[Workload]) -> usize {
 
 /// The images of a workload under a policy: whether each is built with the feature `audit`.
 fn builds(workload: &Workload) -> &'static [bool] {
-    if workload.kind.audit_keys().is_empty() { &[false] } else { &[false, true] }
+    if workload.kind.is_audits() {
+        &[true]
+    } else if workload.kind.audit_keys().is_empty() {
+        &[false]
+    } else {
+        &[false, true]
+    }
 }
 
 /// The policies to run, the reference first and marked when nobody asked for it.

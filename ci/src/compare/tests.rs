@@ -31,6 +31,16 @@ fn run(acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<(Vec<Record>
 }
 
 fn run_on(smp: u8, acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<(Vec<Record>, u64)> {
+    run_these(&workloads(), smp, acts, asked, quick)
+}
+
+fn run_these(
+    workloads: &[Workload],
+    smp: u8,
+    acts: &[(&str, Act)],
+    asked: &[&str],
+    quick: bool,
+) -> Result<(Vec<Record>, u64)> {
     let acts = acts.iter().map(|(policy, act)| ((*policy).to_owned(), *act)).collect();
     let fake = Fake { acts, booted: Mutex::new(0) };
     let asked = Asked {
@@ -44,7 +54,7 @@ fn run_on(smp: u8, acts: &[(&str, Act)], asked: &[&str], quick: bool) -> Result<
         quick,
         jobs: 2,
     };
-    let records = measure(&fake, &asked, &workloads(), &Progress::silent())?;
+    let records = measure(&fake, &asked, workloads, &Progress::silent())?;
     Ok((records, fake.booted.into_inner().expect("no test panics with it")))
 }
 
@@ -73,6 +83,18 @@ fn a_policy_that_works_is_compared() {
     assert_eq!(records[6].figure("irq_off_max_insns"), Some(700.0), "from the image with the feature audit");
     assert!(records[6].command.contains("; "), "two runs, two commands: {}", records[6].command);
     assert!(records[7].figure("spawn_join_insns").is_some() && records[8].figure("thread_bytes").is_some());
+}
+
+#[test]
+fn depths_are_measured_in_the_image_that_audits_and_in_no_other() {
+    let text = include_str!("../../../tests/guest/depth/workload.toml");
+    let known = Known { policies: &[], is_package: &|_| true, taken: &[] };
+    let depth = [Workload::parse("shipped", text, &known).expect("a workload")];
+    let (records, booted) = run_these(&depth, 1, &[("static", Act::Works(4))], &["static"], false).expect("records");
+    assert_eq!((records.len(), booted), (1, 2), "twice, and no plain image");
+    assert_eq!(records[0].figure("depth_up_to_4_kib"), Some(800_000.0), "{records:?}");
+    let (records, _) = run_these(&depth, 1, &[("static", Act::AuditBuildFails)], &["static"], false).expect("records");
+    assert_eq!(records[0].status, Status::Failed, "{records:?}");
 }
 
 #[test]

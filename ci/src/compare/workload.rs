@@ -126,7 +126,7 @@ impl Workload {
     pub fn machines(&self) -> Vec<Option<&Machine>> {
         match self.kind {
             Kind::IdleMachines => self.machine.iter().map(|machine| Some(machine.get_ref())).collect(),
-            Kind::Boot | Kind::Switch | Kind::SpawnJoin | Kind::Sleepers | Kind::SystemCalls => vec![None],
+            _ => vec![None],
         }
     }
 
@@ -159,14 +159,12 @@ impl Workload {
         check_memory("memory", &self.memory)?;
         match self.kind {
             Kind::IdleMachines => self.validate_machines(),
-            Kind::Boot | Kind::Switch | Kind::SpawnJoin | Kind::Sleepers | Kind::SystemCalls => {
-                match self.machine.first() {
-                    None => Ok(()),
-                    Some(machine) => {
-                        Err((machine.span().start, "[[machine]] is for the kind \"idle-machines\" only".into()))
-                    }
+            _ => match self.machine.first() {
+                None => Ok(()),
+                Some(machine) => {
+                    Err((machine.span().start, "[[machine]] is for the kind \"idle-machines\" only".into()))
                 }
-            }
+            },
         }?;
         self.validate_args()
     }

@@ -9,6 +9,7 @@ use crate::exit::{Code, code_of};
 const IDLE: &str = include_str!("../../../tests/workloads/idle-machines.toml");
 const BOOT: &str = include_str!("../../../tests/workloads/boot.toml");
 const SWITCH: &str = include_str!("../../../tests/workloads/switch.toml");
+const DEPTH: &str = include_str!("../../../tests/guest/depth/workload.toml");
 const SPAWN_JOIN: &str = include_str!("../../../tests/workloads/spawn-join.toml");
 const SLEEPERS: &str = include_str!("../../../tests/workloads/sleepers.toml");
 const SYSTEM_CALLS: &str = include_str!("../../../tests/workloads/system-calls.toml");
@@ -48,6 +49,7 @@ fn the_shipped_workloads_are_read() {
         (SPAWN_JOIN, Kind::SpawnJoin),
         (SLEEPERS, Kind::Sleepers),
         (SYSTEM_CALLS, Kind::SystemCalls),
+        (DEPTH, Kind::Depth),
     ];
     for (text, kind) in others {
         let workload = parse("shipped", text).expect("a workload");

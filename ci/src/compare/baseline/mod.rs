@@ -112,7 +112,8 @@ fn growth(what: &str, base: f64, value: f64, most: f64) -> Option<String> {
 fn guarded(record: &Record) -> impl Iterator<Item = (String, f64)> {
     let meant = |key: &str| {
         let ends = ["_insns", "_bytes", "_kib", "_per_switch", "_per_call", "stack_faults"];
-        key != "oracle_kib" && ends.iter().any(|end| key.ends_with(end))
+        // Where a thread is seen moves with every instruction of every other.
+        key != "oracle_kib" && !key.starts_with("depth_") && ends.iter().any(|end| key.ends_with(end))
     };
     let prefix = prefix(record);
     record.figures.iter().filter(move |(key, _)| meant(key)).map(move |(key, value)| (format!("{prefix}{key}"), *value))

@@ -103,6 +103,21 @@ pub const USER_STACKS: &[Column] = &[
     ("spinning in\nuser mode, KiB", |row| whole(row, "spinning_stack_kib")),
 ];
 
+/// How many threads went how deep on their kernel stacks.
+pub const DEPTH: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("threads", |row| whole(row, "depth_threads")),
+    ("up to\n1 KiB", |row| whole(row, "depth_up_to_1_kib")),
+    ("2 KiB", |row| whole(row, "depth_up_to_2_kib")),
+    ("4 KiB", |row| whole(row, "depth_up_to_4_kib")),
+    ("8 KiB", |row| whole(row, "depth_up_to_8_kib")),
+    ("16 KiB", |row| whole(row, "depth_up_to_16_kib")),
+    ("32 KiB", |row| whole(row, "depth_up_to_32_kib")),
+    ("64 KiB", |row| whole(row, "depth_up_to_64_kib")),
+    ("above", |row| whole(row, "depth_above_64_kib")),
+    ("deepest,\nbytes", |row| whole(row, "depth_deepest_bytes")),
+];
+
 /// A figure without decimals.
 fn whole(row: &Row<'_>, key: &str) -> Option<String> {
     decimals(row, key, 0)

@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 use super::peers::Peer;
 use super::record::Record;
 pub use columns::two_or_none;
-use columns::{ACROSS, ARCH, CACHE, CALLS, Column, MEMORY, PAGING, USER_STACKS, WORK};
+use columns::{ACROSS, ARCH, CACHE, CALLS, Column, DEPTH, MEMORY, PAGING, USER_STACKS, WORK};
 use group::{by_setting, title};
 use row::{Row, by_machine, by_policy, distinct};
 
@@ -39,26 +39,36 @@ pub fn draw(records: &[Record], peers: &[Peer], style: Style) -> String {
             text += &draw_work(&by_policy(work), style);
         }
     }
-    if records.iter().any(|record| record.setting.machine.is_none()) && !peers.is_empty() {
+    if records.iter().any(|record| REFERENCES.iter().any(|(_, key)| record.figure(key).is_some())) && !peers.is_empty()
+    {
         text += &section("References, not from this run: what others take (tests/baselines/peers.toml)", style);
-        text += &references(peers, style);
+        text += &references(peers, REFERENCES, style);
+    }
+    if records.iter().any(|record| record.figure("depth_threads").is_some()) && !peers.is_empty() {
+        text += &section("References, not from this run: the same on Linux (tests/baselines/peers.toml)", style);
+        text += &references(peers, DEPTH_REFERENCES, style);
     }
     text
 }
 
 /// The tables of work. Only the first says what went wrong.
 fn draw_work(rows: &[Row<'_>], style: Style) -> String {
-    let mut text = section("Work in instructions, sizes in bytes (* in the image with the feature audit)", style);
-    text += &one(WORK, 1, rows, Missing::NoColumn, style);
+    let shows = |columns: &[Column]| rows.iter().any(|row| columns[1..].iter().any(|(_, show)| show(row).is_some()));
+    let mut text = String::new();
+    if shows(WORK) || !rows.iter().all(Row::is_ok) {
+        text += &section("Work in instructions, sizes in bytes (* in the image with the feature audit)", style);
+        text += &one(WORK, 1, rows, Missing::NoColumn, style);
+    }
     for (title, columns) in [
         ("Page-table writes and TLB invalidations, per switch", PAGING),
         ("The same for wake-ups from one CPU to another, and for moves", ACROSS),
         ("Stack cache, over the whole run of the switches", CACHE),
         ("System calls in instructions, with their page-table writes and TLB invalidations", CALLS),
         ("Kernel stacks of threads in user mode", USER_STACKS),
+        ("Deepest use of kernel stacks: threads that used up to so much (in the image with the feature audit)", DEPTH),
     ] {
         // A table that has nothing but policies says nothing.
-        if rows.iter().any(|row| columns[1..].iter().any(|(_, show)| show(row).is_some())) {
+        if shows(columns) {
             text += &section(title, style);
             text += &one(columns, 1, rows, Missing::NoColumn, style);
         }
@@ -105,24 +115,40 @@ fn one(columns: &[Column], names: usize, rows: &[Row<'_>], missing: Missing, sty
     grid(&heads, &cells, numbers, style)
 }
 
-/// Draws the peers' figures.
-fn references(peers: &[Peer], style: Style) -> String {
-    const COLUMNS: &[(&str, &str)] = &[
-        ("yield", "yield_insns"),
-        ("spawn\n+ join", "spawn_join_insns"),
-        ("boot to\nmain", "boot_insns"),
-        ("image\nbytes", "image_bytes"),
-        ("bytes per\nsleeper", "thread_bytes"),
-    ];
+/// Columns of references: head and key.
+type Keys = &'static [(&'static str, &'static str)];
+
+/// What others' work takes.
+const REFERENCES: Keys = &[
+    ("yield", "yield_insns"),
+    ("spawn\n+ join", "spawn_join_insns"),
+    ("boot to\nmain", "boot_insns"),
+    ("image\nbytes", "image_bytes"),
+    ("bytes per\nsleeper", "thread_bytes"),
+];
+
+/// How deep others' kernel stacks are used.
+const DEPTH_REFERENCES: Keys = &[
+    ("threads", "depth_threads"),
+    ("up to\n1 KiB", "depth_up_to_1_kib"),
+    ("2 KiB", "depth_up_to_2_kib"),
+    ("4 KiB", "depth_up_to_4_kib"),
+    ("8 KiB", "depth_up_to_8_kib"),
+    ("16 KiB", "depth_up_to_16_kib"),
+];
+
+/// Draws the figures of the peers that have some of these.
+fn references(peers: &[Peer], columns: Keys, style: Style) -> String {
     let mut heads = vec!["reference".to_owned()];
-    heads.extend(COLUMNS.iter().map(|(head, _)| (*head).to_owned()));
+    heads.extend(columns.iter().map(|(head, _)| (*head).to_owned()));
     let figure = |peer: &Peer, key: &str| peer.figures.get(key).map_or("–".into(), |value| two_or_none(*value));
     let row = |peer: &Peer| {
-        let figures = COLUMNS.iter().map(|(_, key)| figure(peer, key));
+        let figures = columns.iter().map(|(_, key)| figure(peer, key));
         std::iter::once(peer.name.clone()).chain(figures).collect()
     };
     // Some have only figures of another kind; the report names them.
-    let cells: Vec<Vec<String>> = peers.iter().filter(|peer| !peer.figures.is_empty()).map(row).collect();
+    let has_some = |peer: &&Peer| columns.iter().any(|(_, key)| peer.figures.contains_key(*key));
+    let cells: Vec<Vec<String>> = peers.iter().filter(has_some).map(row).collect();
     grid(&heads, &cells, 1..heads.len(), style)
 }
 

@@ -129,3 +129,12 @@ fn tables_fit_into_120_columns() {
         assert_eq!(line, line.trim_end());
     }
 }
+
+#[test]
+fn depths_stand_above_those_that_were_published_and_alone() {
+    let record = work("static", "depth", &[("depth_threads", 1503.0), ("depth_up_to_4_kib", 10.0)]);
+    let text = draw(&[record], &peers::tests::shipped(), Style::Markdown);
+    let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in {text}"));
+    assert!(place("| static |") < place("References") && place("References") < place("11391"), "{text}");
+    assert!(!text.contains("Work in instructions") && !text.contains("Hermit"), "nobody measured it: {text}");
+}
