@@ -66,7 +66,7 @@ pub fn preemptions(preemptions: usize) -> Mean {
     let others = partner.join().expect("a panic ends the run");
     // The partner began when this thread was first preempted, so each of its gaps follows one of this thread's.
     let to_me = mine.iter().zip(&others).map(|(mine, other)| (other, mine));
-    let to_other = mine.iter().skip(1).zip(&others).map(|(mine, other)| (mine, other));
+    let to_other = mine.iter().skip(1).zip(&others);
     let plain = to_me.chain(to_other).filter(|(from, to)| from.plain && to.plain);
     let ways: Vec<_> = plain.map(|(from, to)| way(from, to)).filter(|way| *way < MOST_INSNS).collect();
     assert!(ways.len() >= preemptions, "something came between in most of the gaps: {} ways are left", ways.len());
