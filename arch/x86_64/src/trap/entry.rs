@@ -78,8 +78,8 @@ struct TrapStackTop {
     header: Header,
 }
 
-/// Bytes from one stub to the next.
-const STUB_BYTES: usize = 16;
+/// Bytes from one stub to the next: as many as the longest has, so that all that is here fits into a page.
+const STUB_BYTES: usize = 12;
 
 /// Offset of the depth from the vector, when the stub has pushed that and nothing else has been.
 pub(super) const DEPTH: usize = offset_of!(TrapStackTop, header.depth) - offset_of!(TrapFrame, vector);
@@ -115,7 +115,6 @@ extern "C" fn stubs<S: System>() -> u64 {
         "2:",
         ".set .Lebbtide_vector, 0",
         ".rept 256",
-        ".balign {STUB_BYTES}",
         // #DF #TS #NP #SS #GP #PF #AC #CP #VC #SX come with an error code.
         ".set .Lebbtide_bit, 0",
         ".if .Lebbtide_vector < 32",
@@ -126,11 +125,13 @@ extern "C" fn stubs<S: System>() -> u64 {
         ".endif",
         ".byte 0x68", // push the vector
         ".long .Lebbtide_vector",
+        ".byte 0xe9", // jmp, as long wherever it leads
         ".if ({PARANOID} & .Lebbtide_bit) == 0",
-        "jmp {common}",
+        ".long {common} - . - 4",
         ".else",
-        "jmp {paranoid}",
+        ".long {paranoid} - . - 4",
         ".endif",
+        ".org 2b + {STUB_BYTES} * (.Lebbtide_vector + 1)",
         ".set .Lebbtide_vector, .Lebbtide_vector + 1",
         ".endr",
         ".popsection",
