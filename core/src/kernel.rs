@@ -79,8 +79,7 @@ pub struct Kernel {
     pub(crate) left_stacks: SpinLock<()>,
     /// What the command line chose.
     pub settings: Settings,
-    /// Where physical memory can be touched.
-    pub window: Window,
+    window: AtomicU64,
     /// What an `audit` build keeps.
     pub(crate) audit: audit::State,
     /// How an `audit` build makes all CPUs but one stand still.
@@ -105,10 +104,11 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Creates a kernel that has not booted, which reaches physical memory through `window`.
-    pub const fn new(window: Window) -> Self {
+    /// Creates a kernel that has not begun. It is all zeros, so that an image does not hold it: what begins with anything else gets
+    /// that in [`begin`](Self::begin).
+    pub const fn new() -> Self {
         Self {
-            frames: SpinLock::new(FrameAllocator::new(window)),
+            frames: SpinLock::new(FrameAllocator::new(Window::IDENTITY)),
             accounts: Accounts {
                 tables: Count::new(),
                 heap: Count::new(),
@@ -121,8 +121,8 @@ impl Kernel {
             reclaimer: Reclaimer::new(),
             placement: Placement::new(),
             left_stacks: SpinLock::new(()),
-            settings: Settings::new(),
-            window,
+            settings: Settings::unset(),
+            window: AtomicU64::new(0),
             audit: audit::State::new(),
             gathering: audit::Gathering::new(),
             table_lock: SpinLock::new(()),
@@ -130,7 +130,7 @@ impl Kernel {
             started: Started::new(),
             stop: Stop::new(),
             live_threads: AtomicUsize::new(0),
-            next_thread: AtomicU64::new(1),
+            next_thread: AtomicU64::new(0),
             root: AtomicU64::new(0),
             counter_at_start: AtomicU64::new(0),
             image_base: AtomicU64::new(0),
@@ -140,15 +140,37 @@ impl Kernel {
         }
     }
 
-    /// Creates a kernel whose page tables are there already: on the host, where nobody takes a machine over.
+    /// Begins: the settings are the defaults, and physical memory is reached through `window`; the frame allocator is told when it
+    /// gets its first frames. Called once, before anything else.
+    pub(crate) fn begin(&self, window: Window) {
+        self.window.store(window.address(PhysAddr::zero()).as_u64(), Ordering::Relaxed);
+        self.settings.set_defaults();
+        self.next_thread.store(1, Ordering::Relaxed);
+        self.started.begin();
+    }
+
+    /// Creates a kernel that has begun: on the host, where nobody takes a machine over.
+    pub fn begun(window: Window) -> Self {
+        let mut kernel = Self::new();
+        kernel.frames = SpinLock::new(FrameAllocator::new(window));
+        kernel.begin(window);
+        kernel
+    }
+
+    /// Creates one whose page tables are there already, too.
     ///
     /// # Safety
     ///
     /// `root` is a root table of the system's architecture, and lies in `window`.
     pub unsafe fn with_root(window: Window, root: PhysAddr) -> Self {
-        let kernel = Self::new(window);
+        let kernel = Self::begun(window);
         kernel.set_root(root);
         kernel
+    }
+
+    /// Where physical memory can be touched.
+    pub fn window(&self) -> Window {
+        Window::new(VirtAddr::new(self.window.load(Ordering::Relaxed)))
     }
 
     /// The root of the kernel's page tables.

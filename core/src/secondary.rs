@@ -112,7 +112,12 @@ pub(crate) struct Started {
 
 impl Started {
     pub const fn new() -> Self {
-        Self { next: AtomicU32::new(1), is_at_it: AtomicBool::new(false) }
+        Self { next: AtomicU32::new(0), is_at_it: AtomicBool::new(false) }
+    }
+
+    /// The boot CPU, number 0, has been.
+    pub fn begin(&self) {
+        self.next.store(1, Ordering::Relaxed);
     }
 }
 

@@ -87,19 +87,27 @@ impl Settings {
     /// Longest time between two sweeps of the reclaimer, in milliseconds.
     pub const MAX_RECLAIM_MS: u32 = 3_600_000;
 
-    /// The defaults.
-    pub const fn new() -> Self {
+    /// Creates settings that are not the defaults yet: all zeros, see [`Kernel::new`](crate::kernel::Kernel::new).
+    pub(crate) const fn unset() -> Self {
         Self {
-            log: AtomicU8::new(LevelFilter::Warn as u8),
-            cache: AtomicUsize::new(64),
+            log: AtomicU8::new(0),
+            cache: AtomicUsize::new(0),
             is_strict: AtomicBool::new(false),
-            max_cpus: AtomicUsize::new(MAX_CPUS),
+            max_cpus: AtomicUsize::new(0),
             survives_overflow: AtomicBool::new(false),
             delays: AtomicU32::new(0),
-            reclaim_ms: AtomicU32::new(100),
+            reclaim_ms: AtomicU32::new(0),
             accessed: AtomicU16::new(0),
             reports_depth: AtomicBool::new(false),
         }
+    }
+
+    /// Sets those whose default is not zero.
+    pub(crate) fn set_defaults(&self) {
+        self.log.store(LevelFilter::Warn as u8, Ordering::Relaxed);
+        self.cache.store(64, Ordering::Relaxed);
+        self.max_cpus.store(MAX_CPUS, Ordering::Relaxed);
+        self.reclaim_ms.store(100, Ordering::Relaxed);
     }
 
     /// Takes the kernel's words from a command line. Policy `P` may have words of its own, and so may a build that `audits` itself.
@@ -221,7 +229,9 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self::new()
+        let settings = Self::unset();
+        settings.set_defaults();
+        settings
     }
 }
 
@@ -285,7 +295,7 @@ mod tests {
 
     #[test]
     fn takes_its_own_words_and_leaves_the_apps() {
-        let settings = Settings::new();
+        let settings = Settings::default();
         settings
             .read::<Unasked>(
                 "one ebbtide.log=debug two=2 ebbtide.cache=32 ebbtide.admission=strict ebbtide.maxcpus=2 \
@@ -297,12 +307,12 @@ mod tests {
         assert_eq!(settings.cache(), 32);
         assert_eq!(settings.admission(), Admission::Strict);
         assert_eq!(settings.max_cpus(), 2);
-        assert!(settings.survives_overflow() && !Settings::new().survives_overflow());
+        assert!(settings.survives_overflow() && !Settings::default().survives_overflow());
     }
 
     #[test]
     fn only_a_policy_with_a_reclaimer_knows_of_its_time() {
-        let settings = Settings::new();
+        let settings = Settings::default();
         assert_eq!(settings.reclaim_ns(), 100_000_000);
         settings.read::<Reclaims>("ebbtide.reclaim=7", false).unwrap();
         assert_eq!(settings.reclaim_ns(), 7_000_000);
@@ -314,9 +324,9 @@ mod tests {
 
     #[test]
     fn only_a_build_that_audits_takes_what_only_that_can_do() {
-        let settings = Settings::new();
+        let settings = Settings::default();
         settings.read::<Unasked>("ebbtide.delays=7 ebbtide.report=depth", true).unwrap();
-        assert!(settings.delays() == 7 && settings.reports_depth() && !Settings::new().reports_depth());
+        assert!(settings.delays() == 7 && settings.reports_depth() && !Settings::default().reports_depth());
         for (word, key) in [("ebbtide.delays=7", "ebbtide.delays"), ("ebbtide.report=depth", "ebbtide.report")] {
             let error = settings.read::<Unasked>(word, false).unwrap_err().to_string();
             assert_eq!(
@@ -331,7 +341,7 @@ mod tests {
         let line = r#"  "hello ebbtide.lag=1" 'ebbtide.lag=2'  a\ ebbtide.lag=3 ebbtide.log=info "#;
         let words: std::vec::Vec<_> = words(line).collect();
         assert_eq!(words, [r#""hello ebbtide.lag=1""#, "'ebbtide.lag=2'", r"a\ ebbtide.lag=3", "ebbtide.log=info"]);
-        let settings = Settings::new();
+        let settings = Settings::default();
         settings.read::<Unasked>(line, false).unwrap();
         assert_eq!(settings.log(), LevelFilter::Info);
     }
@@ -353,7 +363,7 @@ mod tests {
             "ebbtide.report=width",
             "ebbtide.delays=x",
         ] {
-            let error = Settings::new().read::<Unasked>(word, true).unwrap_err().to_string();
+            let error = Settings::default().read::<Unasked>(word, true).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("ebbtide.log=error|warn"), "{error}");
         }
     }

@@ -17,6 +17,7 @@ use crate::console;
 use crate::cpu::PerCpu;
 use crate::logger::Logger;
 use crate::memory::space::{self, Segments};
+use crate::memory::window::Window;
 use crate::platform::Platform;
 use crate::report;
 use crate::secondary;
@@ -42,6 +43,7 @@ const LEAST_FRAMES: usize = 512;
 /// [`Cpu::set_per_cpu`] done; `boot`, `segments` and `stack` are true.
 pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, stack: Range<VirtAddr>, main: Main) -> ! {
     let kernel = S::kernel();
+    kernel.begin(Window::DIRECT);
     kernel.set_boot_stack(stack);
     kernel.set_image_base(boot.image.start);
     kernel.set_counter_at_start(boot.counter_at_start.unwrap_or_else(S::Arch::counter));

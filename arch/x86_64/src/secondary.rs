@@ -133,7 +133,7 @@ pub unsafe fn prepare<S: System>(cpu: &'static PerCpu, stack: VirtAddr, page: Ph
         start: reach(from_ref(start) as u64)?,
     };
     // SAFETY: the caller gives a frame, which is larger and aligned.
-    unsafe { S::kernel().window.pointer::<RealMode>(page).write(begin) };
+    unsafe { S::kernel().window().pointer::<RealMode>(page).write(begin) };
     Ok(())
 }
 

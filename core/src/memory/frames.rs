@@ -71,6 +71,11 @@ impl FrameAllocator {
         Self { window, ranges: Vec::new(), list: 0, counts, refusal: Refusal::Never, calls: 0 }
     }
 
+    /// Reaches frames through `window` from now on.
+    pub(crate) fn set_window(&mut self, window: Window) {
+        self.window = window;
+    }
+
     /// Adds the whole frames of `region`, without those that overlap `reserved`.
     ///
     /// Returns whether there was room to note the range.

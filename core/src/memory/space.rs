@@ -62,6 +62,7 @@ pub(crate) unsafe fn init<S: System>(boot: &BootInfo, segments: &Segments) -> Re
     let kernel = S::kernel();
     let image = MemoryRegion { start: boot.image.start, end: boot.image.end.align_up(PAGE_BYTES) };
     kernel.frames.with::<S, _>(|frames| {
+        frames.set_window(kernel.window());
         // SAFETY: the loader is out of use now: its tables are inactive and what it told was copied.
         unsafe { add_clipped(frames, boot, image, near) };
         let root = frames.allocate().ok_or(OutOfFrames)?;
@@ -133,7 +134,7 @@ impl Kernel {
     /// The kernel's tables, to read.
     pub(crate) fn tables<S: System>(&self) -> Tables<S::Arch> {
         // SAFETY: the root was made in `init`, lies in the direct map and is never freed.
-        unsafe { Tables::new(self.root(), self.window) }
+        unsafe { Tables::new(self.root(), self.window()) }
     }
 }
 

@@ -158,7 +158,7 @@ fn map_page<S: System>(page: VirtAddr) -> Result<(), NoMemory> {
     let keep = kernel.last_frames() + LEAVES_FREE;
     let frame = kernel.frames.with::<S, _>(|frames| frames.allocate_above(keep)).ok_or(NoMemory)?;
     // SAFETY: the frame is new. What it held was somebody else's.
-    unsafe { kernel.window.clear(frame) };
+    unsafe { kernel.window().clear(frame) };
     let mapped = kernel.with_tables::<S, _>(|tables, new_table| {
         // SAFETY: the page belongs to the window, which is the caller's, and is not mapped.
         unsafe { tables.map(page, frame, PAGE_BYTES, Access::UserReadWrite, 0, new_table) }

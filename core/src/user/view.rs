@@ -53,7 +53,7 @@ fn build<S: System>(
 where
     S::Arch: UserMode,
 {
-    let window = S::kernel().window;
+    let window = S::kernel().window();
     let root = new_table().ok_or(OutOfFrames)?;
     // SAFETY: the frame is new.
     unsafe { window.clear(root) };

@@ -5,7 +5,6 @@ use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::kernel::Kernel;
 use ebbtide_core::memory::heap::Heap;
 use ebbtide_core::memory::space::Segments;
-use ebbtide_core::memory::window::Window;
 use ebbtide_core::user;
 
 use crate::image;
@@ -16,7 +15,7 @@ use crate::image;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ebbtide;
 
-static KERNEL: Kernel = Kernel::new(Window::DIRECT);
+static KERNEL: Kernel = Kernel::new();
 
 /// The boot CPU's data.
 pub(crate) static BOOT_CPU: PerCpu = PerCpu::new(0);

@@ -32,7 +32,7 @@ impl World {
         // A frame for each new thread's top page, and what the idle ones have.
         let total_frames = frames + threads.len() + 2 * cpus;
         let window = keep_ram(&mut memory, total_frames);
-        let kernel = memory.keep(Kernel::new(window));
+        let kernel = memory.keep(Kernel::begun(window));
         // A refill brings half of it.
         kernel.settings.read::<S::Policy>("ebbtide.cache=16", S::AUDIT).expect("a bound that the kernel takes");
         let per_cpu: Vec<_> = (0..cpus).map(|number| memory.keep(PerCpu::new(number as u32))).collect();
