@@ -43,15 +43,7 @@ pub const LIMITS: &[Limit] = &[
     reclaim("stack_faults", Bound::AtMost(0.0)),
     reclaim("pages_reclaimed", Bound::PerThread(3.0)),
     reclaim("oracle_ratio", Bound::AtMost(1.02)),
-    image("ensure", 160.0),
-    image("grow-on-entry", 160.0),
-    image("reclaim-before-switch", 164.0),
-    image("reclaim-on-sleep", 160.0),
-    image("static", 160.0),
-    // They have more code of their own, and an image grows by whole pages.
-    image("accessed-bit", 164.0),
-    image("grow-on-fault", 164.0),
-    image("reclaim-deferred", 164.0),
+    boot("image_bytes", 160.0 * 1024.0),
     boot("boot_insns", 1_000_000.0),
     Limit { policy: Some("static"), arch: X86_64, ..switch("yield_insns", 100.0) },
     switch("tlb_local_per_switch", 0.0),
@@ -123,12 +115,6 @@ const fn ensure(workload: &'static str, key: &'static str, bound: Bound) -> Limi
 /// A promise about system calls and threads in user mode, on every architecture.
 const fn call(policy: &'static str, key: &'static str, bound: Bound) -> Limit {
     Limit { key, policy: Some(policy), arch: None, workload: "system-calls", bound }
-}
-
-/// A promise about the size of `hello`, in KiB.
-const fn image(policy: &'static str, most: f64) -> Limit {
-    let bound = Bound::AtMost(most * 1024.0);
-    Limit { key: "image_bytes", policy: Some(policy), arch: X86_64, workload: "boot", bound }
 }
 
 /// A promise of `hello` under every policy.
