@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use ebbtide::sync::{Arc, OnceLock};
 use ebbtide::thread::{self, Builder, CpuSet, Thread};
 use ebbtide::{println, stack};
-use ebbtide_figures::{Mean, word};
+use ebbtide_figures::{Dice, Mean, word};
 
 ebbtide::main!(main);
 
@@ -145,16 +145,4 @@ fn conserved() {
         frames.counts.free + frames.heap + frames.user + frames.tables + sample.range,
         "frames are conserved: {frames:?}, {sample:?}"
     );
-}
-
-/// Marsaglia's xorshift64: numbers that look random, and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
 }

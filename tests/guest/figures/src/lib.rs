@@ -1,4 +1,4 @@
-//! What the guests that measure share: words of the command line, others that sleep, and means.
+//! What the guests that measure share: words of the command line, others that sleep, dice, and means.
 
 #![no_std]
 
@@ -24,9 +24,13 @@ static ASLEEP: AtomicUsize = AtomicUsize::new(0);
 ///
 /// It is not there, or is no number.
 pub fn word(name: &str) -> Result<usize, String> {
-    let value = env::args().find_map(|word| word.strip_prefix(name)?.strip_prefix('=').map(String::from));
-    let value = value.ok_or_else(|| format!("the command line lacks `{name}=NUMBER`"))?;
+    let value = text(name).ok_or_else(|| format!("the command line lacks `{name}=NUMBER`"))?;
     value.parse().map_err(|_| format!("`{name}={value}` is not a number"))
+}
+
+/// What stands after `name=` on the command line, if it is there.
+pub fn text(name: &str) -> Option<String> {
+    env::args().find_map(|word| word.strip_prefix(name)?.strip_prefix('=').map(String::from))
 }
 
 /// Puts more threads to sleep until there are `threads`, and returns when all sleep and the CPUs have since been idle.
@@ -59,6 +63,24 @@ fn sleeper() {
     ASLEEP.fetch_add(1, Ordering::Release);
     loop {
         thread::sleep(LONG);
+    }
+}
+
+/// Marsaglia's xorshift64: numbers that look random, and are the same in each run. It begins with any number but 0.
+#[derive(Debug)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// A number below `limit`.
+    ///
+    /// # Panics
+    ///
+    /// `limit` is 0.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
     }
 }
 
