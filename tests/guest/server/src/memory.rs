@@ -1,0 +1,61 @@
+//! Where the memory of stacks is: by a walk of the page tables, in KiB.
+
+use core::fmt;
+
+use ebbtide::stack::{self, Sample};
+
+/// KiB of a frame.
+const FRAME_KIB: usize = 4;
+
+/// KiB of stacks, of what is kept for them, and of their page tables; and what of the stacks has a live byte.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    pub stack: usize,
+    pub cache: usize,
+    pub table: usize,
+    pub oracle: usize,
+}
+
+impl Memory {
+    /// What is seen at this moment, whoever runs. Of a thread that runs on another CPU just now, `oracle` counts what was live when it last
+    /// slept.
+    pub fn now() -> Self {
+        Self::of(&stack::sample())
+    }
+
+    /// What is seen once all threads sleep, of which there are to be so many, and the CPUs have been idle since. Every frame must be
+    /// accounted for.
+    pub fn at_rest(threads: usize) -> Self {
+        stack::settle();
+        let (frames, sample) = (stack::frames(), stack::sample());
+        assert_eq!(sample.threads, threads, "threads that the walk found");
+        assert_eq!(
+            frames.counts.total,
+            frames.counts.free + frames.heap + frames.user + frames.tables + sample.range,
+            "frames are conserved: {frames:?}, {sample:?}"
+        );
+        Self::of(&sample)
+    }
+
+    /// All that it takes to have these stacks.
+    pub fn total(&self) -> usize {
+        self.stack + self.cache + self.table
+    }
+
+    fn of(sample: &Sample) -> Self {
+        let kib = |frames: usize| FRAME_KIB * frames;
+        Self {
+            stack: kib(sample.stack),
+            cache: kib(sample.cache),
+            table: kib(sample.table),
+            oracle: kib(sample.oracle),
+        }
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stack, cache, table, oracle } = self;
+        write!(f, "stack_kib={stack} cache_kib={cache} table_kib={table} oracle_kib={oracle}")
+    }
+}
