@@ -31,6 +31,10 @@ pub enum Act {
     Panics,
     ReturnsAnError,
     PrintsNothing,
+    /// Prints its record, but the points of no series.
+    PrintsNoPoints,
+    /// Prints other points each time.
+    PointsDrift,
     RunsFewer,
     Drifts,
     Interrupted,
@@ -111,6 +115,10 @@ fn play(act: Act, guest: &Guest, booted: u64, audit: bool) -> (Ending, String) {
         Act::Panics => (code(101, "panic"), print(guest, 4, 0, 800_000)),
         Act::ReturnsAnError => (code(1, "exit"), "Error: \"no memory\"\r\nebbtide: end code=1 reason=exit\n".into()),
         Act::PrintsNothing => (code(0, "main"), "hello\n".into()),
+        Act::PrintsNoPoints => (code(0, "main"), without_points(&print(guest, 4, 0, 800_000))),
+        Act::PointsDrift => {
+            (code(0, "main"), without_points(&print(guest, 4, 0, 800_000)) + &points(kind_of(guest), 1_000 + booted))
+        }
         Act::Hangs => (Ending::TimedOut, print(guest, 4, 0, 800_000)),
         Act::TripleFaults => (Ending::Crashed("QEMU ended with 0".into()), print(guest, 4, 0, 800_000)),
         Act::Interrupted => (Ending::Interrupted, String::new()),
@@ -122,18 +130,37 @@ fn is_of_depths(guest: &Guest) -> bool {
     guest.words[0].starts_with("each=")
 }
 
+/// The workload that a guest, which is of no published machine, is of.
+fn kind_of(guest: &Guest) -> Kind {
+    match &guest.words[0] {
+        word if word == "record" => Kind::Boot,
+        word if word.starts_with("few=") => Kind::Sleepers,
+        word if word.starts_with("steps=") => Kind::Server,
+        _ if is_of_depths(guest) => Kind::Depth,
+        _ if guest.words.len() == 1 => Kind::SpawnJoin,
+        _ => Kind::Switch,
+    }
+}
+
+/// Two points of each series, the second of which ends with `last` everywhere.
+fn points(kind: Kind, last: u64) -> String {
+    let line = |(name, keys): &(&str, &[&str]), value: u64| {
+        let figures: String = keys.iter().map(|key| format!(" {key}={value}")).collect();
+        format!("ebbtide: point series={name}{figures}\n")
+    };
+    kind.series().iter().map(|series| line(series, 1) + &line(series, last)).collect()
+}
+
+fn without_points(output: &str) -> String {
+    output.lines().filter(|line| !line.contains(": point ")).map(|line| format!("{line}\n")).collect()
+}
+
 fn print(guest: &Guest, kib: u64, fewer: u64, insns: u64) -> String {
     let Some(stacks) = guest.words[0].strip_prefix("stacks=") else {
-        let kind = match &guest.words[0] {
-            word if word == "record" => Kind::Boot,
-            word if word.starts_with("few=") => Kind::Sleepers,
-            _ if is_of_depths(guest) => Kind::Depth,
-            _ if guest.words.len() == 1 => Kind::SpawnJoin,
-            _ => Kind::Switch,
-        };
+        let kind = kind_of(guest);
         let several = if guest.smp > 1 { kind.keys_of_several_cpus() } else { &[] };
         let figures: Vec<_> = kind.keys().iter().chain(several).map(|key| format!(" {key}={insns}")).collect();
-        return format!("ebbtide: record workload={}{}\n", kind.word(), figures.concat());
+        return points(kind, insns) + &format!("ebbtide: record workload={}{}\n", kind.word(), figures.concat());
     };
     let threads = stacks.parse::<u64>().expect("a number") - fewer;
     format!(

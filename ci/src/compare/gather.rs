@@ -28,6 +28,7 @@ pub fn into_records(provenance: &Provenance, jobs: &[Job<'_>], outcomes: &[Outco
             provenance: provenance.clone(),
             command: outcome.command,
             figures: outcome.figures,
+            series: outcome.series,
         });
     }
     records

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::series::Known;
+
 /// What a workload measures.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
@@ -20,6 +22,8 @@ pub enum Kind {
     SystemCalls,
     /// How deep threads go on their kernel stacks.
     Depth,
+    /// Memory of a server with a thread for each connection: by their number, and over time.
+    Server,
 }
 
 impl Kind {
@@ -33,6 +37,7 @@ impl Kind {
             Self::Sleepers => "sleepers",
             Self::SystemCalls => "system-calls",
             Self::Depth => "depth",
+            Self::Server => "server",
         }
     }
 
@@ -100,6 +105,20 @@ impl Kind {
                 "depth_above_64_kib",
                 "depth_deepest_bytes",
             ],
+            Self::Server => {
+                &["server_threads", "server_requests", "server_asleep_kib", "server_most_kib", "server_after_kib"]
+            }
+        }
+    }
+
+    /// What a guest measures at several points, before its record: the names of the series, and the keys of their points.
+    pub fn series(self) -> &'static [Known] {
+        match self {
+            Self::Server => &[
+                ("threads", &["threads", "stack_kib", "cache_kib", "table_kib", "oracle_kib"]),
+                ("bursts", &["at_ms", "requests", "served", "stack_kib", "cache_kib", "table_kib", "oracle_kib"]),
+            ],
+            _ => &[],
         }
     }
 

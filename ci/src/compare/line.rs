@@ -35,28 +35,37 @@ pub fn read(output: &str, kind: Kind, keys: &[&str]) -> Result<Figures, String> 
 
 /// Reads what follows the head of a record line.
 fn parse(record: &str, workload: &str, keys: &[&str], optional: &[&str]) -> Result<Figures, String> {
-    let mut pairs = record
-        .split(' ')
-        .map(|word| word.split_once('=').ok_or_else(|| format!("record line: `{word}` is no key=value")));
-    match pairs.next() {
-        Some(Ok(("workload", name))) if name == workload => {}
-        _ => {
-            return Err(format!("record line: it must begin with workload={workload}, but is `{record}`"));
-        }
+    let mut words = record.split(' ');
+    if words.next().and_then(|word| word.strip_prefix("workload=")) != Some(workload) {
+        return Err(format!("record line: it must begin with workload={workload}, but is `{record}`"));
     }
+    figures("record line", words, keys, optional)
+}
+
+/// Reads the `key=value` of a line, which must be just these keys, but that the optional ones may be missing.
+///
+/// # Errors
+///
+/// One line that begins with `what`, and says what is wrong.
+pub fn figures<'a>(
+    what: &str,
+    words: impl Iterator<Item = &'a str>,
+    keys: &[&str],
+    optional: &[&str],
+) -> Result<Figures, String> {
     let mut figures = Figures::new();
-    for pair in pairs {
-        let (key, value) = pair?;
+    for word in words {
+        let (key, value) = word.split_once('=').ok_or_else(|| format!("{what}: `{word}` is no key=value"))?;
         if !keys.contains(&key) && !optional.contains(&key) {
-            return Err(format!("record line: unknown key `{key}`; known: {}", keys.join(", ")));
+            return Err(format!("{what}: unknown key `{key}`; known: {}", keys.join(", ")));
         }
-        let number = number(key, value).ok_or_else(|| format!("record line: {key}={value} is no number"))?;
+        let number = number(key, value).ok_or_else(|| format!("{what}: {key}={value} is no number"))?;
         if figures.insert(key.to_owned(), number).is_some() {
-            return Err(format!("record line: `{key}` stands there twice"));
+            return Err(format!("{what}: `{key}` stands there twice"));
         }
     }
     match keys.iter().find(|key| !figures.contains_key(**key)) {
-        Some(missing) => Err(format!("record line: `{missing}` is missing")),
+        Some(missing) => Err(format!("{what}: `{missing}` is missing")),
         None => Ok(figures),
     }
 }

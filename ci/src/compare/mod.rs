@@ -26,6 +26,7 @@ pub mod record;
 mod report;
 mod run;
 pub mod runner;
+mod series;
 pub mod table;
 #[cfg(test)]
 mod tests;

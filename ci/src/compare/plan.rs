@@ -109,6 +109,7 @@ fn change(before: &Provenance, after: &Provenance) -> Option<String> {
 fn discard(record: &mut Record, change: &str) {
     record.status = Status::Failed;
     record.figures.clear();
+    record.series.clear();
     record.error = Some(match record.error.take() {
         None => change.to_owned(),
         Some(error) => format!("{change}; besides: {error}"),

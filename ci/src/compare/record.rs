@@ -1,9 +1,12 @@
 //! Records: one for each thing that was asked for, also when it failed.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Number;
 
 use super::line::Figures;
+use super::series::Series;
 
 /// How a run ended, as scripts read it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -69,6 +72,9 @@ pub struct Record {
     /// What was measured and derived, and nothing else.
     #[serde(flatten, serialize_with = "numbers")]
     pub figures: Figures,
+    /// What was measured at several points.
+    #[serde(skip_serializing_if = "Series::is_empty", serialize_with = "points")]
+    pub series: Series,
 }
 
 impl Record {
@@ -81,6 +87,13 @@ impl Record {
 /// Writes whole figures as integers.
 fn numbers<S: serde::Serializer>(figures: &Figures, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(figures.iter().map(|(key, value)| (key, number(*value))))
+}
+
+/// Writes the points of each series, likewise.
+fn points<S: serde::Serializer>(series: &Series, serializer: S) -> Result<S::Ok, S::Error> {
+    let whole =
+        |point: &Figures| point.iter().map(|(key, value)| (key.clone(), number(*value))).collect::<BTreeMap<_, _>>();
+    serializer.collect_map(series.iter().map(|(name, points)| (name, points.iter().map(whole).collect::<Vec<_>>())))
 }
 
 /// A JSON number, without a fraction where there is none.
@@ -134,6 +147,7 @@ pub(super) mod tests {
             provenance: Provenance::default(),
             command: "qemu".into(),
             figures: figures.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect(),
+            series: Series::new(),
         }
     }
 
@@ -162,10 +176,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn points_are_lists_of_whole_numbers() {
+        let mut record = work("static", "server", &[]);
+        let point = |threads: f64| [("threads".to_owned(), threads), ("stack_kib".to_owned(), 4.0 * threads)].into();
+        record.series.insert("threads".into(), vec![point(1.0), point(10.0)]);
+        let value = parsed(&[record]);
+        assert_eq!(value["records"][0]["series"]["threads"][1].to_string(), r#"{"stack_kib":40,"threads":10}"#);
+    }
+
+    #[test]
     fn what_was_not_measured_is_left_out() {
         let value = parsed(&[record("static", None, &[])]);
         let keys = value["records"][0].as_object().expect("an object");
-        for key in ["machine", "error", "threads", "boot_insns"] {
+        for key in ["machine", "error", "threads", "boot_insns", "series"] {
             assert!(!keys.contains_key(key), "{key}");
         }
     }

@@ -8,6 +8,7 @@ use super::line::{self, Figures};
 use super::plan::{Asked, Job};
 use super::record::{Setting, Status};
 use super::runner::Runner;
+use super::series::{self, Series};
 use crate::exit;
 use crate::progress::Progress;
 use crate::qemu::{Ending, Guest};
@@ -21,6 +22,8 @@ pub struct Outcome {
     pub error: Option<String>,
     /// What was measured.
     pub figures: Figures,
+    /// What was measured at several points.
+    pub series: Series,
     /// The exact command.
     pub command: String,
 }
@@ -29,7 +32,7 @@ impl Outcome {
     /// A run that measured nothing.
     fn lost(status: Status, error: impl Into<String>, command: String) -> Self {
         let error = error.into().lines().collect::<Vec<_>>().join("; ");
-        Self { status, error: Some(error), figures: Figures::new(), command }
+        Self { status, error: Some(error), figures: Figures::new(), series: Series::new(), command }
     }
 }
 
@@ -85,7 +88,7 @@ fn with_audit(
     // Two commands that a shell runs one after the other.
     let command = if guest.is_ok() { format!("{}; {}", plain.command, audit.command) } else { plain.command };
     Ok(match audit.error {
-        None => Outcome { figures: plain.figures.into_iter().chain(audit.figures).collect(), command, ..audit },
+        None => Outcome { figures: plain.figures.into_iter().chain(audit.figures).collect(), command, ..plain },
         Some(error) => Outcome::lost(audit.status, format!("with the feature audit: {error}"), command),
     })
 }
@@ -117,8 +120,13 @@ fn run_once(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, guest: &Guest, ke
         Ending::Guest { code: 0, .. } => {}
         Ending::Guest { .. } => return lost(Status::Failed, with_last_words(error(), &report.output)),
     }
-    match line::read(&report.output, job.workload.kind, keys) {
-        Ok(figures) => Ok(Outcome { status: Status::Ok, error: None, figures, command: report.command }),
+    let kind = job.workload.kind;
+    let measured =
+        line::read(&report.output, kind, keys).and_then(|figures| Ok((figures, series::read(&report.output, kind)?)));
+    match measured {
+        Ok((figures, series)) => {
+            Ok(Outcome { status: Status::Ok, error: None, figures, series, command: report.command })
+        }
         Err(error) => lost(Status::Failed, error),
     }
 }
@@ -135,13 +143,13 @@ fn agree(first: Outcome, again: Outcome) -> Outcome {
         return again;
     }
     let differs = first.figures.iter().find(|(key, value)| again.figures.get(*key) != Some(value));
-    match differs {
+    let differs = differs.map(|(key, value)| {
+        let other = again.figures.get(key).copied().unwrap_or_default();
+        format!("{key} was {value}, then {other}")
+    });
+    match differs.or_else(|| series::difference(&first.series, &again.series)) {
         None => first,
-        Some((key, value)) => {
-            let other = again.figures.get(key).copied().unwrap_or_default();
-            let error = format!("two runs disagree: {key} was {value}, then {other}");
-            Outcome::lost(Status::Failed, error, again.command)
-        }
+        Some(differs) => Outcome::lost(Status::Failed, format!("two runs disagree: {differs}"), again.command),
     }
 }
 

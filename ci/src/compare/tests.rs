@@ -98,6 +98,27 @@ fn depths_are_measured_in_the_image_that_audits_and_in_no_other() {
 }
 
 #[test]
+fn points_are_measured_and_must_agree_or_there_is_no_record() {
+    let text = include_str!("../../../tests/workloads/server.toml");
+    let known = Known { policies: &[], is_package: &|_| true, taken: &[] };
+    let server = [Workload::parse("shipped", text, &known).expect("a workload")];
+    let record = |act| {
+        let (mut records, _) = run_these(&server, 4, &[("static", act)], &["static"], false).expect("records");
+        records.pop().expect("a record")
+    };
+    let works = record(Act::Works(4));
+    assert_eq!((works.status, works.series["bursts"][1]["at_ms"]), (Status::Ok, 800_000.0), "{works:?}");
+    for (act, part) in [
+        (Act::PrintsNoPoints, "of the series threads the guest printed 0 points"),
+        (Act::PointsDrift, "two runs disagree: at_ms of point 2 of bursts was 1001, then 1002"),
+    ] {
+        let record = record(act);
+        assert_eq!((record.status, record.figures.len(), record.series.len()), (Status::Failed, 0, 0), "{act:?}");
+        assert!(record.error.as_deref().is_some_and(|error| error.contains(part)), "{:?}", record.error);
+    }
+}
+
+#[test]
 fn a_switch_is_measured_in_both_images_or_not_at_all() {
     for (act, status, part) in [
         (Act::AuditBuildFails, Status::Failed, "no audit"),

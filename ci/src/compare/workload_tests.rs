@@ -12,6 +12,7 @@ const SWITCH: &str = include_str!("../../../tests/workloads/switch.toml");
 const DEPTH: &str = include_str!("../../../tests/guest/depth/workload.toml");
 const SPAWN_JOIN: &str = include_str!("../../../tests/workloads/spawn-join.toml");
 const SLEEPERS: &str = include_str!("../../../tests/workloads/sleepers.toml");
+const SERVER: &str = include_str!("../../../tests/workloads/server.toml");
 const SYSTEM_CALLS: &str = include_str!("../../../tests/workloads/system-calls.toml");
 
 fn parse(path: &str, text: &str) -> anyhow::Result<Workload> {
@@ -50,6 +51,7 @@ fn the_shipped_workloads_are_read() {
         (SLEEPERS, Kind::Sleepers),
         (SYSTEM_CALLS, Kind::SystemCalls),
         (DEPTH, Kind::Depth),
+        (SERVER, Kind::Server),
     ];
     for (text, kind) in others {
         let workload = parse("shipped", text).expect("a workload");

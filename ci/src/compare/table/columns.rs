@@ -118,6 +118,16 @@ pub const DEPTH: &[Column] = &[
     ("deepest,\nbytes", |row| whole(row, "depth_deepest_bytes")),
 ];
 
+/// Memory of a server's stacks, all that belongs to them.
+pub const SERVER: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("connections", |row| whole(row, "server_threads")),
+    ("all quiet,\nKiB", |row| whole(row, "server_asleep_kib")),
+    ("requests", |row| whole(row, "server_requests")),
+    ("most in a\nburst, KiB", |row| whole(row, "server_most_kib")),
+    ("long after,\nKiB", |row| whole(row, "server_after_kib")),
+];
+
 /// A figure without decimals.
 fn whole(row: &Row<'_>, key: &str) -> Option<String> {
     decimals(row, key, 0)
