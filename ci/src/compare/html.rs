@@ -66,7 +66,7 @@ mod tests {
     /// A page with one figure.
     fn made() -> String {
         let figures = [("saving_percent", 75.0), ("stack_kib", 100.0), ("oracle_kib", 100.0)];
-        let figures = figure::all(&[record("reclaim-on-sleep", Some("A 1"), &figures)]);
+        let figures = figure::all(&[record("reclaim-on-sleep", Some("A 1"), &figures)], &[]);
         assert_eq!(figures.len(), 1);
         page(
             "# What\n\nMade.\n\n## One\n\n| a | b |\n|--|--|\n| 1 | 2 |\n",

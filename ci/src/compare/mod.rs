@@ -266,7 +266,7 @@ fn write(
         profile: profile(args)?.to_string(),
         made: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
     };
-    let figures = figure::all(records);
+    let figures = figure::all(records, peers);
     let text = |figures: &[Figure]| report::markdown(records, figures, workloads, peers, &origin);
     let page = html::page(&text(&[]), &figures, &origin.invocation);
     let files = figures.iter().map(|figure| (format!("{}.svg", figure.name), figure.picture.file()));

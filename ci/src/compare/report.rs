@@ -66,6 +66,8 @@ fn footnotes(records: &[Record], workloads: &[Workload], peers: &[Peer], origin:
              1,000 others yield as well. Preemption: from the timer interrupt to the other thread's next instruction. \
              Spawn + join: a thread with an empty closure, from the call of spawn to the return of join.\n";
     text += "- Bytes per sleeper: what one more sleeping thread takes, everything counted.\n";
+    text += "- Server: what its stacks, their caches and page tables take when all connections are quiet, the most that was seen while \
+             bursts of requests came, and long after them.\n";
     text += "- Interrupts off, most: the longest stretch, in instructions, from a second run in an image with the feature \
              `audit`. All other figures come from the images that users get.\n";
     text += "- Percentages are cut after the second decimal, not rounded. A dash is a figure that was not measured.\n";

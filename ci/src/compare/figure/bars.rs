@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::canvas::{Canvas, Drawn, colour, heading, ink, letters, number, round_up, vertical_axis};
+use super::canvas::{Canvas, Drawn, colour, grid, heading, ink, letters, number, round_up, vertical_axis};
 
 /// What is drawn.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Bars<'_> {
             .disable_x_mesh()
             .disable_x_axis()
             .light_line_style(TRANSPARENT)
-            .bold_line_style(RGBColor(0x80, 0x80, 0x80).mix(0.35))
+            .bold_line_style(grid())
             .axis_style(ink())
             .y_label_style(letters(14, HPos::Right))
             .y_labels(6)

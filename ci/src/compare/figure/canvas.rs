@@ -8,7 +8,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 pub const SIZE: (u32, u32) = (960, 540);
 
 /// What lines and letters have for a colour where the paper is white; a browser puts in that of its text.
-const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
+pub const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
 
 /// Okabe and Ito's colours, which people tell apart who see red and green alike ("Color Universal Design", 2008); the reference is grey.
 const COLOURS: [RGBColor; 7] = [
@@ -60,6 +60,11 @@ pub fn colour(place: usize) -> RGBColor {
 /// The ink for lines.
 pub fn ink() -> ShapeStyle {
     INK.stroke_width(1)
+}
+
+/// The strokes that help the eye, and mean nothing by themselves.
+pub fn grid() -> ShapeStyle {
+    GREY.mix(0.35).stroke_width(1)
 }
 
 /// Letters of a size, anchored where their place is.

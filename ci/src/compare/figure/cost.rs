@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::canvas::{Canvas, Drawn, colour, heading, ink, letters, number, round_up, vertical_axis};
+use super::canvas::{Canvas, Drawn, colour, grid, heading, ink, letters, number, round_up, vertical_axis};
 use super::source::Source;
 use super::{Figure, Picture};
 
@@ -61,7 +61,7 @@ fn plot(canvas: &Canvas<'_>, title: &str, axis: &str, policies: &[&str], points:
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
-        .bold_line_style(RGBColor(0x80, 0x80, 0x80).mix(0.35))
+        .bold_line_style(grid())
         .axis_style(ink())
         .x_desc(axis)
         .axis_desc_style(letters(15, HPos::Center))

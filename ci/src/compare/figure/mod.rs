@@ -3,15 +3,20 @@
 //!
 //! One is drawn for each architecture and setting, and only from what was measured: where a figure has nothing to show it is left out.
 
+mod axis;
 mod bars;
 mod canvas;
 mod cost;
+mod depth;
+mod lines;
 mod memory;
+mod server;
 mod source;
 #[cfg(test)]
 mod tests;
 mod work;
 
+use super::peers::Peer;
 use super::record::Record;
 pub use canvas::Picture;
 use source::Source;
@@ -33,10 +38,18 @@ pub struct Figure {
 type Kind = fn(&Source<'_>) -> Option<Figure>;
 
 /// The kinds, in the order in which the report shows them.
-const KINDS: &[Kind] = &[cost::yielding, cost::waking, memory::machines, work::against_static];
+const KINDS: &[Kind] = &[
+    cost::yielding,
+    cost::waking,
+    memory::machines,
+    server::threads,
+    server::bursts,
+    work::against_static,
+    depth::histogram,
+];
 
-/// Draws all figures of all settings.
-pub fn all(records: &[Record]) -> Vec<Figure> {
-    let sources = source::of(records);
+/// Draws all figures of all settings, with what the peers published beside some.
+pub fn all(records: &[Record], peers: &[Peer]) -> Vec<Figure> {
+    let sources = source::of(records, peers);
     KINDS.iter().flat_map(|kind| sources.iter().filter_map(move |source| kind(source))).collect()
 }

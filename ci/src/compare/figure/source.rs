@@ -1,5 +1,7 @@
 //! Where a figure takes its numbers from: the records of one architecture in one setting.
 
+use super::super::line::Figures;
+use super::super::peers::Peer;
 use super::super::record::{Record, Status};
 
 /// The policy that all others are measured against.
@@ -9,12 +11,14 @@ pub const REFERENCE: &str = "static";
 #[derive(Debug)]
 pub struct Source<'a> {
     records: Vec<&'a Record>,
+    /// What others take.
+    pub peers: &'a [Peer],
     /// Stands behind the names of the figures' files, so that each setting has its own.
     pub suffix: String,
 }
 
 /// The sources, in the order in which their settings first appear.
-pub fn of(records: &[Record]) -> Vec<Source<'_>> {
+pub fn of<'a>(records: &'a [Record], peers: &'a [Peer]) -> Vec<Source<'a>> {
     let mut groups: Vec<Vec<&Record>> = Vec::new();
     for record in records {
         match groups.iter_mut().find(|group| key(group[0]) == key(record)) {
@@ -29,7 +33,7 @@ pub fn of(records: &[Record]) -> Vec<Source<'_>> {
         .iter()
         .map(|group| if alone(group) { group[0].setting.arch.clone() } else { long_suffix(group[0]) })
         .collect();
-    groups.into_iter().zip(suffixes).map(|(records, suffix)| Source { records, suffix }).collect()
+    groups.into_iter().zip(suffixes).map(|(records, suffix)| Source { records, peers, suffix }).collect()
 }
 
 /// What the records of a source have in common.
@@ -84,6 +88,13 @@ impl Source<'_> {
     /// What was measured of a policy on a published machine.
     pub fn on_machine(&self, policy: &str, machine: &str, key: &str) -> Option<f64> {
         self.find(policy, Some(machine), key)
+    }
+
+    /// What was measured of a policy at several points.
+    pub fn series(&self, policy: &str, name: &str) -> Option<&[Figures]> {
+        let fits = |record: &&&Record| record.status == Status::Ok && record.setting.policy == policy;
+        let points = self.records.iter().filter(fits).find_map(|record| record.series.get(name))?;
+        Some(points)
     }
 
     fn find(&self, policy: &str, machine: Option<&str>, key: &str) -> Option<f64> {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{self, Node, Rect, Tree};
 
+use super::super::line::Figures;
+use super::super::peers::tests::shipped;
 use super::super::record::tests::{record, work};
 use super::super::record::{Record, Status};
-use super::{Figure, all};
+use super::Figure;
 
 /// As many policies as there are colours.
 const POLICIES: &[&str] = &[
@@ -44,8 +46,40 @@ fn records() -> Vec<Record> {
         let calls = [("syscall_insns", 102.0 * cost), ("syscall_sleep_insns", 946.0), ("user_preempt_insns", 363.0)];
         records.push(work(policy, "system-calls", &calls));
         records.push(work(policy, "spawn-join", &[("spawn_join_insns", 2177.0)]));
+        let depth = [("depth_threads", 400.0), ("depth_up_to_1_kib", 300.0), ("depth_up_to_16_kib", 100.0)];
+        records.push(work(policy, "depth", &depth));
+        records.push(server(policy, if saving == 0.0 { 16.0 } else { 4.0 }));
     }
     records
+}
+
+/// A record of a server, each thread of which takes so many KiB: the same under several policies, so that their lines are one.
+fn server(policy: &str, kib: f64) -> Record {
+    let point =
+        |pairs: &[(&str, f64)]| -> Figures { pairs.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect() };
+    let memory = |threads: f64, more: f64| {
+        [
+            ("stack_kib", kib * threads + more),
+            ("cache_kib", 20.0),
+            ("table_kib", 24.0),
+            ("oracle_kib", 4.0 * threads + more),
+        ]
+    };
+    let mut record = work(policy, "server", &[("server_threads", 5000.0)]);
+    let at_threads = |threads: f64| point(&[&[("threads", threads)][..], &memory(threads, 0.0)].concat());
+    record.series.insert("threads".into(), [1.0, 10.0, 100.0, 1000.0, 5000.0].map(at_threads).to_vec());
+    let at_ms = |look: u32| {
+        let burst = (10..20).contains(&look);
+        let times = [("at_ms", f64::from(look) * 10.0), ("requests", f64::from(look.clamp(10, 20)))];
+        point(&[&times[..], &memory(5000.0, if burst { 9000.0 } else { 0.0 })].concat())
+    };
+    record.series.insert("bursts".into(), (0..=90).map(at_ms).collect());
+    record
+}
+
+/// All figures of records, with what was published.
+fn all(records: &[Record]) -> Vec<Figure> {
+    super::all(records, &shipped())
 }
 
 /// Reads an SVG with letters that every machine has: those that come with a crate.
@@ -93,14 +127,28 @@ fn misplaced(tree: &Tree) -> Vec<String> {
     wrong
 }
 
-/// How many pixels are not of the paper's colour.
-fn marked(tree: &Tree) -> usize {
+/// The figure on white paper.
+fn rendered(tree: &Tree) -> Pixmap {
     let size = tree.size().to_int_size();
     let mut pixels = Pixmap::new(size.width(), size.height()).expect("a size");
     pixels.fill(Color::WHITE);
     resvg::render(tree, Transform::identity(), &mut pixels.as_mut());
+    pixels
+}
+
+/// How many pixels are not of the paper's colour.
+fn marked(tree: &Tree) -> usize {
     let white = Color::WHITE.premultiply().to_color_u8();
-    pixels.pixels().iter().filter(|pixel| **pixel != white).count()
+    rendered(tree).pixels().iter().filter(|pixel| **pixel != white).count()
+}
+
+/// How many pixels are of the colour of the `place`-th policy.
+fn coloured(pixels: &Pixmap, place: usize) -> usize {
+    let colour = super::canvas::colour(place);
+    let is = |pixel: &&resvg::tiny_skia::PremultipliedColorU8| {
+        (pixel.red(), pixel.green(), pixel.blue()) == (colour.0, colour.1, colour.2)
+    };
+    pixels.pixels().iter().filter(is).count()
 }
 
 #[test]
@@ -112,6 +160,30 @@ fn every_figure_is_legible() {
         assert!(words(&tree).len() > POLICIES.len(), "{name} has words: axes, and a legend");
         assert_eq!(misplaced(&tree), Vec::<String>::new(), "{name}");
         assert!(marked(&tree) > 10_000, "{name} is nearly blank: {} pixels", marked(&tree));
+    }
+}
+
+#[test]
+fn every_policy_shows_in_every_figure() {
+    let colours: std::collections::BTreeSet<_> = (0..POLICIES.len())
+        .map(|place| {
+            let colour = super::canvas::colour(place);
+            (colour.0, colour.1, colour.2)
+        })
+        .collect();
+    assert_eq!(colours.len(), POLICIES.len(), "each policy has a colour of its own");
+    for Figure { name, picture, .. } in all(&records()) {
+        let pixels = rendered(&read(&picture.file()));
+        for (place, policy) in POLICIES.iter().enumerate() {
+            // The square before a name has 100 of them, and more when it is drawn without an edge. A line shows however many others are
+            // at the same place; a bar or a dot may be under them, or nothing.
+            let least = if name.starts_with("server-") { 160 } else { 90 };
+            let count = coloured(&pixels, place);
+            assert!(
+                count > least,
+                "{name}: only {count} pixels of the colour of policy {place} ({policy} or the reference)"
+            );
+        }
     }
 }
 
