@@ -150,15 +150,9 @@ fn turns(paths: &[Vec<Place>]) -> Vec<Vec<Vec<Place>>> {
     for piece in pieces(paths).windows(2) {
         let ends: Vec<_> = paths.iter().map(|path| Some([height(path, piece[0])?, height(path, piece[1])?])).collect();
         let turn = (piece[0] / TURN) as usize;
-        for (which, own) in ends.iter().enumerate() {
-            let Some(own) = own else { continue };
-            let near = |other: &Option<[f64; 2]>| {
-                other.is_some_and(|other| own.iter().zip(other).all(|(one, other)| (one - other).abs() < CLOSE))
-            };
-            let together: Vec<_> = (0..paths.len()).filter(|other| near(&ends[*other])).collect();
-            if together[turn % together.len()] != which {
-                continue;
-            }
+        for together in close(&ends) {
+            let which = together[turn % together.len()];
+            let Some(own) = ends[which] else { continue };
             let (from, to) = ((piece[0], own[0]), (piece[1], own[1]));
             match runs[which].last_mut().filter(|run| run.last() == Some(&from)) {
                 Some(run) => go_on(run, to),
@@ -167,6 +161,26 @@ fn turns(paths: &[Vec<Place>]) -> Vec<Vec<Vec<Place>>> {
         }
     }
     runs
+}
+
+/// Those of the pieces that are there, together with those that they would hide or that would hide them: each with one of the group is
+/// with all of it, so that there is one whose turn it is.
+fn close(ends: &[Option<[f64; 2]>]) -> Vec<Vec<usize>> {
+    let near = |one: usize, other: usize| match (ends[one], ends[other]) {
+        (Some(one), Some(other)) => one.iter().zip(other).all(|(one, other)| (one - other).abs() < CLOSE),
+        _ => false,
+    };
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for which in (0..ends.len()).filter(|which| ends[*which].is_some()) {
+        let (with, others): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|group| group.iter().any(|other| near(which, *other)));
+        groups = others;
+        let mut group: Vec<usize> = with.concat();
+        group.push(which);
+        group.sort_unstable();
+        groups.push(group);
+    }
+    groups
 }
 
 /// Lets a run go on to a place. What is straight has no places between its ends: in whole pixels it would have steps.
@@ -212,6 +226,10 @@ mod tests {
         let (one, other) = (length(&runs[0]), length(&runs[2]));
         assert!((one + other - 600.0).abs() < 1e-6, "together they are whole: {one} + {other}");
         assert!((one - other).abs() < 40.0 && runs[0].len() > 10, "in turns: {one}, {other}, {}", runs[0].len());
+        // Of three the first and the last are not close, but the middle one is to both.
+        let runs = turns(&[path(10.0), path(11.5), path(13.0)]);
+        let all: f64 = runs.iter().map(|runs| length(runs)).sum();
+        assert!((all - 600.0).abs() < 1e-6, "somebody's turn everywhere: {all}");
     }
 
     #[test]
