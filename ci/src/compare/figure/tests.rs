@@ -172,6 +172,8 @@ fn every_policy_shows_in_every_figure() {
         })
         .collect();
     assert_eq!(colours.len(), POLICIES.len(), "each policy has a colour of its own");
+    let known: toml::Table = include_str!("../../../../tests/policies.toml").parse().expect("a table");
+    assert!(known.keys().eq(POLICIES), "another policy needs another colour, and to be tried here: {known:?}");
     for Figure { name, picture, .. } in all(&records()) {
         let pixels = rendered(&read(&picture.file()));
         for (place, policy) in POLICIES.iter().enumerate() {
