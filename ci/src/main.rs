@@ -26,6 +26,7 @@ mod project;
 mod qemu;
 mod run;
 mod setup;
+mod sizes;
 mod symbols;
 mod test;
 mod toolchain;
@@ -61,6 +62,8 @@ enum Verb {
     Test(test::Args),
     /// Boot guests on every architecture, policy, number of CPUs and machine that is named, and show what came of it
     Matrix(test::matrix::Args),
+    /// Show where the stack goes: the largest frames and chains of calls, from an image's code
+    StackSizes(sizes::Args),
     /// Show what was found and chosen; changes nothing
     Doctor(doctor::Args),
 }
@@ -86,6 +89,7 @@ fn carry_out(verb: &Verb) -> anyhow::Result<Code> {
         Verb::Lint(args) => lint::run(&project, args),
         Verb::Test(args) => test::run(&project, args),
         Verb::Matrix(args) => test::matrix::run(&project, args),
+        Verb::StackSizes(args) => sizes::run(&project, args),
         Verb::Doctor(args) => doctor::run(&project, args),
     }
 }

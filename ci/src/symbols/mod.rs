@@ -161,7 +161,8 @@ fn place(mangled: &str, position: Option<String>) -> Place {
     Place { function: demangled(mangled), position }
 }
 
-fn demangled(mangled: &str) -> String {
+/// A function's name as people write it, without hashes.
+pub fn demangled(mangled: &str) -> String {
     let name = addr2line::demangle_auto(mangled.into(), None);
     // `{:#}` without the hash is not to be had from this function: `path::function::h0123456789abcdef`.
     match name.rsplit_once("::h") {

@@ -18,6 +18,8 @@ pub enum Group {
     Build,
     /// Guests in QEMU.
     Guest,
+    /// How much stack images take, by their code.
+    Sizes,
     /// The documentation's code blocks.
     Docs,
     /// The quick comparison and its promises.
@@ -34,6 +36,7 @@ impl Group {
         &[Self::Lint],
         &[Self::Host],
         &[Self::Build, Self::Guest],
+        &[Self::Sizes],
         &[Self::Docs],
         &[Self::Compare],
         &[Self::Mutants],
@@ -48,6 +51,7 @@ impl fmt::Display for Group {
             Self::Host => "host",
             Self::Build => "build",
             Self::Guest => "guest",
+            Self::Sizes => "sizes",
             Self::Docs => "docs",
             Self::Compare => "compare",
             Self::Mutants => "mutants",

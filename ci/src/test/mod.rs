@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every test once, the quick and the fundamental ones first.
 //!
 //! ```text
-//!   deps ─► lint ─► host ─► build, and guest as soon as its image is built (side by side) ─► docs ─► compare --quick --check
+//!   deps ─► lint ─► host ─► build, and guest as soon as its image is built (side by side) ─┐
+//!                                  compare --quick --check ◄─ docs ◄─ stack-sizes --check ◄─┘
 //! ```
 //!
 //! A case that reaches its time-out has failed, and nothing is tried a second time. What guests are booted and how
@@ -150,6 +151,7 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     cases.extend(host::cases(project)?);
     let images = Arc::new(Images::new(project, compilers));
     cases.extend(guest::cases(project, &lists, &all, &images)?);
+    cases.push(own::stack_sizes(project, args.setup.clone()));
     cases.extend(own::docs(project)?);
     let policies = lists.policies.iter().map(ToString::to_string).collect();
     cases.push(own::compare(project, lists.archs, policies, Vec::new(), args.setup.clone()));

@@ -10,8 +10,9 @@ use crate::cli::SetupArgs;
 use crate::compare::{self, baseline, limits};
 use crate::lint::step::TIMEOUT;
 use crate::lint::steps::{self, Bare};
+use crate::progress::Progress;
 use crate::project::Project;
-use crate::{deps, docs};
+use crate::{deps, docs, sizes};
 
 /// How long a comparison may take, as it is shown; each of its runs has its own time-out.
 const COMPARE: Duration = Duration::from_secs(900);
@@ -64,6 +65,16 @@ pub fn docs(project: &Project) -> Result<Vec<Case>> {
         Case { name, group: Group::Docs, after: None, timeout: COMMAND, run: Box::new(run) }
     };
     Ok(docs::pages(project)?.into_iter().map(case).collect())
+}
+
+/// How much stack the images of `tests/stack-sizes/budget.toml` may take. Images that guests have been built from are there already.
+pub fn stack_sizes(project: &Project, setup: SetupArgs) -> Case {
+    let project = project.clone();
+    let run = move || {
+        let wrong = sizes::check(&project, &setup, &Progress::silent())?;
+        Ok(vec![Outcome::of(wrong.is_empty(), wrong.join("\n"))])
+    };
+    Case { name: "stack-sizes".into(), group: Group::Sizes, after: None, timeout: COMMAND, run: Box::new(run) }
 }
 
 /// The quick comparison: each record and each promise about it a test, each record's counts against the baselines, and
