@@ -113,7 +113,7 @@ impl Report {
 
     /// A table of entry points, each of them with its chains, the largest frames, and what is not known.
     pub fn text(&self, frames: usize) -> String {
-        let mut text = format!("{}: bytes of stack, at most\n\n{}\n", self.title(), self.table());
+        let mut text = format!("{}: bytes of stack, at most\n\n{}\n", self.title(), self.table().trim_end());
         for entry in &self.entries {
             show(&mut text, entry, "while the run goes on", &entry.running);
             if entry.whole.bytes > entry.running.bytes {
