@@ -15,7 +15,7 @@ use crate::project::Project;
 use crate::{deps, docs, sizes};
 
 /// How long a comparison may take, as it is shown; each of its runs has its own time-out.
-const COMPARE: Duration = Duration::from_secs(900);
+const COMPARE: Duration = Duration::from_secs(1500);
 /// How long one command of the documentation may take.
 const COMMAND: Duration = Duration::from_secs(600);
 
