@@ -27,9 +27,9 @@ pub(super) fn check_running<S: System>(cpu: &PerCpu, thread: &'static Thread) {
         );
     }
     // One that was preempted in user mode is pinned, as it is, while it steps aside for those that wait for frames.
-    // Where stacks grow from faults, likewise.
-    let is_whole =
-        (S::Policy::RUNS_POPULATED || stack.is_pinned() && !S::Policy::GROWS_ON_FAULT) && !stack.is_in_user_mode();
+    // Where stacks grow from faults, or when their threads ask for more, likewise.
+    let grows = S::Policy::GROWS_ON_FAULT || S::Policy::PAGES_UNASKED < usize::MAX;
+    let is_whole = (S::Policy::RUNS_POPULATED || stack.is_pinned() && !grows) && !stack.is_in_user_mode();
     if is_whole && stack.absent() > 0 {
         broken::<S>(1, format_args!("{thread} runs, and {} pages of its stack are absent", stack.absent()));
     }

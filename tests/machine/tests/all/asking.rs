@@ -1,12 +1,17 @@
 //! A thread that asks for stack: what it has then, and what it keeps when it goes to user mode.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ebbtide_core::arch::{PAGE_BYTES, StackEntry};
 use ebbtide_core::cpu;
 use ebbtide_core::stack::{EnsureError, ensure};
-use ebbtide_core::thread::Builder;
+use ebbtide_core::thread::{Builder, CpuSet, set_affinity};
 use ebbtide_machine::tamper::{own_page, read};
-use ebbtide_machine::{Host, Plan, in_user_mode, settle};
+use ebbtide_machine::{Host, Plan, in_user_mode, settle, work};
 use ebbtide_policy_ensure::Ensure;
+
+use crate::exhaustion::{give_back, hoard};
 
 type S = Host<Ensure>;
 
@@ -59,6 +64,30 @@ fn nothing_is_asked_where_nobody_may_sleep() {
             assert_eq!(found, Err(EnsureError::MayNotSleep), "asked with preemption off");
         });
         thread.unwrap().join().unwrap();
+    });
+    run.unwrap();
+}
+
+#[test]
+fn who_steps_aside_need_not_have_asked_for_all() {
+    type Audited = Host<Ensure, 20, true>;
+    let run = Plan::new(1).cpus(2).run::<Audited>(|| {
+        let over = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&over);
+        let builder = Builder::new().affinity::<Audited>(CpuSet::only(1)).unwrap();
+        let busy = builder.spawn::<Audited, _, _>(move || {
+            while !theirs.load(Ordering::Acquire) {
+                work(10);
+            }
+        });
+        set_affinity::<Audited>(CpuSet::only(0)).unwrap();
+        let hoarded = hoard::<Audited>(0);
+        // Before that is refused, the other CPU's thread steps aside, pinned as it is.
+        assert!(Builder::new().spawn::<Audited, _, _>(|| ()).is_err(), "no frame is free");
+        give_back::<Audited>(hoarded);
+        over.store(true, Ordering::Release);
+        busy.unwrap().join().unwrap();
+        settle::<Audited>();
     });
     run.unwrap();
 }
