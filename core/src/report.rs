@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use memory_addresses::VirtAddr;
 
 use crate::arch::Cpu;
+use crate::audit;
 use crate::backtrace::Backtrace;
 use crate::console::Report;
 use crate::cpu;
@@ -78,6 +79,7 @@ impl fmt::Display for End {
 /// Ends the run: the last line, then the machine's exit.
 pub fn end<S: System>(end: End) -> ! {
     stop_others::<S>();
+    audit::faults::report::<S>();
     // A writer for reports never fails.
     let _ = writeln!(Report::<S>::new(), "ebbtide: end code={} reason={end}", end.code());
     S::Platform::exit(end.code())

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize
 
 use log::LevelFilter;
 
+use crate::audit;
 use crate::cpu::MAX_CPUS;
 use crate::stack::StackPolicy;
 
@@ -34,7 +35,14 @@ pub enum Admission {
 /// The keys that exist, for the message about one that does not.
 const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
                      ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ebbtide.overflow=halt|survive, \
-                     ebbtide.delays=SEED and ebbtide.report=depth (with audit)";
+                     with audit ebbtide.delays, .fault, .report, .seed";
+
+macro_rules! known_to_audits {
+    () => {
+        ": ebbtide.delays=SEED, ebbtide.fault=alloc:N|alloc-every:N|cache-cap:N|drain:N|ipi-delay:N|deep-sleep, ebbtide.report=depth, \
+         ebbtide.seed=SEED"
+    };
+}
 
 /// Those that are a policy's own.
 const fn known_under<P: StackPolicy>() -> &'static str {
@@ -47,6 +55,20 @@ const fn known_under<P: StackPolicy>() -> &'static str {
     }
 }
 
+/// The same in a build that audits, with the values of what only such a one takes.
+const fn known_to_audits<P: StackPolicy>() -> &'static str {
+    if P::READS_ACCESSED_BITS {
+        concat!(known_to_audits!(), ", ebbtide.accessed=SWITCHES (0 to 65535)")
+    } else if P::SWEEPS {
+        concat!(known_to_audits!(), ", ebbtide.reclaim=MS (1 to 3600000)")
+    } else {
+        known_to_audits!()
+    }
+}
+
+/// Why a build that does not audit refuses a word that others take.
+const FOR_AUDITS: &str = "is for images that audit themselves; build this one with `--audit`";
+
 /// A word of the command line that the kernel does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrongWord<'a> {
@@ -57,10 +79,12 @@ pub enum WrongWord<'a> {
         /// What the policy knows beside what all do.
         also_known: &'static str,
     },
-    /// It is for builds that audit.
-    ForAudit {
-        /// What stands before its value.
-        key: &'a str,
+    /// It says something that cannot be, here or at all.
+    NotTaken {
+        /// The word, or a part of it.
+        what: &'a str,
+        /// What is wrong with that, and what would be right.
+        why: &'static str,
     },
 }
 
@@ -70,9 +94,7 @@ impl fmt::Display for WrongWord<'_> {
             Self::Unknown { word, also_known } => {
                 write!(f, "the kernel does not know `{word}`; it knows {KNOWN}{also_known}")
             }
-            Self::ForAudit { key } => {
-                write!(f, "`{key}` is for images that audit themselves; build this one with `--audit`")
-            }
+            Self::NotTaken { what, why } => write!(f, "`{what}` {why}"),
         }
     }
 }
@@ -116,11 +138,14 @@ impl Settings {
     ///
     /// The first word that is unknown or has an unknown value, or that this build does not take.
     pub fn read<'a, P: StackPolicy>(&self, command_line: &'a str, audits: bool) -> Result<(), WrongWord<'a>> {
-        words(command_line).filter(|word| is_kernels(word)).try_for_each(|word| self.set::<P>(word, audits))
+        words(command_line).filter(|word| is_kernels(word)).try_for_each(|word| self.set::<P>(word, audits))?;
+        // As a whole: what one word asks for, another must not.
+        if audits { audit::faults::check(command_line) } else { Ok(()) }
     }
 
     fn set<'a, P: StackPolicy>(&self, word: &'a str, audits: bool) -> Result<(), WrongWord<'a>> {
-        let unknown = WrongWord::Unknown { word, also_known: known_under::<P>() };
+        let also_known = if audits { known_to_audits::<P>() } else { known_under::<P>() };
+        let unknown = WrongWord::Unknown { word, also_known };
         let (key, value) = word.split_once('=').ok_or(unknown)?;
         match key {
             "ebbtide.log" => {
@@ -157,7 +182,11 @@ impl Settings {
                 };
                 self.survives_overflow.store(survives, Ordering::Relaxed);
             }
-            "ebbtide.delays" | "ebbtide.report" if !audits => return Err(WrongWord::ForAudit { key }),
+            "ebbtide.delays" | "ebbtide.fault" | "ebbtide.report" | "ebbtide.seed" if !audits => {
+                return Err(WrongWord::NotTaken { what: key, why: FOR_AUDITS });
+            }
+            // All of them are looked at together.
+            "ebbtide.fault" | "ebbtide.seed" => {}
             "ebbtide.report" if value == "depth" => self.reports_depth.store(true, Ordering::Relaxed),
             "ebbtide.delays" => {
                 let seed = value.parse().map_err(|_| unknown)?;
@@ -327,7 +356,15 @@ mod tests {
         let settings = Settings::default();
         settings.read::<Unasked>("ebbtide.delays=7 ebbtide.report=depth", true).unwrap();
         assert!(settings.delays() == 7 && settings.reports_depth() && !Settings::default().reports_depth());
-        for (word, key) in [("ebbtide.delays=7", "ebbtide.delays"), ("ebbtide.report=depth", "ebbtide.report")] {
+        settings
+            .read::<Unasked>("ebbtide.fault=alloc:3,deep-sleep ebbtide.fault=drain:1 ebbtide.seed=3", true)
+            .unwrap();
+        for (word, key) in [
+            ("ebbtide.delays=7", "ebbtide.delays"),
+            ("ebbtide.report=depth", "ebbtide.report"),
+            ("ebbtide.fault=alloc:1", "ebbtide.fault"),
+            ("ebbtide.seed=3", "ebbtide.seed"),
+        ] {
             let error = settings.read::<Unasked>(word, false).unwrap_err().to_string();
             assert_eq!(
                 error,
@@ -362,6 +399,8 @@ mod tests {
             "ebbtide.overflow=grow",
             "ebbtide.report=width",
             "ebbtide.delays=x",
+            "ebbtide.fault",
+            "ebbtide.faults=alloc:1",
         ] {
             let error = Settings::default().read::<Unasked>(word, true).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("ebbtide.log=error|warn"), "{error}");

@@ -64,7 +64,7 @@ pub unsafe fn start<S: System>(boot: &'static BootInfo, segments: &Segments, sta
     Logger::<S>::install();
     log_memory::<S>(boot);
     let end = boot.memory.iter().map(|region| region.end.as_u64()).max().unwrap_or(0);
-    audit::prepare::<S>((end / PAGE_BYTES) as usize);
+    audit::prepare::<S>((end / PAGE_BYTES) as usize, &boot.command_line);
     let cpu = S::Arch::per_cpu();
     match prepare_boot_cpu::<S>(cpu).and_then(|()| main_thread::<S>(main)) {
         Ok(main) => {
@@ -142,7 +142,15 @@ fn main_thread<S: System>(main: Main) -> Result<&'static Thread, StackError> {
         affinity: CpuSet::ALL,
         heap: Vec::new(),
     };
-    thread::create::<S>(request, Box::new(main))
+    let work: Work = if S::AUDIT {
+        Box::new(move || {
+            audit::faults::begin::<S>();
+            main();
+        })
+    } else {
+        Box::new(main)
+    };
+    thread::create::<S>(request, work)
 }
 
 /// A thread of the kernel's own.

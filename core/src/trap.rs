@@ -36,8 +36,14 @@ pub fn interrupt<S: System>(vector: u32) -> bool {
     audit::interrupts_off::<S>();
     match S::Platform::interrupt(vector) {
         Interrupt::Timer => thread::timer_interrupt::<S>(),
-        Interrupt::Ipi(Ipi::Reschedule) => thread::reschedule_interrupt::<S>(cpu),
-        Interrupt::Ipi(Ipi::Shootdown) => shootdown::answer::<S>(cpu),
+        Interrupt::Ipi(Ipi::Reschedule) => {
+            audit::faults::delay::<S>(cpu);
+            thread::reschedule_interrupt::<S>(cpu);
+        }
+        Interrupt::Ipi(Ipi::Shootdown) => {
+            audit::faults::delay::<S>(cpu);
+            shootdown::answer::<S>(cpu);
+        }
         Interrupt::Ipi(Ipi::Stop) => stop::stop_here::<S>(),
         Interrupt::Spurious => {
             cpu.spurious_interrupts.fetch_add(1, Ordering::Relaxed);

@@ -16,19 +16,25 @@ impl Delays {
         Self(AtomicU32::new(0))
     }
 
-    /// For how many turns to wait: mostly for none, sometimes for long. Marsaglia's xorshift32.
+    /// For how many turns to wait: mostly for none, sometimes for long.
     fn turns(&self, seed: u32, cpu: u32) -> u32 {
+        let dice = self.throw(seed, cpu);
+        match dice % 16 {
+            0 => (dice >> 8) % 2_000,
+            1..=4 => (dice >> 8) % 50,
+            _ => 0,
+        }
+    }
+
+    /// Throws them. Marsaglia's xorshift32.
+    pub fn throw(&self, seed: u32, cpu: u32) -> u32 {
         let last = self.0.load(Ordering::Relaxed);
         let mut dice = if last == 0 { seed.wrapping_add(cpu.wrapping_mul(0x9e37_79b9)) | 1 } else { last };
         dice ^= dice << 13;
         dice ^= dice >> 17;
         dice ^= dice << 5;
         self.0.store(dice, Ordering::Relaxed);
-        match dice % 16 {
-            0 => (dice >> 8) % 2_000,
-            1..=4 => (dice >> 8) % 50,
-            _ => 0,
-        }
+        dice
     }
 }
 

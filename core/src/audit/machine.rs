@@ -10,6 +10,7 @@ use core::sync::atomic::AtomicPtr;
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use super::depth::Ended;
+use super::faults::Faults;
 use super::{broken, threads};
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::kernel::Count;
@@ -32,6 +33,8 @@ pub(super) struct Kept {
     met: SpinLock<Vec<u64>>,
     /// How deep the threads went that have ended.
     pub(super) ended: Ended,
+    /// What goes wrong on purpose.
+    pub(super) faults: Faults,
 }
 
 impl State {
@@ -47,8 +50,9 @@ impl State {
     }
 }
 
-pub(super) fn prepare<S: System>(frames: usize) {
-    let kept = Box::new(Kept { met: SpinLock::new(vec![0; frames.div_ceil(64)]), ended: Ended::new() });
+pub(super) fn prepare<S: System>(frames: usize, command_line: &str) {
+    let met = SpinLock::new(vec![0; frames.div_ceil(64)]);
+    let kept = Box::new(Kept { met, ended: Ended::new(), faults: Faults::new(command_line) });
     S::kernel().audit.0.store(Box::into_raw(kept), Ordering::Release);
 }
 

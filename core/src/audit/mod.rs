@@ -10,6 +10,8 @@ mod border;
 mod delays;
 mod departure;
 mod depth;
+mod fault_words;
+pub(crate) mod faults;
 mod gather;
 mod interrupts;
 mod machine;
@@ -41,10 +43,11 @@ pub(crate) use machine::State;
 /// The whole machine is checked at every so many switches.
 const WHOLE_MACHINE_EVERY: u64 = 4096;
 
-/// Prepares for a machine whose memory ends with frame number `frames`. The heap is there; interrupts are off.
-pub fn prepare<S: System>(frames: usize) {
+/// Prepares for a machine whose memory ends with frame number `frames`, and for the faults that `command_line` asks for. The heap is
+/// there; interrupts are off.
+pub fn prepare<S: System>(frames: usize, command_line: &str) {
     if S::AUDIT {
-        machine::prepare::<S>(frames);
+        machine::prepare::<S>(frames, command_line);
     }
 }
 
@@ -67,6 +70,7 @@ fn check_switch<S: System>(cpu: &PerCpu, left: &'static Thread, leaving: Leaving
             threads::check_left::<S>(left);
             depth::left::<S>(left);
         }
+        faults::switched::<S>(cpu);
         if cpu.with_stack_cache(|cache| cache.counters.switches).is_multiple_of(WHOLE_MACHINE_EVERY) {
             // Unless others are in the middle of something: then the next time.
             let _ = gather::alone::<S, _>(cpu, || machine::check::<S>());

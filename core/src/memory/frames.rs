@@ -132,6 +132,23 @@ impl FrameAllocator {
         core::mem::take(&mut self.calls)
     }
 
+    /// How many calls found no frame because of the refusal.
+    pub fn refused(&self) -> u64 {
+        match self.refusal {
+            Refusal::Never => 0,
+            Refusal::Nth(number) => u64::from(self.calls >= number.get()),
+            Refusal::Every(number) => self.calls / number,
+        }
+    }
+
+    /// Runs `f` as if nothing was refused, and does not count its calls.
+    pub(crate) fn without_refusals<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let before = (core::mem::take(&mut self.refusal), self.calls);
+        let result = f(self);
+        (self.refusal, self.calls) = before;
+        result
+    }
+
     /// Takes a frame if more than `keep` are free.
     pub fn allocate_above(&mut self, keep: usize) -> Option<PhysAddr> {
         if self.counts.free > keep { self.allocate() } else { None }
@@ -274,5 +291,21 @@ mod tests {
         assert_eq!(frames.refuse(Refusal::Never), 4);
         assert_eq!(given(&mut frames), [true; 4]);
         assert_eq!(frames.counts(), FrameCounts { total: 15, free: 15 - 9 });
+    }
+
+    #[test]
+    fn who_is_spared_is_neither_refused_nor_counted() {
+        let mut frames = FrameAllocator::new(ram());
+        // SAFETY: the sixteen frames are the test's own.
+        assert!(unsafe { frames.add(region(0, 16 * 4096), &[]) });
+        frames.refuse(Refusal::Every(2.try_into().unwrap()));
+        assert!(frames.allocate().is_some());
+        assert!(frames.without_refusals(FrameAllocator::allocate).is_some());
+        assert_eq!((frames.refused(), frames.allocate()), (0, None));
+        assert_eq!((frames.refused(), frames.allocate().is_some(), frames.allocate()), (1, true, None));
+        assert_eq!(frames.refused(), 2);
+        frames.refuse(Refusal::Nth(2.try_into().unwrap()));
+        assert_eq!((frames.allocate().is_some(), frames.refused()), (true, 0));
+        assert_eq!((frames.allocate(), frames.allocate().is_some(), frames.refused()), (None, true, 1));
     }
 }

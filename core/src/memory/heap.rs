@@ -16,6 +16,7 @@ use talc::base::binning::Binning;
 use talc::source::Source;
 
 use crate::arch::{Access, Cpu, PAGE_BYTES};
+use crate::audit::faults;
 use crate::memory::admission;
 use crate::memory::layout::{HEAP, HEAP_BYTES};
 use crate::memory::unmap::unmap;
@@ -127,7 +128,8 @@ impl<S: System> HeapSource<S> {
     /// Maps pages up to `end`, as long as there are frames beside the last `keep`.
     fn map_up_to(&mut self, end: u64, keep: usize) {
         while self.mapped_end < end {
-            let frame = S::kernel().frames.with::<S, _>(|all| all.allocate_above(keep));
+            let frame =
+                S::kernel().frames.with::<S, _>(|all| faults::spare::<S, _>(all, |all| all.allocate_above(keep)));
             if !frame.is_some_and(|frame| self.map(frame)) {
                 return;
             }

@@ -12,6 +12,7 @@ use heapless::Vec;
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::{Access, PAGE_BYTES, Paging};
+use crate::audit::faults;
 use crate::boot::{BootInfo, MemoryRegion};
 use crate::kernel::Kernel;
 use crate::memory::FrameAllocator;
@@ -124,7 +125,8 @@ impl Kernel {
     ) -> R {
         self.table_lock.with::<S, _>(|()| {
             f(self.tables::<S>(), &mut || {
-                let table = self.frames.with::<S, _>(FrameAllocator::allocate)?;
+                let table =
+                    self.frames.with::<S, _>(|frames| faults::spare::<S, _>(frames, FrameAllocator::allocate))?;
                 self.accounts.tables.add(1);
                 Some(table)
             })

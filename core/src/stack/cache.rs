@@ -168,18 +168,24 @@ impl Default for StackCache {
     }
 }
 
+/// The bound of a CPU's cache, in frames.
+#[inline(always)]
+fn bound<S: System>() -> usize {
+    audit::faults::capped::<S>(S::kernel().settings.cache())
+}
+
 /// Refills this CPU's cache to `need` frames at least, and makes room in its ring.
 ///
 /// Interrupts are on and preemption is off. Never sleeps. Returns whether the frames are there.
 pub(crate) fn refill<S: System>(cpu: &PerCpu, need: usize) -> bool {
-    let bound = S::kernel().settings.cache();
+    let bound = bound::<S>();
     // A refill brings half of what the cache may hold, so that it is not repeated at the next switch.
     let target = need.max(bound / 2);
     cpu.with_stack_cache(|cache| {
         cache.counters.refills += 1;
         cache.counters.misses += u64::from(cache.len() < need);
         make_room_in::<S>(cache, bound);
-        take_from_allocator::<S>(cache, target);
+        take_from_allocator::<S>(cpu, cache, target);
         if cache.len() < need {
             free_notes::<S>(cache, usize::MAX, bound);
         }
@@ -191,7 +197,7 @@ pub(crate) fn refill<S: System>(cpu: &PerCpu, need: usize) -> bool {
 
 /// Makes room in this CPU's ring, if there is none. Interrupts on, preemption off.
 pub(crate) fn make_room<S: System>(cpu: &PerCpu) {
-    let bound = S::kernel().settings.cache();
+    let bound = bound::<S>();
     cpu.with_stack_cache(|cache| make_room_in::<S>(cache, bound));
 }
 
@@ -206,7 +212,7 @@ fn make_room_in<S: System>(cache: &mut StackCache, bound: usize) {
 
 /// Frees everything that this CPU let rest. Interrupts on, preemption off.
 pub(crate) fn free_resting<S: System>(cpu: &PerCpu) {
-    let bound = S::kernel().settings.cache();
+    let bound = bound::<S>();
     cpu.with_stack_cache(|cache| free_notes::<S>(cache, usize::MAX, bound));
 }
 
@@ -236,13 +242,14 @@ pub fn trim<S: System>(cpu: &PerCpu, reserve: usize) {
 #[inline]
 pub(crate) fn unreserve<S: System>(cpu: &PerCpu) {
     if S::Policy::GROWS_ON_FAULT {
-        let bound = S::kernel().settings.cache();
+        let bound = bound::<S>();
         let mut surplus = Surplus::new();
         cpu.with_stack_cache(|cache| {
             while cpu.fault_reserve.len() > absent_here::<S>()
                 && let Some(frame) = cpu.fault_reserve.take()
             {
                 if let Err(frame) = cache.put(frame, bound) {
+                    audit::faults::has_no_room::<S>(bound);
                     let pushed = surplus.push(frame);
                     assert!(pushed.is_ok(), "a reserve has room there");
                 }
@@ -258,13 +265,14 @@ fn absent_here<S: System>() -> usize {
     unsafe { cpu::current::<S>().stack_mut() }.absent()
 }
 
-fn take_from_allocator<S: System>(cache: &mut StackCache, target: usize) {
-    let bound = S::kernel().settings.cache();
-    S::kernel().frames.with::<S, _>(|frames| {
+fn take_from_allocator<S: System>(cpu: &PerCpu, cache: &mut StackCache, target: usize) {
+    let bound = bound::<S>();
+    audit::faults::refused::<S>(cpu, |frames| {
         while cache.len() < target
             && let Some(frame) = frames.allocate()
         {
             if let Err(frame) = cache.put(frame, bound) {
+                audit::faults::has_no_room::<S>(bound);
                 // SAFETY: it was allocated just now and nobody has seen it.
                 unsafe { frames.deallocate(frame) };
                 return;
@@ -305,6 +313,7 @@ fn free_page<S: System>(cache: &mut StackCache, page: &RestingPage, bound: usize
     cache.counters.pte_writes += 1;
     cache.counters.pages_freed += 1;
     if let Err(frame) = cache.put(frame, bound) {
+        audit::faults::has_no_room::<S>(bound);
         if surplus.is_full() {
             release::<S>(cache, surplus);
         }

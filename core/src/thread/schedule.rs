@@ -67,6 +67,11 @@ pub fn preempt<S: System>() {
 
 /// Waits to be woken. May return though nobody woke the thread: the caller looks again.
 pub(crate) fn block<S: System>() {
+    audit::faults::deeply::<S>(block_here::<S>);
+}
+
+#[inline(always)]
+fn block_here<S: System>() {
     let prev = cpu::current::<S>();
     cpu::without_interrupts::<S, _>(|| {
         let cpu = cpu::this::<S>();

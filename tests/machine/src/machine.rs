@@ -36,6 +36,8 @@ pub(crate) struct Machine {
     pub habits: Habits,
     pub wrong: Wrong,
     pub refusal: Refusal,
+    /// The words of the command line that ask for faults.
+    pub faults: String,
     /// The policy takes pages of a stack that a thread still runs on, where it is about to leave.
     pub rests_before_switch: bool,
     /// The policy asks what was accessed.
@@ -113,6 +115,9 @@ impl Machine {
             let settings = format!("ebbtide.accessed={}", plan.forgets_after);
             kernel.settings.read::<S::Policy>(&settings, S::AUDIT).expect("a number that the kernel takes");
         }
+        let faults = plan.faults.map(|faults| format!("ebbtide.fault={faults} ebbtide.seed={}", plan.seed as u32));
+        let faults = faults.unwrap_or_default();
+        kernel.settings.read::<S::Policy>(&faults, S::AUDIT).expect("faults that an audit takes");
         let machine = Forever::new(Self {
             checks: RefCell::new(Checks::new(root)),
             ram,
@@ -122,6 +127,7 @@ impl Machine {
             habits: plan.habits,
             wrong: plan.wrong,
             refusal: plan.refusal,
+            faults,
             rests_before_switch: S::Policy::RESTS_BEFORE_SWITCH,
             reads_accessed_bits: S::Policy::READS_ACCESSED_BITS,
             grows_on_fault: S::Policy::GROWS_ON_FAULT,
@@ -246,7 +252,7 @@ fn boot_first<S: System>() {
     // SAFETY: the machine's RAM, which nothing uses but the root table, which is not in the region.
     let noted = machine.kernel.frames.with::<S, _>(|frames| unsafe { frames.add(memory, &[]) });
     assert!(noted, "one region fits");
-    audit::prepare::<S>((end / PAGE_BYTES) as usize);
+    audit::prepare::<S>((end / PAGE_BYTES) as usize, &machine.faults);
     if let Err(error) = start::prepare_boot_cpu::<S>(cpu.per_cpu.get()) {
         report::refuse::<S>(error);
     }

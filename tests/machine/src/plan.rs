@@ -22,6 +22,7 @@ pub struct Plan {
     pub(crate) habits: Habits,
     pub(crate) wrong: Wrong,
     pub(crate) refusal: Refusal,
+    pub(crate) faults: Option<&'static str>,
 }
 
 impl Plan {
@@ -41,7 +42,18 @@ impl Plan {
         };
         let (wrong, refusal) = (Wrong::Nothing, Refusal::Never);
         let forgets_after = (seed / 6 % 4) as u16;
-        Self { seed, cpus: 1, frames: 1024, cache: 64, forgets_after, most_steps: 500_000, habits, wrong, refusal }
+        Self {
+            seed,
+            cpus: 1,
+            frames: 1024,
+            cache: 64,
+            forgets_after,
+            most_steps: 500_000,
+            habits,
+            wrong,
+            refusal,
+            faults: None,
+        }
     }
 
     /// Plans a machine that makes use of its freedom: `cpus` CPUs, interrupts out of nowhere, some of which nothing masks,
@@ -113,6 +125,11 @@ impl Plan {
     /// ended.
     pub fn refusing(self, refusal: Refusal) -> Self {
         Self { refusal, ..self }
+    }
+
+    /// With faults, as the kernel's command line asks for them: `ebbtide.fault`, from where `main` begins. For a system that audits.
+    pub fn faults(self, faults: &'static str) -> Self {
+        Self { faults: Some(faults), ..self }
     }
 
     /// With a paging operation that does less than it should.

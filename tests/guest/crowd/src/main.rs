@@ -1,6 +1,9 @@
 //! A crowd of threads, as many on each CPU, that sleep at random depths and wake each other at random, on whatever CPU the
 //! other is: some tokens go round among them, until they have been passed on so often.
 //!
+//! Where the command line asks for faults (`ebbtide.fault`), memory that is there is refused now and then: so whoever asks for some asks
+//! several times.
+//!
 //! Each activation record has a canary. Before and afterwards every frame is accounted for; an image that audits itself looks at that
 //! meanwhile, and whether each CPU's stack cache is within its bound.
 
@@ -55,10 +58,13 @@ fn main() -> Result<(), String> {
     });
     let mut handles = Vec::with_capacity(threads);
     for number in 0..threads {
-        let crowd = Arc::clone(&crowd);
-        let builder =
-            Builder::new().affinity(CpuSet::only((number % cpus) as u32)).map_err(|error| format!("{error}"))?;
-        let handle = builder.spawn(move || live(&crowd, number));
+        let cpu = CpuSet::only((number % cpus) as u32);
+        let spawn = || {
+            let crowd = Arc::clone(&crowd);
+            let builder = Builder::new().affinity(cpu).map_err(|error| format!("{error}"))?;
+            builder.spawn(move || live(&crowd, number)).map_err(|error| format!("{error}"))
+        };
+        let handle = at_last(spawn);
         handles.push(handle.map_err(|error| format!("thread {number} of {threads}: {error}"))?);
     }
     let members = handles.iter().map(|handle| handle.thread().clone()).collect();
@@ -107,7 +113,7 @@ impl Crowd {
 /// Waits for tokens at a new depth each time, and passes each on, until there were enough. Then everybody is sent away.
 fn live(crowd: &Crowd, me: usize) {
     let mut dice = Dice(me as u64 * 2 + 1);
-    stack::ensure(DEEPEST_BYTES).expect("there is memory");
+    at_last(|| stack::ensure(DEEPEST_BYTES)).expect("there is memory");
     while !crowd.is_over() {
         let broken = wait_at(dice.below(DEEPEST + 1), crowd, me);
         crowd.broken.fetch_add(broken, Ordering::AcqRel);
@@ -119,6 +125,14 @@ fn live(crowd: &Crowd, me: usize) {
             }
         }
     }
+}
+
+/// How often memory is asked for before it is taken for granted that there is none.
+const TRIES: usize = 20;
+
+/// Does what may be refused, again and again if it is.
+fn at_last<T, E>(f: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    (1..TRIES).find_map(|_| f().ok()).map_or_else(f, Ok)
 }
 
 /// Calls itself `depth` times, each with a canary, sleeps in the deepest until there is something to do, and returns how many

@@ -153,7 +153,7 @@ fn a_spawn_gets_what_rests_on_another_cpu() {
 
 /// Something of everything that takes frames: stacks of each size that policies are asked about and of one beyond, threads
 /// that sleep deep and shallow, and that end.
-fn tasks() -> Vec<Task> {
+pub(crate) fn tasks() -> Vec<Task> {
     let task = |stack_bytes: usize, ops| Task { stack_bytes, pinned: false, priority: 16, ops };
     let deep = |bytes| Op::Deeper(bytes, vec![Op::Sleep(100_000)]);
     let sizes = [8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10];

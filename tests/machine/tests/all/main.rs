@@ -7,6 +7,7 @@ mod checks;
 mod departure;
 mod depth;
 mod exhaustion;
+mod faults;
 mod one_cpu;
 mod parking;
 mod random;

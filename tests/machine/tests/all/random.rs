@@ -40,17 +40,17 @@ fn task_of(ops: impl Strategy<Value = Vec<Op>>) -> impl Strategy<Value = Task> {
         .prop_map(|(stack_bytes, pinned, priority, ops)| Task { stack_bytes, pinned, priority, ops })
 }
 
-fn tasks() -> impl Strategy<Value = Vec<Task>> {
+pub(crate) fn tasks() -> impl Strategy<Value = Vec<Task>> {
     prop::collection::vec(task_of(prop::collection::vec(op(), 1..6)), 2..8)
 }
 
-fn plan(seed: u64, cpus: usize, eager: bool) -> Plan {
+pub(crate) fn plan(seed: u64, cpus: usize, eager: bool) -> Plan {
     let fill = if eager { Fill::Eager } else { Fill::OneStepIn(3) };
     Plan::wild(seed, cpus).cache(16).fill(fill)
 }
 
 /// So many cases, each of a few thousand steps: always the same ones, unless `PROPTEST_RNG_SEED` says otherwise.
-fn cases(cases: u32) -> ProptestConfig {
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
     let chosen = ProptestConfig::default();
     let rng_seed = if chosen.rng_seed == RngSeed::Random { RngSeed::Fixed(1) } else { chosen.rng_seed };
     // A case is one seed and one program, which the failure prints: there is nothing to keep in a file.
