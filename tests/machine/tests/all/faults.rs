@@ -1,7 +1,7 @@
 //! Faults that the command line asks for, under each policy: whatever goes wrong, every thread comes to its end, with every invariant.
 
 use ebbtide_core::StackPolicy;
-use ebbtide_machine::{Outcome, Plan};
+use ebbtide_machine::{End, Outcome, Plan};
 use ebbtide_policy_accessed_bit::AccessedBit;
 use ebbtide_policy_ensure::Ensure;
 use ebbtide_policy_grow_on_entry::GrowOnEntry;
@@ -87,4 +87,17 @@ each_comes_through! {
     reclaim_deferred, reclaim_deferred_by_lot: ReclaimDeferred where refusals;
     reclaim_on_sleep, reclaim_on_sleep_by_lot: ReclaimOnSleep where any;
     static_, static_by_lot: Static where refusals;
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    /// Where memory does end, it is said so: what is refused beside that keeps nobody looking for frames for ever.
+    #[test]
+    fn memory_that_ends_is_told(
+        seed: u64, cpus in 1..4usize, frames in 90..250usize, faults in prop::sample::select(&FAULTS), tasks in tasks()
+    ) {
+        let run = plan(seed, cpus, true).frames(frames).step_ns(5_000).faults(faults).run_tasks_audited::<ReclaimOnSleep>(tasks);
+        prop_assert!(matches!(run.end, End::Exit(0 | 103)), "{}", run);
+    }
 }
