@@ -175,20 +175,24 @@ fn flow(instruction: &Instruction, address: u64, before: &[Placed]) -> Flow {
     }
 }
 
-/// Whether a jump is one of a table: `ldrh w9, [table, index, lsl #1]; add x8, base, x9, lsl #2; br x8`.
+/// Whether a jump is one of a table: `ldrh w9, [table, index, lsl #1]; add x8, base, x9, lsl #2; br x8`, in one piece. What only looks
+/// like one is taken for a call, which a list has to explain: to err on this side hides nothing.
 fn is_of_table(register: u16, before: &[Placed]) -> bool {
-    use Opcode::{ADD, LDR, LDRB, LDRH, LDRSW};
-    let near = &before[before.len().saturating_sub(TABLE_DISTANCE)..];
+    use Opcode::{ADD, B, BL, BLR, BR, LDR, LDRB, LDRH, LDRSW, RET};
     let is_load = |(_, one): &Placed| {
         matches!(one.opcode, LDR | LDRB | LDRH | LDRSW)
             && one.operands.iter().any(|operand| matches!(operand, Operand::RegRegOffset(..)))
     };
-    let makes_target = |(_, one): &Placed| {
-        one.opcode == ADD
-            && matches!(one.operands[0], Operand::Register(_, to) | Operand::RegisterOrSP(_, to) if to == register)
-            && matches!(one.operands[2], Operand::RegShift(..))
+    let goes_on = |(_, one): &&Placed| !matches!(one.opcode, B | BL | BLR | BR | RET);
+    let sets = |(_, one): &&Placed| {
+        let mut written = one.operands.iter().take(written(one.opcode));
+        written.any(
+            |operand| matches!(operand, Operand::Register(_, to) | Operand::RegisterOrSP(_, to) if *to == register),
+        )
     };
-    near.iter().rposition(is_load).is_some_and(|load| near[load..].iter().any(makes_target))
+    let mut near = before.iter().rev().take(TABLE_DISTANCE).take_while(goes_on);
+    let adds = |(_, one): &Placed| one.opcode == ADD && matches!(one.operands[2], Operand::RegShift(..));
+    near.find(sets).is_some_and(adds) && near.any(is_load)
 }
 
 #[cfg(test)]
@@ -252,6 +256,10 @@ mod tests {
         let code: Vec<u8> =
             [0x7868_792a_u32, 0x8b0a_096b, 0xd61f_0160].into_iter().flat_map(u32::to_le_bytes).collect();
         let last = Aarch64::decode(&code, 0).pop().expect("three instructions");
+        // The same, with `ldr x11, [x1, #24]` before another jump: that is a method of a `dyn`.
+        let call = [0xf940_0c2b_u32, 0xd61f_0160].into_iter().flat_map(u32::to_le_bytes);
+        let other = Aarch64::decode(&code.iter().copied().chain(call).collect::<Vec<_>>(), 0).pop().expect("five");
+        assert_eq!(other.flow, Flow::JumpThrough { text: "br x11".into(), register: Some(11), table: false });
         assert_eq!(last.flow, Flow::JumpThrough { text: "br x11".into(), register: Some(11), table: true });
     }
 }

@@ -158,10 +158,11 @@ fn register(instruction: &Instruction) -> Option<Register> {
     (instruction.op0_kind() == OpKind::Register).then(|| number(instruction.op0_register()))
 }
 
-/// Whether a jump is one of a table: `movsxd r, [base + index * 4]; add r, base; jmp r`, or `jmp [base + index * 8]`.
+/// Whether a jump is one of a table: `movsxd r, [base + index * 4]; add r, base; jmp r`, in one piece. What only looks like one is
+/// taken for a call, which a list has to explain: to err on this side hides nothing.
 fn is_of_table(jump: &Instruction, before: &[Instruction]) -> bool {
-    if jump.op0_kind() == OpKind::Memory {
-        return jump.memory_index() != Reg::None && jump.memory_index_scale() == 8;
+    if jump.op0_kind() != OpKind::Register {
+        return false;
     }
     let is_load = |one: &Instruction| {
         one.mnemonic() == Mnemonic::Movsxd
@@ -169,10 +170,14 @@ fn is_of_table(jump: &Instruction, before: &[Instruction]) -> bool {
             && one.memory_index() != Reg::None
             && one.memory_index_scale() == 4
     };
+    let goes_on = |one: &&Instruction| matches!(one.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
     let target = jump.op0_register();
-    let near = &before[before.len().saturating_sub(TABLE_DISTANCE)..];
-    let Some(load) = near.iter().rposition(is_load) else { return false };
-    near[load..].iter().any(|one| one.mnemonic() == Mnemonic::Add && one.op0_register() == target)
+    let sets = |one: &&Instruction| {
+        one.op0_register().full_register() == target
+            && !matches!(one.mnemonic(), Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Push)
+    };
+    let mut near = before.iter().rev().take(TABLE_DISTANCE).take_while(goes_on);
+    near.find(sets).is_some_and(|last| last.mnemonic() == Mnemonic::Add) && near.any(is_load)
 }
 
 fn text(instruction: &Instruction) -> String {
@@ -246,6 +251,12 @@ mod tests {
         // movsxd rax, [rcx + rax * 4]; add rax, rcx; jmp rax
         let code = [0x48, 0x63, 0x04, 0x81, 0x48, 0x01, 0xc8, 0xff, 0xe0];
         let last = X86_64::decode(&code, 0).pop().expect("three instructions");
+        // The same, with `mov rax, [rsi + 24]` before another jump: that is a method of a `dyn`.
+        let call = [&code[..], &[0x48, 0x8b, 0x46, 0x18, 0xff, 0xe0]].concat();
+        let other = X86_64::decode(&call, 0).pop().expect("five instructions");
+        assert_eq!(other.flow, Flow::JumpThrough { text: "jmp rax".into(), register: Some(0), table: false });
+        // jmp [rdi + rax * 8]: an array of functions
+        assert!(matches!(of(&[0xff, 0x24, 0xc7]).1, Flow::JumpThrough { table: false, .. }));
         assert_eq!(last.flow, Flow::JumpThrough { text: "jmp rax".into(), register: Some(0), table: true });
     }
 }
