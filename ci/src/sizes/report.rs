@@ -87,7 +87,9 @@ impl Report {
                 let new = || Search::new(graph, scope, without.clone());
                 let search = searches.entry((scope, without.clone())).or_insert_with(new);
                 let functions = graph.matching(&entry.function).into_iter();
-                functions.map(|node| search.from(node)).max_by_key(|chain| chain.bytes)
+                let chains: Vec<_> = functions.map(|node| search.from(node)).collect();
+                let unbounded = chains.iter().flat_map(|chain| chain.unbounded.clone()).collect();
+                chains.into_iter().max_by_key(|chain| chain.bytes).map(|chain| Chain { unbounded, ..chain })
             };
             let (Some(running), Some(whole)) = (of(Scope::Running), of(Scope::Whole)) else { continue };
             entries.push(Entry {

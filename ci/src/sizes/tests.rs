@@ -157,6 +157,16 @@ fn what_ends_the_run_is_told_apart() {
 }
 
 #[test]
+fn an_entry_of_several_functions_is_a_bound_if_all_are() {
+    let list =
+        List::parse("calls.toml", "[[entry]]\nname = \"x\"\nfunction = \"*\"\nreason = \"a test\"").expect("a list");
+    let functions: &[(&str, &[u8])] = &[("a", CALLS_ANYBODY), ("b", CALLS_NEXT), ("c", LEAF)];
+    let graph = Graph::of(&code(Arch::X86_64, functions), &list);
+    let entry = &Report::of("app", Arch::X86_64, None, &graph, &list).entries[0];
+    assert_eq!((entry.whole.bytes, entry.whole.is_bound()), (56, false));
+}
+
+#[test]
 fn wrong_lists_are_refused() {
     for (list, part) in [
         ("[[entry]]\nname = \"x\"\nfunction = \"y\"", "reason"),
