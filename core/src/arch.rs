@@ -135,6 +135,16 @@ pub unsafe trait Switch {
     /// The stack is as populated as `f` needs it, and nobody uses it. `f` can be called with `argument`.
     unsafe fn call_on(top: VirtAddr, f: extern "C-unwind" fn(*mut ()), argument: *mut (), left: &AtomicU64);
 
+    /// Reads a byte of the running thread's stack, so that what has no page there comes to have one, where a fault gives it.
+    ///
+    /// # Safety
+    ///
+    /// It is a byte of that stack, and is there or comes by a fault.
+    unsafe fn touch(address: VirtAddr) {
+        // SAFETY: the caller's promise.
+        unsafe { address.as_ptr::<u8>().read_volatile() };
+    }
+
     /// Leaves the boot stack for good and starts `next`.
     ///
     /// # Safety

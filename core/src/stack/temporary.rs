@@ -164,7 +164,7 @@ fn populate_what_is_left<S: System>(thread: &'static Thread) -> Slot {
     });
     if S::Policy::GROWS_ON_FAULT {
         // SAFETY: the lowest byte of the running thread's stack, which populates all of it: that is reserved.
-        unsafe { limit.as_ptr::<u8>().read_volatile() };
+        unsafe { S::Arch::touch(limit) };
     }
     slot
 }
