@@ -149,6 +149,10 @@ fn allocate<S: System>(bytes: u64) -> Result<Stack, StackError> {
     let mut stack = range::allocate::<S>(bytes, Pages::Always)?;
     if stack.slot().class.stack_bytes(S::Policy::GUARD) <= MAX_POLICY_STACK_BYTES {
         stack.pin(false);
+        if S::Policy::READS_ACCESSED_BITS {
+            // It began as one that is always populated, of which nothing may go.
+            stack.begin_accesses::<S::Arch>(S::kernel().settings.accessed());
+        }
         S::kernel().note_reserve(&stack);
     }
     Ok(stack)
