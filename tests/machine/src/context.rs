@@ -27,10 +27,21 @@ pub enum Whereabouts {
     Gone,
 }
 
+/// A stack that was left for a temporary one.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    /// Its top.
+    pub top: u64,
+    /// Where the stack pointer stood.
+    pub stack_pointer: u64,
+}
+
 /// A thread's execution.
 pub struct Context {
-    /// The top of its stack; 0 for boot code, whose stack is no kernel stack.
-    pub top: u64,
+    /// The top of the stack that it is on; 0 for boot code, whose stack is no kernel stack.
+    pub top: Cell<u64>,
+    /// The stacks that it has left for others, the one that it began on first.
+    pub left: RefCell<Vec<Left>>,
     /// Where its stack pointer stands, or was saved.
     pub stack_pointer: Cell<u64>,
     /// Where it is.
@@ -46,7 +57,7 @@ pub struct Context {
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Context({:#x}, {:?})", self.top, self.whereabouts)
+        write!(f, "Context({:#x}, {:?})", self.top.get(), self.whereabouts)
     }
 }
 
@@ -66,7 +77,8 @@ impl Context {
             }
         });
         Self {
-            top,
+            top: Cell::new(top),
+            left: RefCell::default(),
             stack_pointer: Cell::new(top),
             whereabouts: Cell::new(Whereabouts::Away),
             in_user_mode: Cell::new(None),
@@ -76,9 +88,14 @@ impl Context {
         }
     }
 
-    /// The slot of its stack; none for boot code.
+    /// The slot of the stack that it is on; none for boot code.
     pub fn slot(&self) -> Option<Slot> {
-        Slot::of(VirtAddr::new(self.top.checked_sub(1)?))
+        Slot::of(VirtAddr::new(self.top.get().checked_sub(1)?))
+    }
+
+    /// Says whether it is on a temporary stack.
+    pub fn is_on_temporary(&self) -> bool {
+        !self.left.borrow().is_empty()
     }
 
     /// Goes on with it until it pauses.

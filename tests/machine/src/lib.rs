@@ -16,6 +16,7 @@
 //! - A kernel thread is a [coroutine](context) whose stack is the host's. Its *kernel* stack is simulated: the stack
 //!   pointer moves with [`deeper`], and the records that this leaves there, those of the switch, and the trap frames of
 //!   preemptions lie in RAM, behind the MMU, and have to survive.
+//! - A thread that borrows a temporary stack goes on on that one; those that it has left lie as they were left until it is back.
 //! - Every call into a contract is a [step](baton): another CPU may run there, a TLB may fill itself, and with interrupts
 //!   on, a timer interrupt may come. One that nothing masks may come at any step.
 //! - The [checks] look from outside, at entries, TLBs and counts, and never at what core believes.
@@ -41,6 +42,7 @@ mod schedule;
 mod switch;
 mod system;
 pub mod tamper;
+mod temporary;
 mod thread;
 pub mod tlb;
 mod traps;
@@ -51,6 +53,6 @@ pub use schedule::Fill;
 pub use system::Host;
 pub use tamper::Wrong;
 pub use thread::{
-    access_faults, cache_counters, counts, cpu_number, deeper, empty_cache, in_user_mode, refuse, resting_pages, room,
-    run_down, settle, sleep, spurious_faults, work,
+    access_faults, cache_counters, counts, cpu_number, deeper, empty_cache, in_user_mode, is_on_temporary, refuse,
+    resting_pages, room, run_down, settle, sleep, spurious_faults, work,
 };

@@ -10,7 +10,7 @@ use ebbtide_core::arch::PAGE_BYTES;
 use ebbtide_core::boot::MemoryRegion;
 use ebbtide_core::kernel::Kernel;
 use ebbtide_core::memory::frames::Refusal;
-use ebbtide_core::stack::{Guard, Slot};
+use ebbtide_core::stack::Guard;
 use ebbtide_core::{PhysAddr, StackPolicy, System, start};
 use ebbtide_core::{audit, report, secondary};
 
@@ -94,9 +94,11 @@ pub(crate) fn current_if_executing() -> Option<&'static Machine> {
 }
 
 impl Machine {
-    /// The lowest address of a slot's stack that a thread may use that has asked for nothing.
-    pub fn lowest_unasked(&self, slot: Slot) -> u64 {
-        let pages = (slot.class.stack_pages(self.guard) as u64).min(self.unasked);
+    /// The lowest address of its stack that a thread may use that has asked for nothing. A temporary stack was asked for.
+    pub fn lowest_unasked(&self, context: &Context) -> u64 {
+        let slot = context.slot().expect("a thread has a stack");
+        let unasked = if context.is_on_temporary() { u64::MAX } else { self.unasked };
+        let pages = (slot.class.stack_pages(self.guard) as u64).min(unasked);
         slot.top().as_u64() - pages * PAGE_BYTES
     }
 
@@ -205,10 +207,15 @@ impl Machine {
 
     /// Makes a new thread known, in place of the one that had its stack before.
     pub(crate) fn add(&self, context: Context) {
-        let old = self.contexts.borrow_mut().insert(context.top, Rc::new(context));
+        self.give(context.top.get(), Rc::new(context));
+    }
+
+    /// The stack with this `top` is a thread's from now on.
+    pub(crate) fn give(&self, top: u64, context: Rc<Context>) {
+        let old = self.contexts.borrow_mut().insert(top, context);
         if let Some(old) = old {
             self.require(old.whereabouts.get() == Whereabouts::Gone, || {
-                format!("the stack at {:#x} was given to another thread while its own lives", old.top)
+                format!("the stack at {top:#x} was given to another thread while its own lives")
             });
             old.forget();
         }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use ebbtide_core::memory::frames::Refusal;
+use ebbtide_core::stack::{CallError, StackError, call_with};
 use ebbtide_core::sync::{Mutex, WaitQueue};
 use ebbtide_core::thread::{Builder, Priority, ThreadHandle, current, park, yield_now};
 use ebbtide_core::{StackPolicy, System};
 
-use crate::thread::{deeper, in_user_mode, refuse, room, settle, sleep, work};
+use crate::thread::{deeper, in_user_mode, is_on_temporary, refuse, room, settle, sleep, work};
 use crate::{Host, Outcome, Plan, machine};
 
 /// One thing that a thread does.
@@ -34,6 +35,8 @@ pub enum Op {
     Locked(Vec<Op>),
     /// Spawns a thread and waits for its end, if there is memory for one.
     Spawn(Task),
+    /// Does these things on a temporary stack of so many bytes, if there is memory for one.
+    Borrow(usize, Vec<Op>),
 }
 
 /// A thread.
@@ -105,8 +108,9 @@ fn run<S: System>(tasks: &[Task]) {
         let again = Builder::new().spawn::<S, _, _>(|| deeper(room(), || sleep::<S>(1_000_000)));
         let Ok(()) = again.expect("there is memory").join();
     }
-    // The last steps of threads whose result is there, and the idle threads', which free what they left.
-    shared.do_all(&[Op::Sleep(1_000_000)]);
+    // The last steps of threads whose result is there, and the idle threads', which free what they left: with this CPU's answer, which
+    // has interrupts off once it settles.
+    shared.do_all(&[Op::Sleep(50_000_000)]);
     settle::<S>();
 }
 
@@ -140,6 +144,8 @@ impl<S: System> Shared<S> {
         match op {
             Op::Deeper(bytes, ops) => deeper((*bytes).min(room()), || self.do_all(ops)),
             Op::Work(steps) => work(*steps),
+            // Who goes there has come back from all calls.
+            Op::UserMode(steps) if is_on_temporary() => work(*steps),
             Op::UserMode(steps) => in_user_mode::<S>(|| work(*steps)),
             Op::Yield => yield_now::<S>(),
             Op::Sleep(ns) => sleep::<S>(*ns),
@@ -165,6 +171,10 @@ impl<S: System> Shared<S> {
                     let Ok(()) = handle.join();
                 }
             }
+            Op::Borrow(bytes, ops) => match call_with::<S, _>(*bytes, || self.do_all(ops)) {
+                Ok(()) | Err(CallError::NoStack(StackError::NoFrame { .. })) => {}
+                Err(error) => panic!("no stack of {bytes} bytes: {error}"),
+            },
         }
     }
 

@@ -24,6 +24,9 @@ pub(crate) const SWITCH_STACK_BYTES: u64 = 1 << 10;
 /// Words of the record that a switch leaves.
 const SWITCH_WORDS: u64 = 7;
 
+/// Words of the one that a call on another stack leaves.
+const CALL_WORDS: u64 = 2;
+
 /// Words that the model has pushed, and expects to find again.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -37,7 +40,7 @@ impl Record {
         let machine = current();
         let record = Self { words, mark: machine.steps.get() };
         let context = machine.context();
-        if context.top != 0 {
+        if context.top.get() != 0 {
             let stack_pointer = context.stack_pointer.get() - 8 * words;
             context.stack_pointer.set(stack_pointer);
             record.write(stack_pointer, how);
@@ -55,7 +58,7 @@ impl Record {
     pub fn pop(self, how: Use) {
         let machine = current();
         let context = machine.context();
-        if context.top == 0 {
+        if context.top.get() == 0 {
             return;
         }
         let stack_pointer = context.stack_pointer.get();
@@ -111,8 +114,22 @@ unsafe impl<const GENERATION_BITS: u32> Switch for Simulated<GENERATION_BITS> {
         current().cpu().left.take().expect("whoever switches here leaves a thread")
     }
 
-    unsafe fn call_on(_: VirtAddr, _: extern "C-unwind" fn(*mut ()), _: *mut (), _: &AtomicU64) {
-        unimplemented!("a temporary stack: the model's threads have one stack each")
+    unsafe fn call_on(top: VirtAddr, f: extern "C-unwind" fn(*mut ()), argument: *mut (), left: &AtomicU64) {
+        let frame = Record::push(CALL_WORDS, Use::Thread);
+        left.store(current().context().stack_pointer.get(), Ordering::Relaxed);
+        current().borrow(top.as_u64());
+        let caller = Record::push(1, Use::Thread);
+        f(argument);
+        caller.pop(Use::Thread);
+        current().come_back();
+        frame.pop(Use::Thread);
+    }
+
+    unsafe fn touch(address: VirtAddr) {
+        // Whoever touches something stands on the stack.
+        let frame = Record::push(1, Use::Thread);
+        current().load(address.as_u64() & !7, Use::Thread);
+        frame.pop(Use::Thread);
     }
 
     unsafe fn switch_first(next: &Thread) -> ! {

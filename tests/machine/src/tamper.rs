@@ -67,7 +67,7 @@ pub fn write(page: u64, what: StackEntry) {
 
 /// The address of page `number`, counted from the top, of the running thread's stack.
 pub fn own_page(number: u64) -> u64 {
-    current().context().top - (number + 1) * PAGE_BYTES
+    current().context().top.get() - (number + 1) * PAGE_BYTES
 }
 
 /// Invalidates a page on CPU `number`, behind core's back.

@@ -47,15 +47,20 @@ pub fn deeper<R>(bytes: u64, f: impl FnOnce() -> R) -> R {
 /// As [`deeper`], down to `left` bytes above the lowest address of the stack.
 pub fn run_down<R>(left: u64, f: impl FnOnce() -> R) -> R {
     let context = current().context();
-    let limit = current().lowest_unasked(context.slot().expect("a thread has a stack"));
+    let limit = current().lowest_unasked(&context);
     deeper(context.stack_pointer.get() - limit - left, f)
 }
 
 /// Bytes that the running thread may still go down, with room for a preemption and the switch.
 pub fn room() -> u64 {
     let context = current().context();
-    let limit = current().lowest_unasked(context.slot().expect("a thread has a stack"));
+    let limit = current().lowest_unasked(&context);
     (context.stack_pointer.get() - limit).saturating_sub(ROOM_FOR_CORE)
+}
+
+/// Says whether the running thread is on a temporary stack.
+pub fn is_on_temporary() -> bool {
+    current().context().is_on_temporary()
 }
 
 /// Lets the running thread do something that takes `count` steps.

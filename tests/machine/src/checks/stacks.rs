@@ -1,6 +1,7 @@
 //! The stacks, and the threads that are on them.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::rc::Rc;
 
 use ebbtide_core::VirtAddr;
@@ -50,20 +51,26 @@ impl Machine {
         });
         next.is_leaving.set(false);
         self.require(next.whereabouts.get() == Whereabouts::Away, || {
-            format!("the thread at {:#x} was switched to, but it is {:?}", next.top, next.whereabouts.get())
+            format!("the thread at {:#x} was switched to, but it is {:?}", next.top.get(), next.whereabouts.get())
         });
-        let checks = self.checks.borrow();
         // One whose stack grows from faults has what it has saved, and may touch the rest.
         let lowest = if self.grows_on_fault { stack_pointer / PAGE_BYTES * PAGE_BYTES } else { lowest_in_use(next) };
-        let pages = (lowest.max(self.lowest_unasked(slot))..next.top).step_by(PAGE_BYTES as usize);
+        let lowest = lowest.max(self.lowest_unasked(next));
+        self.check_populated("a thread was switched to", lowest..next.top.get());
+    }
+
+    /// These pages are there, for all walkers.
+    pub(crate) fn check_populated(&self, what: &str, pages: Range<u64>) {
+        let checks = self.checks.borrow();
+        let mut pages = pages.step_by(PAGE_BYTES as usize);
         let absent = pages.clone().find(|page| checks.pages.frame_of(*page).is_none());
-        let unpublished = pages.clone().find(|page| checks.pages.is_unpublished(*page));
+        let unpublished = pages.find(|page| checks.pages.is_unpublished(*page));
         drop(checks);
         if let Some(page) = absent {
-            self.broken(format!("a thread was switched to whose page {page:#x} is not present"));
+            self.broken(format!("{what} whose page {page:#x} is not present"));
         }
         if let Some(page) = unpublished {
-            self.broken(format!("a thread was switched to whose page {page:#x} was populated but not published"));
+            self.broken(format!("{what} whose page {page:#x} was populated but not published"));
         }
     }
 
@@ -82,6 +89,9 @@ impl Machine {
             return Err("an always populated stack lost a page".into());
         }
         let Some(context) = lives else { return Ok(()) };
+        if context.top.get() != top {
+            return Err("a page went of a stack that its thread has left and will come back to".into());
+        }
         if self.reads_accessed_bits && change.was_accessed && !self.frames_were_waited_for() {
             return Err("a page went that was accessed, and nobody waited for frames".into());
         }

@@ -166,7 +166,7 @@ pub(crate) fn tasks() -> Vec<Task> {
 }
 
 /// Each single call of the frame allocator fails once: what was tried is tried again, or does with less.
-fn every_single_refusal<P: StackPolicy>(cpus: usize) {
+pub(super) fn every_single_refusal_of<P: StackPolicy>(cpus: usize, tasks: fn() -> Vec<Task>) {
     let plan = Plan::wild(1, cpus).cache(16);
     let calls = plan.run_tasks::<P, 20>(tasks()).unwrap().allocations;
     assert!(calls > 50, "{calls} calls");
@@ -174,6 +174,10 @@ fn every_single_refusal<P: StackPolicy>(cpus: usize) {
         let refusal = Refusal::Nth(number.try_into().unwrap());
         plan.refusing(refusal).run_tasks::<P, 20>(tasks()).unwrap();
     }
+}
+
+fn every_single_refusal<P: StackPolicy>(cpus: usize) {
+    every_single_refusal_of::<P>(cpus, tasks);
 }
 
 #[test]

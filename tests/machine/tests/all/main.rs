@@ -12,3 +12,4 @@ mod one_cpu;
 mod parking;
 mod random;
 mod several_cpus;
+mod temporary;

@@ -34,7 +34,7 @@ fn op() -> impl Strategy<Value = Op> {
     })
 }
 
-fn task_of(ops: impl Strategy<Value = Vec<Op>>) -> impl Strategy<Value = Task> {
+pub(super) fn task_of(ops: impl Strategy<Value = Vec<Op>>) -> impl Strategy<Value = Task> {
     let pinned = prop::bool::weighted(0.1);
     (prop::sample::select(vec![8 << 10, 16 << 10, 16 << 10, 32 << 10, 64 << 10]), pinned, 15..18u8, ops)
         .prop_map(|(stack_bytes, pinned, priority, ops)| Task { stack_bytes, pinned, priority, ops })
