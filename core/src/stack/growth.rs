@@ -18,6 +18,7 @@ use crate::report::{self, Place};
 use crate::stack::policy::{Growing, StackPolicy};
 use crate::stack::{Slot, owner};
 use crate::system::System;
+use crate::thread::Thread;
 
 /// A page is absent that was touched at `at`. Returns whether it is there now: then the access can be tried again.
 pub(crate) fn fault<S: System>(at: &Place) -> bool {
@@ -37,6 +38,12 @@ pub(crate) fn grow<S: System>(at: &Place) -> bool {
     if at.address < slot.limit(S::Policy::GUARD) {
         return false;
     }
+    grow_of::<S>(owner, slot, at)
+}
+
+/// The same for a stack in this slot, whose owner is known.
+#[inline(always)]
+pub(crate) fn grow_of<S: System>(owner: &'static Thread, slot: Slot, at: &Place) -> bool {
     let pages = ((slot.top() - at.address - 1) / PAGE_BYTES) as usize + 1;
     // SAFETY: it runs here, so this CPU holds it; whoever was interrupted here looks at its own stack's bookkeeping where it
     // touches nothing new of that stack.

@@ -63,6 +63,11 @@ impl Reclaimer {
         self.sweeps.load(Ordering::Acquire)
     }
 
+    /// This thread is the reclaimer.
+    pub(crate) fn set_thread(&self, thread: &'static Thread) {
+        self.thread.set(Some(thread));
+    }
+
     /// From now on somebody wants to know when a thread goes to sleep.
     pub(crate) fn watch(&self) {
         self.is_watching.store(true, Ordering::SeqCst);
@@ -89,7 +94,7 @@ pub(crate) fn prepare<S: System>() -> Result<(), StackError> {
         // It is nobody's yet: as if it had run, and had left its CPU.
         let _is_asleep = thread.state.begin_block() && thread.state.finish_block();
         let reclaimer = &S::kernel().reclaimer;
-        reclaimer.thread.set(Some(thread));
+        reclaimer.set_thread(thread);
         reclaimer.is_dormant.store(true, Ordering::SeqCst);
         reclaimer.watch();
     }
@@ -98,21 +103,26 @@ pub(crate) fn prepare<S: System>() -> Result<(), StackError> {
 
 /// What the reclaimer does, for ever.
 fn reclaim<S: System>() -> ! {
-    let reclaimer = &S::kernel().reclaimer;
     loop {
-        sleep_for_a_while::<S>();
-        // First, so that whoever goes to sleep behind the sweep's back wakes it.
-        reclaimer.is_dormant.store(true, Ordering::SeqCst);
-        reclaimer.watch();
-        fence(Ordering::SeqCst);
-        let marked = sweep::<S>(false);
-        reclaimer.sweeps.fetch_add(1, Ordering::Release);
-        if marked > 0 {
-            reclaimer.is_dormant.store(false, Ordering::SeqCst);
-        }
-        while reclaimer.is_dormant.load(Ordering::SeqCst) {
-            schedule::block::<S>();
-        }
+        reclaim_once::<S>(|| sweep::<S>(false));
+    }
+}
+
+/// Makes one sweep, which returns how many threads it has marked, and waits until there is something to do for the next one.
+pub(crate) fn reclaim_once<S: System>(sweep: impl FnOnce() -> usize) {
+    let reclaimer = &S::kernel().reclaimer;
+    sleep_for_a_while::<S>();
+    // First, so that whoever goes to sleep behind the sweep's back wakes it.
+    reclaimer.is_dormant.store(true, Ordering::SeqCst);
+    reclaimer.watch();
+    fence(Ordering::SeqCst);
+    let marked = sweep();
+    reclaimer.sweeps.fetch_add(1, Ordering::Release);
+    if marked > 0 {
+        reclaimer.is_dormant.store(false, Ordering::SeqCst);
+    }
+    while reclaimer.is_dormant.load(Ordering::SeqCst) {
+        schedule::block::<S>();
     }
 }
 
@@ -239,7 +249,7 @@ fn sweep_batch<S: System>(class: SizeClass, first: u64, pressure: bool, marked: 
 }
 
 /// A sweep comes by a thread. What it takes rests then.
-fn look<S: System>(cpu: &PerCpu, thread: &'static Thread, pressure: bool) -> Sweep {
+pub(crate) fn look<S: System>(cpu: &PerCpu, thread: &'static Thread, pressure: bool) -> Sweep {
     if thread.is_system() {
         return Sweep::Pass;
     }
