@@ -13,11 +13,13 @@ use crate::arch::Cpu;
 use crate::cpu::{self, PerCpu};
 use crate::kernel::Kernel;
 use crate::memory::frames::Refusal;
-use crate::stack::{CacheCounters, NewStack, NoFrame, SizeClass, Slot, Stack, StackPolicy};
+use crate::report::Place;
+use crate::stack::{self, CacheCounters, NewStack, NoFrame, SizeClass, Slot, Stack, StackPolicy, growth};
 use crate::sync::atomic::AtomicU64;
 use crate::system::System;
+use crate::thread::state::Sweep;
 use crate::thread::thread::leak;
-use crate::thread::{self, Kind, Leaving, Priority, Thread, ThreadHandle, ThreadId, border, placement};
+use crate::thread::{self, Kind, Leaving, Priority, Thread, ThreadHandle, ThreadId, border, placement, reclaimer};
 
 /// What a model's thread is made of.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +32,8 @@ pub struct Parts {
     pub stack_bytes: u64,
     /// The leaf entry of its stack's top page; below it are those of the whole slot.
     pub top_entry: NonNull<AtomicU64>,
-    /// A CPU's idle thread, whose stack is always populated.
-    pub is_idle: bool,
+    /// One of the kernel's own, as idle threads are, whose stack is always populated.
+    pub is_system: bool,
 }
 
 /// Makes a thread, whose stack is populated as the policy starts one.
@@ -54,11 +56,14 @@ pub unsafe fn new_thread<S: System>(
     let class = SizeClass::for_stack(parts.stack_bytes, S::Policy::GUARD).expect("a stack of this size");
     // SAFETY: the caller's promise.
     let mut stack = unsafe { Stack::new(Slot { class, number: parts.number }, S::Policy::GUARD, parts.top_entry, 0) };
-    stack.begin(parts.is_idle);
+    stack.begin(parts.is_system);
     let mut new = NewStack::new(&mut stack, false, populate);
-    if parts.is_idle { new.populate_all() } else { S::Policy::on_spawn(&mut new) }?;
+    if parts.is_system { new.populate_all() } else { S::Policy::on_spawn(&mut new) }?;
+    if S::Policy::SWEEPS {
+        stack.set_lacking(stack.absent() > 0);
+    }
     S::kernel().note_reserve(&stack);
-    let kind = if parts.is_idle { Kind::System } else { Kind::App };
+    let kind = if parts.is_system { Kind::System } else { Kind::App };
     let mut thread = Thread::new(ThreadId(parts.number), None, kind, parts.priority, stack);
     thread.deepest.begin::<S>();
     Ok(leak(Arc::new(thread)))
@@ -101,6 +106,53 @@ pub fn begin<S: System>(left: &'static Thread, leaving: Leaving) {
 /// How a thread ends.
 pub fn end<S: System>() -> ! {
     thread::end::<S>()
+}
+
+/// Makes one of the kernel's own threads the reclaimer.
+pub fn make_reclaimer(kernel: &Kernel, thread: &'static Thread) {
+    kernel.reclaimer.set_thread(thread);
+}
+
+/// What the reclaimer does between two of its sleeps, with a sweep of these threads; and `then`, behind the sweep, with the number of
+/// those from which it took pages.
+pub fn reclaim<S: System>(threads: &[&'static Thread], then: impl FnOnce(usize)) {
+    reclaimer::reclaim_once::<S>(|| {
+        let (marked, swept) = sweep::<S>(threads, false);
+        then(swept);
+        marked
+    });
+}
+
+/// A sweep of these threads, and the freeing of what that took. Returns how many it has marked, and from how many it took.
+pub fn sweep<S: System>(threads: &[&'static Thread], pressure: bool) -> (usize, usize) {
+    cpu::without_preemption::<S, _>(|| {
+        let cpu = cpu::this::<S>();
+        let (mut marked, mut swept) = (0, 0);
+        for thread in threads {
+            match reclaimer::look::<S>(cpu, thread, pressure) {
+                Sweep::Mark => marked += 1,
+                Sweep::Reclaim => swept += 1,
+                Sweep::Pass => {}
+            }
+        }
+        if swept > 0 {
+            stack::free_resting::<S>(cpu);
+        }
+        (marked, swept)
+    })
+}
+
+/// The running thread touches the page of its stack that holds `address`, and that is absent.
+pub fn stack_fault<S: System>(address: VirtAddr) {
+    let enabled = S::Arch::disable_interrupts();
+    let thread = cpu::current::<S>();
+    let slot = Slot::of(address).expect("an address of a stack");
+    let nowhere = VirtAddr::new(0);
+    let place = Place { address, instruction: nowhere, stack_pointer: address, frame_pointer: nowhere };
+    growth::grow_of::<S>(thread, slot, &place);
+    if enabled {
+        S::Arch::enable_interrupts();
+    }
 }
 
 /// The running thread, whose stack pointer this is, goes to user mode.
@@ -154,9 +206,9 @@ pub fn for_each_parked<S: System>(mut f: impl FnMut(&'static Thread)) {
     let _unless_held = S::kernel().stack_wait.look::<S, _>(|queue| queue.iter().for_each(&mut f));
 }
 
-/// Runs `f` on the frames in a CPU's stack cache.
+/// Runs `f` on the frames in a CPU's stack cache, and in what it keeps for faults.
 pub fn for_each_cached(cpu: &PerCpu, f: impl FnMut(PhysAddr)) {
-    cpu.with_stack_cache(|cache| cache.frames().for_each(f));
+    cpu.with_stack_cache(|cache| cache.frames().chain(cpu.fault_reserve.frames()).for_each(f));
 }
 
 /// Runs `f` on the frames that are free.

@@ -72,7 +72,9 @@ pub(crate) struct Thread {
     pub done: Cell<u32>,
     /// It has come to its end.
     pub finished: Cell<bool>,
-    _reserved: [u8; 3],
+    /// It is in user mode, on its way there, or not yet back.
+    pub is_in_user_mode: Cell<bool>,
+    _reserved: [u8; 2],
     /// The frames that its pages had when it ran last.
     pub frames: [Cell<u64>; MAX_PAGES],
 }

@@ -48,16 +48,31 @@ impl World {
 
     /// Notes which frames the pages of new threads have.
     pub fn remember_frames(&self) {
-        for (thread, page, what) in self.all_pages() {
-            if let StackEntry::Present { frame } = what {
+        (0..self.threads.len()).for_each(|thread| self.remember_frames_of(thread));
+    }
+
+    /// Notes which frames the pages of a thread have that has touched more of them.
+    pub fn remember_frames_of(&self, thread: usize) {
+        for page in 0..self.pages[thread] {
+            if let StackEntry::Present { frame } = self.page(thread, page) {
                 self.books.threads[thread].frames[page].set(frame.as_u64());
             }
         }
     }
 
-    /// A thread goes on: all of its stack is there. What it has now it keeps for as long as it may touch it.
+    /// Pages that a thread needs that goes on: all that it may touch before anybody gives it more.
+    fn needed_pages(&self, thread: usize) -> usize {
+        if self.grows_on_fault || self.books.threads[thread].is_in_user_mode.get() {
+            self.live_pages(thread)
+        } else {
+            self.pages[thread]
+        }
+    }
+
+    /// A thread goes on: all of its stack is there that it needs. What it has now it keeps for as long as it may touch it.
     pub fn check_switch_in(&self, thread: usize) {
-        for page in 0..self.pages[thread] {
+        self.remember_absent(thread);
+        for page in 0..self.needed_pages(thread) {
             match self.page(thread, page) {
                 StackEntry::Present { frame } => {
                     let frames = &self.books.threads[thread].frames;
@@ -71,8 +86,19 @@ impl World {
         }
     }
 
+    /// Beyond what it needs a thread may have pages as well.
+    fn remember_absent(&self, thread: usize) {
+        for page in self.needed_pages(thread)..self.pages[thread] {
+            self.books.threads[thread].frames[page].set(0);
+        }
+    }
+
     fn live_pages(&self, thread: usize) -> usize {
         self.books.threads[thread].depth.get().div_ceil(PAGE_BYTES).max(1) as usize
+    }
+
+    fn present_pages(&self, thread: usize) -> usize {
+        (0..self.pages[thread]).filter(|page| matches!(self.page(thread, *page), StackEntry::Present { .. })).count()
     }
 
     /// Looks at everything.
@@ -161,10 +187,19 @@ impl World {
         let apps = self.threads.len() - self.cpus.len();
         let unfinished = || (0..apps).filter(|thread| !self.books.threads[*thread].finished.get());
         let ready = || unfinished().filter(|thread| !model::is_blocked(self.threads[*thread]));
-        let live: usize = unfinished().map(|thread| self.live_pages(thread)).sum();
+        // What they hold for good: where nothing is taken at a switch, nothing that the model has takes it.
+        let held = |thread| match self.rests_at_switch {
+            true => self.live_pages(thread),
+            false => self.present_pages(thread).max(self.live_pages(thread)),
+        };
+        let live: usize = unfinished().map(held).sum();
         let idle: usize = (apps..self.threads.len()).map(|thread| self.pages[thread]).sum();
         let rest = self.total_frames - idle - live;
-        let lacks = |thread: usize| self.pages[thread] - self.live_pages(thread);
+        let lacks = |thread: usize| match self.pages[thread] - held(thread) {
+            // The look at what is kept for faults asks for one more.
+            lacks if self.grows_on_fault && lacks > 0 => lacks + 1,
+            lacks => lacks,
+        };
         match ready().find(|thread| lacks(*thread) <= rest) {
             Some(thread) => Err(format!("{} was left though it could go on", self.name(thread))),
             None if code == Some(103) && ready().next().is_none() => Err("nobody waits for frames".into()),
@@ -182,7 +217,8 @@ impl World {
             let runs = |cpu: &Cpu| cpu.runs.get() == thread as u64 && !leaves(cpu);
             let runs = self.books.cpus[..self.cpus.len()].iter().any(runs);
             let books = &self.books.threads[thread];
-            let must = runs || (page < self.live_pages(thread) && !books.finished.get());
+            let must =
+                runs && page < self.needed_pages(thread) || (page < self.live_pages(thread) && !books.finished.get());
             let keeps = books.frames[page].get();
             if must && !matches!(what, StackEntry::Present { frame } if frame.as_u64() == keeps) {
                 return Err(format!("{} is live and had frame {}, and now it is {what:?}", name(), keeps / PAGE_BYTES));

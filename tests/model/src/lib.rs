@@ -41,4 +41,4 @@ mod world;
 pub use contract::{Board, Model};
 pub use explore::{Explored, Violation};
 pub use plan::{Ended, Fill, Plan, Reach, STACK_BYTES, Walker};
-pub use program::{deeper, done, unpark, work};
+pub use program::{deeper, done, in_user_mode, reclaim, sweep, unpark, work};

@@ -44,6 +44,8 @@ pub(crate) struct ThreadPlan {
     pub cpu: usize,
     pub stack_bytes: u64,
     pub priority: Priority,
+    /// It is the kernel's own thread that sweeps those that sleep.
+    pub is_reclaimer: bool,
     pub program: Program,
 }
 
@@ -134,7 +136,17 @@ impl Plan {
 
     /// Adds a thread of so many bytes of stack.
     pub fn thread_of(mut self, cpu: usize, stack_bytes: u64, priority: Priority, program: impl Fn() + 'static) -> Self {
-        self.threads.push(ThreadPlan { cpu, stack_bytes, priority, program: Box::leak(Box::new(program)) });
+        let program = Box::leak(Box::new(program));
+        self.threads.push(ThreadPlan { cpu, stack_bytes, priority, is_reclaimer: false, program });
+        self
+    }
+
+    /// Adds the reclaimer, which is ready on `cpu` from the beginning.
+    pub fn reclaimer(mut self, cpu: usize, program: impl Fn() + 'static) -> Self {
+        self = self.thread(cpu, program);
+        self.threads.last_mut().expect("one was added").is_reclaimer = true;
+        // Its stack is always populated.
+        self.frames += 1;
         self
     }
 

@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ebbtide_core::VirtAddr;
-use ebbtide_core::arch::PAGE_BYTES;
+use ebbtide_core::arch::{PAGE_BYTES, StackEntry};
 use ebbtide_core::cpu::PerCpu;
 use ebbtide_core::kernel::Kernel;
 use ebbtide_core::model;
 use ebbtide_core::stack::{Leaving, Slot};
 use ebbtide_core::thread::Thread;
+use ebbtide_machine::entry;
 
 mod making;
 mod steps;
@@ -61,6 +62,12 @@ pub(crate) struct World {
     refuses: bool,
     /// The policy takes pages of a stack that a thread still runs on, where it is about to leave.
     pub rests_before_switch: bool,
+    /// What a thread does not use is taken where it leaves its CPU.
+    pub rests_at_switch: bool,
+    /// A fault on the running thread's stack populates it.
+    pub grows_on_fault: bool,
+    /// The policy asks what was accessed.
+    reads_accessed_bits: bool,
     /// Others may come in within the protocols between CPUs.
     pub between_cpus: bool,
     /// Only while a CPU is at the last resort.
@@ -85,6 +92,7 @@ pub(crate) struct World {
     for_each_free: fn(&mut dyn FnMut(u64)),
     forget_calls: fn(),
     forget_links: fn(&[&'static Thread]),
+    stack_fault: fn(VirtAddr),
     pub for_each_parked: fn(&mut dyn FnMut(&'static Thread)),
     pub is_only_waited_for_frames: fn() -> bool,
 }
@@ -252,6 +260,10 @@ impl World {
             Choice::Fill(cpu, thread, page) => self.for_each_fill(|c, t, p, frame| {
                 if (c, t, p) == (cpu.into(), thread.into(), page.into()) {
                     self.books.cpus[c].tlb[t][p].set(frame);
+                    if self.reads_accessed_bits {
+                        // As every walker does that takes an entry.
+                        self.entries[t][p].fetch_or(entry::ACCESSED, Ordering::Relaxed);
+                    }
                     self.note(|| {
                         format!("CPU {c}: its TLB takes page {p} of thread {t}: frame {}", frame / PAGE_BYTES)
                     });
@@ -308,6 +320,18 @@ impl World {
     /// Where a thread's stack pointer stands, or was saved.
     pub fn stack_pointer_of(&self, thread: usize) -> VirtAddr {
         VirtAddr::new(self.tops[thread].as_u64() - self.books.threads[thread].depth.get())
+    }
+
+    /// The running thread touches its stack down to where `depth` bytes are in use.
+    pub fn touch(&self, thread: usize, depth: u64) {
+        let page = (depth.div_ceil(PAGE_BYTES).max(1) - 1) as usize;
+        if self.grows_on_fault && !matches!(self.page(thread, page), StackEntry::Present { .. }) {
+            (self.stack_fault)(VirtAddr::new(self.tops[thread].as_u64() - depth));
+        }
+        if !matches!(self.page(thread, page), StackEntry::Present { .. }) {
+            self.broken(format!("{} touches page {page}, which it does not have", self.name(thread)));
+        }
+        self.remember_frames_of(thread);
     }
 
     /// Who was left for the thread that runs, and how.

@@ -63,6 +63,9 @@ impl World {
             walker,
             refuses: refuses.is_some(),
             rests_before_switch: S::Policy::RESTS_BEFORE_SWITCH,
+            rests_at_switch: S::Policy::RESTS_AT_SWITCH,
+            grows_on_fault: S::Policy::GROWS_ON_FAULT,
+            reads_accessed_bits: S::Policy::READS_ACCESSED_BITS,
             between_cpus: plan.between_cpus,
             only_at_last_resort: plan.only_at_last_resort,
             idles_at_once: plan.idles_at_once || cpus > 2,
@@ -77,6 +80,7 @@ impl World {
             interrupt: interrupt::<S>,
             forget_calls: model::forget_calls::<S>,
             forget_links: model::forget_links::<S>,
+            stack_fault: model::stack_fault::<S>,
             is_only_waited_for_frames: model::is_only_waited_for_frames::<S>,
             for_each_parked: |f| model::for_each_parked::<S>(f),
             for_each_free: |f| model::for_each_free::<S>(|frame| f(frame.as_u64())),
@@ -107,11 +111,16 @@ impl World {
             let is_idle = number >= threads.len();
             let priority = if is_idle { Priority::MIN } else { threads[number].priority };
             let top_entry = NonNull::from(current().entries[number][0]);
-            let parts = Parts { number: number as u64, priority, stack_bytes: *bytes, top_entry, is_idle };
+            let is_reclaimer = threads.get(number).is_some_and(|thread| thread.is_reclaimer);
+            let is_system = is_idle || is_reclaimer;
+            let parts = Parts { number: number as u64, priority, stack_bytes: *bytes, top_entry, is_system };
             // SAFETY: the entries are kept for good, and each thread has its own.
             let thread =
                 unsafe { model::new_thread::<S>(parts, model::populate::<S>) }.expect("a frame for each thread");
             keep_thread(&mut memory, thread);
+            if is_reclaimer {
+                model::make_reclaimer(kernel, thread);
+            }
             made.push(thread);
         }
         for (number, thread) in made.iter().enumerate() {

@@ -47,7 +47,7 @@ impl Sum {
 
 /// Three threads, each of which goes down by so many pages and waits there for a permit, which it passes on when it is back
 /// up; the last one brings the first permit.
-fn chain<S: System>(frames: usize, depths: [u64; 3], large: bool) -> Plan {
+pub(super) fn chain<S: System>(frames: usize, depths: [u64; 3], large: bool) -> Plan {
     let mut plan = Plan::new(1, frames).ticks(1);
     let permits: &'static Semaphore<S> = plan.share(Semaphore::new(0));
     let bytes = if large { LARGE * PAGE_BYTES } else { STACK_BYTES };

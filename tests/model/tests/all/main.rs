@@ -1,7 +1,11 @@
 //! Explorations. Each prints how many states it has.
 
+mod accessed;
+mod deferred;
 mod departure;
+mod entry;
 mod exhaustion;
+mod faults;
 mod parking;
 mod placement;
 mod rest;
