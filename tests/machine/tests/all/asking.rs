@@ -1,19 +1,22 @@
 //! A thread that asks for stack: what it has then, and what it keeps when it goes to user mode.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ebbtide_core::arch::{PAGE_BYTES, StackEntry};
 use ebbtide_core::cpu;
 use ebbtide_core::stack::{EnsureError, ensure};
-use ebbtide_core::thread::{Builder, CpuSet, set_affinity};
+use ebbtide_core::thread::{Builder, CpuSet, park, set_affinity};
 use ebbtide_machine::tamper::{own_page, read};
-use ebbtide_machine::{Host, Plan, in_user_mode, settle, work};
+use ebbtide_machine::{Host, Plan, deeper, in_user_mode, settle, sleep, work};
 use ebbtide_policy_ensure::Ensure;
 
 use crate::exhaustion::{give_back, hoard};
 
 type S = Host<Ensure>;
+
+/// Threads that ask at the same time.
+const ASKING: usize = 6;
 
 /// Pages of the running thread's stack that are populated.
 fn present() -> usize {
@@ -52,6 +55,48 @@ fn the_next_thread_does_not_have_what_it_has_not_asked_for() {
         }
     });
     run.unwrap();
+}
+
+/// Threads on two CPUs ask at the same time, when so many frames are left. Returns how many of them got what they asked for.
+fn ask_with(left: usize) -> usize {
+    let (told, tell) = std::sync::mpsc::channel();
+    let run = Plan::wild(left as u64, 2).run::<S>(move || {
+        let well = Arc::new(AtomicUsize::new(0));
+        let asks = || {
+            let well = Arc::clone(&well);
+            let thread = Builder::new().spawn::<S, _, _>(move || {
+                park::<S>();
+                match ensure::<S>(24 << 10) {
+                    Ok(()) => deeper(24 << 10, || {
+                        well.fetch_add(1, Ordering::Relaxed);
+                        sleep::<S>(100_000);
+                    }),
+                    Err(EnsureError::NoFrame { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            });
+            thread.unwrap()
+        };
+        let threads: Vec<_> = (0..ASKING).map(|_| asks()).collect();
+        sleep::<S>(10_000_000);
+        let hoarded = hoard::<S>(left);
+        threads.iter().for_each(|thread| thread.thread().unpark());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        give_back::<S>(hoarded);
+        sleep::<S>(10_000_000);
+        settle::<S>();
+        told.send(well.load(Ordering::Relaxed)).unwrap();
+    });
+    run.unwrap();
+    tell.recv().unwrap()
+}
+
+/// Whoever asks is told something, whatever the others do: it has the pages, or there are none. Nobody waits for another one's.
+#[test]
+fn those_who_ask_at_the_same_time_come_to_an_end() {
+    let well: Vec<_> = (0..80).step_by(4).map(ask_with).collect();
+    assert!(well.contains(&0) && well.contains(&ASKING), "how many had what they asked for: {well:?}");
+    assert!(well.iter().any(|well| (1..ASKING).contains(well)), "how many had what they asked for: {well:?}");
 }
 
 #[test]
