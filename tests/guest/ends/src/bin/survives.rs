@@ -1,4 +1,5 @@
-//! Overflows with `ebbtide.overflow=survive`: once, twice, asleep on the emergency page, in a slot that is used again, near the guard.
+//! Overflows with `ebbtide.overflow=survive`: once, twice, asleep on the emergency page, in a slot that is used again, on a temporary
+//! stack, near the guard.
 
 #![no_std]
 #![no_main]
@@ -10,9 +11,9 @@ use alloc::string::String;
 use core::hint::{black_box, spin_loop};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use ebbtide::println;
 use ebbtide::thread::{self, Builder, CpuSet};
 use ebbtide::time::Duration;
+use ebbtide::{println, stack};
 use ebbtide_ends::word;
 
 ebbtide::main!(main);
@@ -56,6 +57,10 @@ fn main() -> Result<(), String> {
                 down(STACK_BYTES, STACK_BYTES / 2, &|| ())
             })?;
         }
+        "temporary" => {
+            let canaries = spawn("borrower", STACK_BYTES, borrower)?;
+            println!("all {canaries} records are whole");
+        }
         "near-guard" => near_guard()?,
         "everywhere" => everywhere(),
         other => return Err(other.into()),
@@ -90,6 +95,17 @@ fn down(bytes: usize, lowest: usize, f: &dyn Fn()) -> usize {
     };
     assert!(black_box(&canary).iter().all(|word| *word == bytes ^ lowest), "a record was changed");
     deeper + 1
+}
+
+/// Sleeps below the end of a temporary stack, comes back, and borrows one again, which has its guard.
+fn borrower() -> usize {
+    let borrow = |lowest| {
+        let sleeps = || thread::sleep(Duration::from_millis(2));
+        let canaries = stack::call_with(STACK_BYTES, || down(STACK_BYTES, lowest, &sleeps)).expect("there is memory");
+        sleeps();
+        canaries
+    };
+    borrow(STACK_BYTES - BELOW) + borrow(2 * STACK_BYTES - STACK_BYTES / 2)
 }
 
 /// One thread after the other overflows the same slot: each finds its guard there.
