@@ -101,7 +101,7 @@ pub(crate) fn give<S: System>(slot: Slot, owner: &Thread, populated: usize, addr
         return Fate::Ends("its slot has no guard page to spare under this policy");
     }
     let pages = slot.class.stack_pages(S::Policy::GUARD);
-    if owner.has_emergency_page() {
+    if owner.has_survived() {
         return Fate::Ends("its emergency page is used up");
     }
     // A jump over the page, or over one that is not there: what lies between would be a hole.

@@ -127,6 +127,8 @@ pub struct Thread {
     pub(crate) woken_from: AtomicPtr<WaitQueue>,
     /// `unpark` came before `park`.
     pub(crate) unparked: AtomicBool,
+    /// It has survived an overflow, on whichever stack: the next one ends the run.
+    has_survived: AtomicBool,
     /// The stacks that it has left for temporary ones.
     pub(crate) left_stacks: LeftStacks,
     /// The first of its thread-local values. Touched by the thread itself alone.
@@ -154,6 +156,7 @@ impl Thread {
             waiting: LinkedListAtomicLink::new(),
             woken_from: AtomicPtr::new(core::ptr::null_mut()),
             unparked: AtomicBool::new(false),
+            has_survived: AtomicBool::new(false),
             left_stacks: LeftStacks::new(),
             locals: AtomicPtr::new(core::ptr::null_mut()),
             id,
@@ -226,7 +229,12 @@ impl Thread {
         unsafe { Stack::rested_in(self.stack.get()) }.load(Ordering::Relaxed)
     }
 
-    /// Says whether the thread has survived an overflow, and has its emergency page. Anybody may ask.
+    /// Says whether the thread has survived an overflow, on the stack that it is on or on one that it has given back.
+    pub(crate) fn has_survived(&self) -> bool {
+        self.has_survived.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the stack that the thread is on has its emergency page. Anybody may ask.
     pub(crate) fn has_emergency_page(&self) -> bool {
         self.emergency_page().load(Ordering::Relaxed)
     }
@@ -239,6 +247,7 @@ impl Thread {
 
     /// Notes that it has. Called by a trap of the thread.
     pub(crate) fn note_emergency_page(&self) {
+        self.has_survived.store(true, Ordering::Relaxed);
         self.emergency_page().store(true, Ordering::Relaxed);
     }
 

@@ -61,6 +61,14 @@ fn main() -> Result<(), String> {
             let canaries = spawn("borrower", STACK_BYTES, borrower)?;
             println!("all {canaries} records are whole");
         }
+        "temporary-twice" => {
+            // Once on a temporary stack, and once more on its own.
+            spawn("greedy", STACK_BYTES, || {
+                borrower();
+                println!("greedy has been back");
+                down(STACK_BYTES, STACK_BYTES - BELOW, &|| ())
+            })?;
+        }
         "near-guard" => near_guard()?,
         "everywhere" => everywhere(),
         other => return Err(other.into()),
