@@ -103,9 +103,15 @@ pub struct Kernel {
     last_frames: AtomicUsize,
 }
 
+impl Default for Kernel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Kernel {
     /// Creates a kernel that has not begun. It is all zeros, so that an image does not hold it: what begins with anything else gets
-    /// that in [`begin`](Self::begin).
+    /// that when it begins.
     pub const fn new() -> Self {
         Self {
             frames: SpinLock::new(FrameAllocator::new(Window::IDENTITY)),
