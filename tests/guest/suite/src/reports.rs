@@ -9,7 +9,7 @@ use ebbtide::stack::{self, Depths};
 use ebbtide::thread::{self, Builder};
 use ebbtide::{println, provoke};
 
-use crate::harness::{Outcome, failed, wait_until};
+use crate::harness::{Outcome, ask, failed, wait_until};
 
 tests![
     a_thread_asleep_deep_is_in_its_bucket,
@@ -47,6 +47,8 @@ fn look(bottom: fn()) -> Outcome {
         let Some(before) = stack::report().depths else { return Ok(()) };
         for _ in 0..THREADS {
             let diver = Builder::new().stack_size(size).spawn(move || {
+                // With room for what happens down there.
+                ask(bytes + (4 << 10));
                 let here = 0_u64;
                 // A stack is aligned to twice its size, and its first frames are small.
                 let top = (&raw const here).addr().next_multiple_of(size);
