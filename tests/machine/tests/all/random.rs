@@ -57,23 +57,25 @@ pub(crate) fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, rng_seed, failure_persistence: None, ..chosen }
 }
 
-/// So many programs under each policy.
+/// So many programs under each policy, of those that a strategy makes.
 macro_rules! each_keeps_every_invariant {
-    ($($test:ident: $cases:literal under $policy:ty,)*) => {
+    ($programs:ident: $($test:ident: $cases:literal under $policy:ty,)*) => {
         $(
             proptest! {
                 #![proptest_config(cases($cases))]
 
                 #[test]
-                fn $test(seed: u64, cpus in 1..4usize, eager: bool, tasks in tasks()) {
+                fn $test(seed: u64, cpus in 1..4usize, eager: bool, tasks in $programs()) {
                     plan(seed, cpus, eager).run_tasks::<$policy, 20>(tasks).unwrap();
                 }
             }
         )*
     };
 }
+pub(super) use each_keeps_every_invariant;
 
 each_keeps_every_invariant! {
+    tasks:
     accessed_bit_keeps_every_invariant: 120 under AccessedBit,
     ensure_keeps_every_invariant: 60 under Ensure,
     grow_on_entry_keeps_every_invariant: 120 under GrowOnEntry,

@@ -21,7 +21,7 @@ use ebbtide_policy_static::Static;
 use proptest::prelude::*;
 
 use super::exhaustion::{every_single_refusal_of, give_back, hoard};
-use super::random::{cases, plan, task_of};
+use super::random::{cases, each_keeps_every_invariant, plan, task_of};
 
 /// Bytes that are borrowed: more than a thread has with a stack of [`SMALL`].
 const BYTES: usize = 32 << 10;
@@ -258,23 +258,8 @@ fn borrowers() -> impl Strategy<Value = Vec<Task>> {
     prop::collection::vec(task_of(prop::collection::vec(op(), 1..5)), 2..6)
 }
 
-/// So many programs under each policy.
-macro_rules! each_borrows {
-    ($($test:ident: $cases:literal under $policy:ty,)*) => {
-        $(
-            proptest! {
-                #![proptest_config(cases($cases))]
-
-                #[test]
-                fn $test(seed: u64, cpus in 1..4usize, eager: bool, tasks in borrowers()) {
-                    plan(seed, cpus, eager).run_tasks::<$policy, 20>(tasks).unwrap();
-                }
-            }
-        )*
-    };
-}
-
-each_borrows! {
+each_keeps_every_invariant! {
+    borrowers:
     random_calls_keep_every_invariant_under_accessed_bit: 25 under AccessedBit,
     random_calls_keep_every_invariant_under_ensure: 15 under Ensure,
     random_calls_keep_every_invariant_under_grow_on_entry: 25 under GrowOnEntry,
