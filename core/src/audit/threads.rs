@@ -33,6 +33,9 @@ pub(super) fn check_running<S: System>(cpu: &PerCpu, thread: &'static Thread) {
     if is_whole && stack.absent() > 0 {
         broken::<S>(1, format_args!("{thread} runs, and {} pages of its stack are absent", stack.absent()));
     }
+    if grows && !stack.is_in_user_mode() && is_resting_below::<S>(stack) {
+        broken::<S>(5, format_args!("{thread} runs, and the page below what it has rests: some CPU may know it"));
+    }
     let (cached, bound) = (cpu.with_stack_cache(|cache| cache.len()), S::kernel().settings.cache());
     if cached > bound {
         broken::<S>(
@@ -47,6 +50,15 @@ pub(super) fn check_running<S: System>(cpu: &PerCpu, thread: &'static Thread) {
             broken::<S>(5, format_args!("frame {frame:#x} is page {page} of {thread}, and in the stack cache"));
         }
     }
+}
+
+/// Says whether the page right below the populated ones rests.
+fn is_resting_below<S: System>(stack: &Stack) -> bool {
+    stack.absent() > 0
+        && matches!(
+            S::Arch::decode_stack(stack.entry(stack.populated()).load(Ordering::Relaxed)),
+            StackEntry::Resting { .. }
+        )
 }
 
 /// The thread that was left: invariant 2.

@@ -11,6 +11,7 @@ use crate::arch::Paging;
 use crate::audit;
 use crate::cpu::{self, PerCpu};
 use crate::settings::Settings;
+use crate::stack::page::Stack;
 use crate::stack::policy::StackPolicy;
 use crate::stack::ring::{RING_NOTES, RestNote, RestingPage, Ring};
 use crate::system::System;
@@ -281,11 +282,38 @@ fn take_from_allocator<S: System>(cpu: &PerCpu, cache: &mut StackCache, target: 
     });
 }
 
+/// Frees what rests of the absent pages of a stack that its holder prepares for a thread. Interrupts on, preemption off.
+pub(crate) fn free_absent<S: System>(cpu: &PerCpu, stack: &Stack) {
+    if stack.resting::<S::Arch>().next().is_none() {
+        return;
+    }
+    let bound = bound::<S>();
+    cpu.with_stack_cache(|cache| {
+        invalidate::<S>(&mut cache.counters, stack.resting::<S::Arch>());
+        let mut surplus = Vec::new();
+        stack.resting::<S::Arch>().for_each(|page| free_page::<S>(cache, &page, bound, &mut surplus));
+        release::<S>(cache, &mut surplus);
+        cpu.shootdown.end();
+    });
+}
+
 /// Frees the pages of the oldest notes: invalidates the addresses of what rests on every CPU, and only then takes the
 /// frames of what still rests with the note's generation. An entry that says something else was taken back meanwhile,
 /// and nobody waits for it; one that rests again has another generation, and its turn comes with another note.
 fn free_notes<S: System>(cache: &mut StackCache, most: usize, bound: usize) {
     let most = most.min(cache.ring.len());
+    invalidate::<S>(&mut cache.counters, cache.ring.oldest(most).flat_map(RestNote::resting::<S::Arch>));
+    let mut surplus = Vec::new();
+    for _ in 0..most {
+        let Some(note) = cache.ring.pop() else { break };
+        note.resting::<S::Arch>().for_each(|page| free_page::<S>(cache, &page, bound, &mut surplus));
+    }
+    release::<S>(cache, &mut surplus);
+    cpu::this::<S>().shootdown.end();
+}
+
+/// Invalidates the addresses of pages that rest on every CPU: a shootdown begins, if there are any.
+fn invalidate<S: System>(counters: &mut CacheCounters, resting: impl Iterator<Item = RestingPage>) {
     let shootdown = &cpu::this::<S>().shootdown;
     let mut invalidated = 0;
     let count = |_: &VirtAddr| {
@@ -294,18 +322,10 @@ fn free_notes<S: System>(cache: &mut StackCache, most: usize, bound: usize) {
         }
         invalidated += 1;
     };
-    let resting = cache.ring.oldest(most).flat_map(RestNote::resting::<S::Arch>);
     S::Arch::invalidate_everywhere::<S>(resting.map(|page| page.address).inspect(count));
-    cache.counters.tlb_broadcast += invalidated;
+    counters.tlb_broadcast += invalidated;
     // With whoever takes pages back.
     audit::race::<S>();
-    let mut surplus = Vec::new();
-    for _ in 0..most {
-        let Some(note) = cache.ring.pop() else { break };
-        note.resting::<S::Arch>().for_each(|page| free_page::<S>(cache, &page, bound, &mut surplus));
-    }
-    release::<S>(cache, &mut surplus);
-    shootdown.end();
 }
 
 fn free_page<S: System>(cache: &mut StackCache, page: &RestingPage, bound: usize, surplus: &mut Surplus) {

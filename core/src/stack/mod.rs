@@ -28,6 +28,6 @@ pub use sample::{Sample, sample, settle};
 pub use slot::{CLASSES, Guard, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, MIN_STACK_BYTES, Note, SizeClass, Slot};
 pub use temporary::{CallError, call_with};
 
-pub(crate) use cache::{free_resting, make_room, refill, unreserve};
+pub(crate) use cache::{free_absent, free_resting, make_room, refill, unreserve};
 pub(crate) use range::{allocate, collect, is_populated, owner, populated, recycle, release, set_owner};
 pub(crate) use reserve::FaultReserve;

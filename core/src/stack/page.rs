@@ -17,7 +17,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::stack::entries::{note_entry, page_entry};
 use crate::stack::policy::StackPolicy;
-use crate::stack::ring::{RestNote, Ring};
+use crate::stack::ring::{RestNote, RestingPage, Ring};
 use crate::stack::slot::{Guard, Slot};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -338,11 +338,20 @@ impl Stack {
 
     /// Takes back the resting pages right below the populated ones, and says how many frames the rest needs.
     pub(crate) fn take_back_resting<P: Paging, Q: StackPolicy>(&mut self) -> usize {
+        let before = self.populated;
         while self.populated < self.pages && take_back::<P, Q>(self.entry(self.populated.into())) {
             self.populated += 1;
         }
-        P::publish();
+        if self.populated > before {
+            P::publish();
+        }
         self.absent()
+    }
+
+    /// The absent pages that rest.
+    pub(crate) fn resting<P: Paging>(&self) -> impl Iterator<Item = RestingPage> + use<P> {
+        let (top, top_entry) = (self.top, self.top_entry);
+        (self.populated..self.pages).filter_map(move |page| RestingPage::of::<P>(top, top_entry, page))
     }
 
     /// Lets every page below the first `keep` rest, and notes it in `ring`.

@@ -249,6 +249,18 @@ impl<'a, S: System> Incoming<'a, S> {
         }
     }
 
+    /// Takes back what rests right below the populated pages, as far as nobody has freed it. Takes no frame.
+    ///
+    /// For a stack that is then run on without being whole: what rested may be known to a CPU still, and would be used without a
+    /// fault.
+    #[inline]
+    pub fn take_back_resting(&mut self) {
+        const { assert!(S::Policy::CHANGES_AT_ENTRY, "a policy that changes stacks at entries says so: CHANGES_AT_ENTRY") };
+        let before = self.stack.populated();
+        self.stack.take_back_resting::<S::Arch, S::Policy>();
+        self.cache.counters.pte_writes += (self.stack.populated() - before) as u64;
+    }
+
     /// Keeps frames for the pages that are absent, where faults find them while the thread runs. Nothing is populated.
     ///
     /// # Panics

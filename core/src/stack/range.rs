@@ -21,7 +21,7 @@ use crate::stack::page::{NoFrame, Stack};
 use crate::stack::policy::{NewStack, StackPolicy, populate_from_allocator};
 use crate::stack::ring::{MAX_NOTE_PAGES, Ring};
 use crate::stack::slot::{CLASSES, MAX_POLICY_STACK_BYTES, MAX_STACK_BYTES, Note, SizeClass, Slot};
-use crate::stack::{emergency, entries, free_resting, refill, trim};
+use crate::stack::{emergency, entries, free_absent, free_resting, refill, trim};
 use crate::sync::SpinLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::System;
@@ -307,7 +307,21 @@ fn populate_new_entries<S: System>(stack: &mut Stack, pages: Pages) -> Result<()
     if S::Policy::SWEEPS {
         stack.set_lacking(stack.absent() > 0);
     }
+    if !S::Policy::RUNS_POPULATED {
+        forget_the_last_thread::<S>(stack);
+    }
     Ok(())
+}
+
+/// The thread runs without what it has not got, so no CPU may know that any more: it would be used without a fault, and be lost when
+/// somebody frees it. What the slot's last thread left at rest is taken back; or it is freed, where the next one is to
+/// have no more than it asks for. Preemption is off.
+fn forget_the_last_thread<S: System>(stack: &mut Stack) {
+    if S::Policy::PAGES_UNASKED == usize::MAX {
+        stack.take_back_resting::<S::Arch, S::Policy>();
+    } else {
+        free_absent::<S>(cpu::this::<S>(), stack);
+    }
 }
 
 /// There is no frame for a stack.

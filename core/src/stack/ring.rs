@@ -42,17 +42,8 @@ impl RestNote {
     /// The pages of the note that still rest: address, entry, and the entry's value.
     pub fn resting<P: Paging>(&self) -> impl Iterator<Item = RestingPage> + use<P> {
         let Self { top, top_entry, first, count, generation } = *self;
-        (first..first + count).filter_map(move |page| {
-            let entry = page_entry(top_entry, page.into());
-            let value = entry.load(Ordering::Relaxed);
-            let address = VirtAddr::new(top.as_u64() - (u64::from(page) + 1) * PAGE_BYTES);
-            match P::decode_stack(value) {
-                StackEntry::Resting { generation: g, .. } if g == generation => {
-                    Some(RestingPage { address, entry, value })
-                }
-                _ => None,
-            }
-        })
+        let pages = (first..first + count).filter_map(move |page| RestingPage::of::<P>(top, top_entry, page));
+        pages.filter(move |page| page.generation == generation)
     }
 }
 
@@ -65,9 +56,20 @@ pub(crate) struct RestingPage {
     pub entry: &'static AtomicU64,
     /// What the entry said when it was read.
     pub value: u64,
+    /// The generation of the rest.
+    generation: u32,
 }
 
 impl RestingPage {
+    /// The page of this number of the stack with this top, if it rests.
+    pub fn of<P: Paging>(top: VirtAddr, top_entry: NonNull<AtomicU64>, page: u16) -> Option<Self> {
+        let entry = page_entry(top_entry, page.into());
+        let value = entry.load(Ordering::Relaxed);
+        let StackEntry::Resting { generation, .. } = P::decode_stack(value) else { return None };
+        let address = VirtAddr::new(top.as_u64() - (u64::from(page) + 1) * PAGE_BYTES);
+        Some(Self { address, entry, value, generation })
+    }
+
     /// Takes the page's frame from it, by compare-exchange; `None` if it was taken back meanwhile.
     ///
     /// The caller has had the page's address invalidated on every CPU since it began to rest.

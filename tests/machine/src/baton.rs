@@ -57,7 +57,7 @@ fn disturb(machine: &Machine) {
 }
 
 /// Takes the interrupts that are due, if they are on.
-fn take_interrupts() {
+pub(crate) fn take_interrupts() {
     let machine = current();
     // A handler may end on another CPU: its thread was preempted, and went on there.
     while machine.cpu().interrupts.get() && machine.cpu().is_interrupt_due(machine.now.get()) {

@@ -9,7 +9,7 @@ use ebbtide_core::stack::{CacheCounters, trim};
 use ebbtide_core::thread::sleep as sleep_for;
 use ebbtide_core::{System, VirtAddr, cpu, model};
 
-use crate::baton::{pause, step};
+use crate::baton::{pause, step, take_interrupts};
 use crate::machine::current;
 use crate::mmu::Use;
 
@@ -103,19 +103,19 @@ fn canary(word: u64, from: u64, to: u64) -> u64 {
 /// Waits until every other CPU waits for an interrupt, and holds what frames there are against what uses them.
 pub fn settle<S: System>() {
     let machine = current();
-    let here = machine.cpu().number;
-    // This thread keeps its CPU meanwhile.
-    let cpu = machine.cpu();
-    let enabled = cpu.interrupts.replace(false);
-    machine.quiet.set(true);
-    while machine.cpus.iter().any(|cpu| cpu.number != here && !cpu.is_idle(machine.now.get())) {
-        pause();
-    }
-    cpu.interrupts.set(enabled);
-    machine.frozen.set(true);
-    machine.check_frames::<S>();
-    machine.frozen.set(false);
-    machine.quiet.set(false);
+    // This thread keeps its CPU meanwhile, and that answers others that wait for it.
+    cpu::without_preemption::<S, _>(|| {
+        let here = machine.cpu().number;
+        machine.quiet.set(true);
+        while machine.cpus.iter().any(|cpu| cpu.number != here && !cpu.is_idle(machine.now.get())) {
+            pause();
+            take_interrupts();
+        }
+        machine.frozen.set(true);
+        machine.check_frames::<S>();
+        machine.frozen.set(false);
+        machine.quiet.set(false);
+    });
 }
 
 /// Sleeps for `ns` nanoseconds.

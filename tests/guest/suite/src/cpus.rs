@@ -108,7 +108,7 @@ fn a_cpu_that_does_not_run_is_refused() -> Outcome {
 }
 
 /// A canary for each call, as deep as the calls go.
-fn at_depth(depth: usize, bottom: &mut dyn FnMut()) -> usize {
+pub fn at_depth(depth: usize, bottom: &mut dyn FnMut()) -> usize {
     let canary = core::hint::black_box([depth as u64 ^ 0x00eb_b71d; 48]);
     let broken = if depth == 0 {
         bottom();

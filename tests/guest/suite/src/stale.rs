@@ -10,7 +10,8 @@
 //! translation reads what the old frame holds now.
 
 use core::hint::black_box;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
 use core::{array, ptr};
 
 use ebbtide::thread::{self, Builder, CpuSet};
@@ -19,7 +20,7 @@ use ebbtide::time::Instant;
 use crate::cpus;
 use crate::harness::{Outcome, ask, failed, within_a_minute};
 
-tests![a_page_that_was_freed_is_read_by_no_other_cpu];
+tests![a_page_that_was_freed_is_read_by_no_other_cpu, a_thread_keeps_what_it_has_where_the_last_one_was_as_deep];
 
 /// Words that the owner has deep in its stack: all of them on one page, at a place that is the same each time.
 const WORDS: usize = 64;
@@ -87,7 +88,7 @@ fn own(shown: &Shown, start: Instant) {
         go_down(24, shown, dive, start);
         // The words' page is below the stack pointer now: it rests, and with the CPU idle it is freed. The next threads
         // take the frame, and write all over it.
-        thread::sleep(core::time::Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
         let used: [_; 4] = array::from_fn(|_| thread::spawn(overwrite));
         used.into_iter().for_each(|thread| thread.join().unwrap());
     }
@@ -120,4 +121,46 @@ fn overwrite() {
     }
     ask(16 << 10);
     fill(11);
+}
+
+/// More threads than leave their stacks to the next ones with all pages: those of the others rest.
+const CROWD: usize = 24;
+
+/// Stacks that serve other threads, before anybody has freed what rests there: a thread that runs without these pages must not be
+/// able to use them by what its CPU knows of the last thread. It would lose them to the next one that frees what rests.
+fn a_thread_keeps_what_it_has_where_the_last_one_was_as_deep() -> Outcome {
+    let no_one = || ();
+    check_eq!(in_a_crowd(&no_one), 0, "canaries that were changed under the first threads");
+    // Once this CPU is idle, it frees what rests; and the frames are written all over.
+    let others = || {
+        thread::sleep(Duration::from_millis(1));
+        let used: [_; 4] = array::from_fn(|_| thread::spawn(overwrite));
+        used.into_iter().for_each(|thread| thread.join().unwrap());
+    };
+    check_eq!(in_a_crowd(&others), 0, "canaries that were changed under the next ones");
+    Ok(())
+}
+
+/// Threads that are deep in their stacks all at once, while `others` do something. Returns how many of their canaries were changed.
+fn in_a_crowd(others: &dyn Fn()) -> usize {
+    let (deep, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let body = || {
+            ask(14 << 10);
+            cpus::at_depth(20, &mut || {
+                deep.fetch_add(1, Ordering::AcqRel);
+                while !over.load(Ordering::Acquire) {
+                    thread::park();
+                }
+            })
+        };
+        let threads: [_; CROWD] = array::from_fn(|_| scope.spawn(body));
+        while deep.load(Ordering::Acquire) < CROWD {
+            thread::yield_now();
+        }
+        others();
+        over.store(true, Ordering::Release);
+        threads.iter().for_each(|thread| thread.thread().unpark());
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    })
 }

@@ -8,6 +8,7 @@ mod departure;
 mod depth;
 mod exhaustion;
 mod faults;
+mod inherited;
 mod one_cpu;
 mod parking;
 mod random;
