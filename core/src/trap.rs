@@ -201,8 +201,14 @@ fn find_room_to_preempt<S: System>(below: VirtAddr, at: &Place) -> bool {
         report_overflow::<S>(below, &Place { address: below, ..*at });
         return true;
     };
-    let lowest = slot.limit(S::Policy::GUARD) - PAGE_BYTES;
-    if !owner.has_emergency_page() {
+    // With the emergency page, which it has or may get. One that the stack keeps counts among what is populated.
+    let (has_had_it, lowest) = if S::Policy::PAGES_UNASKED < usize::MAX {
+        let pages = stack::populated::<S>(slot) + usize::from(!owner.has_survived());
+        (owner.has_survived(), slot.top() - pages as u64 * PAGE_BYTES)
+    } else {
+        (owner.has_emergency_page(), slot.limit(S::Policy::GUARD) - PAGE_BYTES)
+    };
+    if !has_had_it {
         overflow::<S>(below.max(lowest), &Place { address: below, ..*at }, true);
     }
     let fits = below >= lowest;

@@ -9,11 +9,13 @@
 //! swaps that of its CPU out; if there is none, the run ends. It is set by anew in thread context: when the CPU goes idle, and when such
 //! a page is given back there.
 //!
-//! Where a slot's guard is a single page, there is none to spare: it guards, and its entry is the slot's note. Every overflow is the
-//! end there, and the report says why.
+//! Where a slot's guard is a single page, there is none to spare: it guards, and its entry is the slot's note. A thread that has not
+//! asked for all of such a stack gets the next page of that, which is the stack's own from then on; for one that has, an overflow is
+//! the end, and the report says why.
 //!
-//! The page is none of the stack's, so no policy is asked about it: it stays when the thread sleeps, and goes when
+//! A guard page that is spared is none of the stack's, so no policy is asked about it: it stays when the thread sleeps, and goes when
 //! the thread has ended, before the slot can serve another one, once no CPU knows its address.
+#![expect(unsafe_code, reason = "changes the stack that is in use")]
 
 use core::sync::atomic::AtomicU64;
 
@@ -22,6 +24,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 use crate::arch::{Cpu, PAGE_BYTES, Paging, StackEntry};
 use crate::cpu::{self, PerCpu};
 use crate::memory::unmap::unmap;
+use crate::stack::ensure::asks_for_more;
 use crate::stack::page::Stack;
 use crate::stack::policy::StackPolicy;
 use crate::stack::slot::{Guard, MIN_STACK_BYTES, Slot};
@@ -89,31 +92,47 @@ fn allocate<S: System>(cpu: &PerCpu) {
     }
 }
 
-/// Populates the highest guard page of the stack of `owner`, which has touched `address` below it, in a trap of this thread.
-/// `populated` is how many of its pages are.
+/// Populates the highest guard page of the stack of `owner`, or the highest that it has not asked for. It has touched `address` below what it
+/// has, in a trap of this thread. `populated` is how many of its pages are.
 #[cold]
 #[inline(never)]
 pub(crate) fn give<S: System>(slot: Slot, owner: &Thread, populated: usize, address: VirtAddr) -> Fate {
     if !S::kernel().settings.survives_overflow() {
         return Fate::Ends("");
     }
-    if S::Policy::GUARD == Guard::Page {
-        return Fate::Ends("its slot has no guard page to spare under this policy");
-    }
-    let pages = slot.class.stack_pages(S::Policy::GUARD);
     if owner.has_survived() {
         return Fate::Ends("its emergency page is used up");
     }
+    let is_whole = populated == slot.class.stack_pages(S::Policy::GUARD);
+    if is_whole && S::Policy::GUARD == Guard::Page {
+        return Fate::Ends("it has all of its stack, and its slot has no guard page to spare under this policy");
+    }
     // A jump over the page, or over one that is not there: what lies between would be a hole.
-    if address < slot.limit(S::Policy::GUARD) - PAGE_BYTES || populated < pages {
+    let lowest = slot.top() - (populated as u64 + 1) * PAGE_BYTES;
+    if address < lowest || !is_whole && !asks_for_more::<S>() {
         return Fate::Ends("no page reaches so far");
     }
     let Some(frame) = S::Arch::per_cpu().spare.take() else {
         return Fate::Ends("no frame is set by for it");
     };
+    if !is_whole {
+        return lend::<S>(owner, frame, populated + 1);
+    }
     owner.emergency_entry().store(S::Arch::encode_stack(StackEntry::Present { frame }), Ordering::Release);
     S::Arch::publish();
     owner.note_emergency_page();
+    Fate::GoesOn
+}
+
+/// Populates one page more of a stack that is not whole, for good.
+fn lend<S: System>(owner: &Thread, frame: PhysAddr, pages: usize) -> Fate {
+    // SAFETY: it runs here, so this CPU holds it. What was interrupted is not about to change what is populated: `stack::ensure`
+    // is refused where so little is left, and a switch and an exit to user mode have room.
+    let stack = unsafe { owner.stack_mut() };
+    let populated = stack.populate::<S::Arch, S::Policy>(pages, || Some(frame));
+    assert_eq!(populated, Ok(1), "what a running thread has not asked for is empty");
+    S::kernel().accounts.emergency.sub(1);
+    owner.note_survival();
     Fate::GoesOn
 }
 

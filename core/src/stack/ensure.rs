@@ -27,6 +27,11 @@ use crate::thread::stack_wait;
 pub enum EnsureError {
     /// Preemption or interrupts are off, so the thread may not wait for frames. It is refused under every policy.
     MayNotSleep,
+    /// There is so little left that the call itself might overflow.
+    TooLate {
+        /// Bytes that must be left for it.
+        least: usize,
+    },
     /// The stack is not so large.
     TooSmall {
         /// Bytes asked for.
@@ -46,6 +51,10 @@ impl fmt::Display for EnsureError {
         match self {
             Self::MayNotSleep => f.write_str(
                 "stack::ensure may have to wait for memory, and preemption or interrupts are off; ask before they are",
+            ),
+            Self::TooLate { least } => write!(
+                f,
+                "less than {least} bytes of the stack are left, which stack::ensure may take itself; ask before so much is used"
             ),
             Self::TooSmall { bytes, most } => write!(
                 f,
@@ -80,17 +89,18 @@ pub fn remaining<S: System>() -> usize {
 ///
 /// # Errors
 ///
-/// The stack is not so large, there is no memory, or the thread may not sleep. What was populated stays so.
+/// The stack is not so large, there is no memory, or the thread may not sleep, or asks when it has next to nothing left. What was
+/// populated stays so.
 #[inline(never)]
 pub fn ensure<S: System>(bytes: usize) -> Result<(), EnsureError> {
     if !cpu::may_sleep::<S>() {
         return Err(EnsureError::MayNotSleep);
     }
     let here = S::Arch::stack_pointer();
-    let (top, limit) = cpu::without_preemption::<S, _>(|| {
+    let (top, limit, lowest) = cpu::without_preemption::<S, _>(|| {
         // SAFETY: this thread runs, so it holds itself.
         let stack = unsafe { cpu::current::<S>().stack_mut() };
-        (stack.top(), stack.limit())
+        (stack.top(), stack.limit(), stack.lowest())
     });
     let most = left_above::<S>(here, limit);
     if bytes > most {
@@ -99,12 +109,16 @@ pub fn ensure<S: System>(bytes: usize) -> Result<(), EnsureError> {
     if !asks_for_more::<S>() {
         return Ok(());
     }
+    // An overflow that is survived may change what is populated; so there is to be none while that is done here.
+    if left_above::<S>(here, lowest) == 0 {
+        return Err(EnsureError::TooLate { least: S::Arch::PREEMPT_STACK_BYTES as usize });
+    }
     let used = top - here + bytes as u64 + S::Arch::PREEMPT_STACK_BYTES;
     populate_or_fail::<S>(used.div_ceil(PAGE_BYTES) as usize)
 }
 
 /// Says whether a thread may use no more of its stack than is populated. Elsewhere it has all of it, or gets what it touches.
-const fn asks_for_more<S: System>() -> bool {
+pub(super) const fn asks_for_more<S: System>() -> bool {
     S::Policy::PAGES_UNASKED < usize::MAX
 }
 

@@ -17,6 +17,7 @@ use crate::cpu;
 use crate::memory::admission::{self, Overcommitted};
 use crate::memory::heap;
 use crate::memory::table::OutOfFrames;
+use crate::stack::ensure::asks_for_more;
 use crate::stack::page::{NoFrame, Stack};
 use crate::stack::policy::{NewStack, StackPolicy, populate_from_allocator};
 use crate::stack::ring::{MAX_NOTE_PAGES, Ring};
@@ -233,6 +234,10 @@ pub(crate) fn release<S: System>(stack: Stack) {
     if stack.has_emergency_page() {
         emergency::take_back::<S>(&stack);
     }
+    if asks_for_more::<S>() {
+        // It may have survived by a page that is its stack's now.
+        cpu::without_preemption::<S, _>(|| emergency::set_by::<S>(cpu::this::<S>()));
+    }
     let class = stack.slot().class;
     admission::give_up::<S>(class.stack_pages(S::Policy::GUARD));
     let left = S::kernel().stacks.classes[class.index()].with::<S, _>(|slots| {
@@ -317,7 +322,7 @@ fn populate_new_entries<S: System>(stack: &mut Stack, pages: Pages) -> Result<()
 /// somebody frees it. What the slot's last thread left at rest is taken back; or it is freed, where the next one is to
 /// have no more than it asks for. Preemption is off.
 fn forget_the_last_thread<S: System>(stack: &mut Stack) {
-    if S::Policy::PAGES_UNASKED == usize::MAX {
+    if !asks_for_more::<S>() {
         stack.take_back_resting::<S::Arch, S::Policy>();
     } else {
         free_absent::<S>(cpu::this::<S>(), stack);

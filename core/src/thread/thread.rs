@@ -245,9 +245,14 @@ impl Thread {
         unsafe { Stack::emergency_entry_of(self.stack.get()) }
     }
 
-    /// Notes that it has. Called by a trap of the thread.
-    pub(crate) fn note_emergency_page(&self) {
+    /// Notes that the thread has survived an overflow. Called by a trap of the thread.
+    pub(crate) fn note_survival(&self) {
         self.has_survived.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that its stack has its emergency page, and that it has survived. Called by a trap of the thread.
+    pub(crate) fn note_emergency_page(&self) {
+        self.note_survival();
         self.emergency_page().store(true, Ordering::Relaxed);
     }
 

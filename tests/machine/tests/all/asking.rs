@@ -8,7 +8,7 @@ use ebbtide_core::cpu;
 use ebbtide_core::stack::{EnsureError, ensure};
 use ebbtide_core::thread::{Builder, CpuSet, park, set_affinity};
 use ebbtide_machine::tamper::{own_page, read};
-use ebbtide_machine::{Host, Plan, deeper, in_user_mode, settle, sleep, work};
+use ebbtide_machine::{Host, Plan, deeper, in_user_mode, run_down, settle, sleep, work};
 use ebbtide_policy_ensure::Ensure;
 
 use crate::exhaustion::{give_back, hoard};
@@ -133,6 +133,19 @@ fn who_steps_aside_need_not_have_asked_for_all() {
         over.store(true, Ordering::Release);
         busy.unwrap().join().unwrap();
         settle::<Audited>();
+    });
+    run.unwrap();
+}
+
+#[test]
+fn who_has_next_to_nothing_left_asks_too_late() {
+    let run = Plan::new(1).run::<S>(|| {
+        let thread = Builder::new().spawn::<S, _, _>(|| {
+            let found = run_down(100, || ensure::<S>(8 << 10));
+            assert!(matches!(found, Err(EnsureError::TooLate { .. })), "asked at the end of the stack: {found:?}");
+            ensure::<S>(20 << 10).unwrap();
+        });
+        thread.unwrap().join().unwrap();
     });
     run.unwrap();
 }

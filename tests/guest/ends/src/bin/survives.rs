@@ -28,6 +28,9 @@ const BELOW: usize = 600;
 /// Bytes above the guard: too few for a preemption.
 const NEAR: usize = 400;
 
+/// Bytes of a page.
+const PAGE_BYTES: usize = 4096;
+
 /// How often a slot is used again.
 const ROUNDS: usize = 8;
 
@@ -69,6 +72,22 @@ fn main() -> Result<(), String> {
                 down(STACK_BYTES, STACK_BYTES - BELOW, &|| ())
             })?;
         }
+        "asked" => {
+            // All that there is, and then a page more.
+            spawn("asked", STACK_BYTES, || {
+                ask_for_all();
+                down(STACK_BYTES, BELOW, &|| ())
+            })?;
+        }
+        "asks-later" => {
+            // The page that it goes on with is its stack's: more comes below that.
+            let canaries = spawn("survivor", STACK_BYTES, || {
+                let canaries = down(STACK_BYTES, end() - BELOW, &|| thread::sleep(Duration::from_millis(2)));
+                ask_for_all();
+                canaries + down(STACK_BYTES, end() / 2, &|| thread::sleep(Duration::from_millis(2)))
+            })?;
+            println!("all {canaries} records are whole");
+        }
         "near-guard" => near_guard()?,
         "everywhere" => everywhere(),
         other => return Err(other.into()),
@@ -86,7 +105,19 @@ fn spawn(name: &str, bytes: usize, work: impl FnOnce() -> usize + Send + 'static
 }
 
 fn survivor(f: fn()) -> Result<usize, String> {
-    spawn("survivor", STACK_BYTES, move || down(STACK_BYTES, STACK_BYTES - BELOW, &f))
+    spawn("survivor", STACK_BYTES, move || down(STACK_BYTES, end() - BELOW, &f))
+}
+
+/// Asks for as much of the stack as there is.
+fn ask_for_all() {
+    let asked = stack::ensure(usize::MAX);
+    let Err(stack::EnsureError::TooSmall { most, .. }) = asked else { panic!("a stack has an end, and not {asked:?}") };
+    stack::ensure(most).expect("there is memory");
+}
+
+/// Where what a thread has of its stack ends unless it asks for more, from the base of its slot.
+fn end() -> usize {
+    SLOT_BYTES - stack::unasked(stack::pages_of(STACK_BYTES)) * PAGE_BYTES
 }
 
 /// Goes down until it is less than `lowest` bytes above the base of its slot, in whose upper half its stack of `bytes` lies, calls
@@ -164,7 +195,7 @@ fn everywhere() {
     let threads: alloc::vec::Vec<_> = (0..count as u32)
         .map(|cpu| {
             let work = move || {
-                down(STACK_BYTES, STACK_BYTES - BELOW, &|| {
+                down(STACK_BYTES, end() - BELOW, &|| {
                     BELOW_THEIR_STACKS.fetch_add(1, Ordering::AcqRel);
                     while BELOW_THEIR_STACKS.load(Ordering::Acquire) < count {
                         thread::yield_now();
