@@ -1,19 +1,13 @@
 //! Exit codes: `code N`, `unit`, `ok`, `err`, `number`, `thread N`.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::string::String;
 
 use ebbtide::process::{self, ExitCode};
 use ebbtide::{print, thread};
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
-fn main() -> Result<ExitCode, String> {
+pub fn main() -> Result<ExitCode, String> {
     let number = || word(2).parse::<i32>().map_err(|_| String::from("which number?"));
     match &*word(1) {
         "code" => process::exit(number()?),

@@ -1,11 +1,6 @@
 //! How much of its kernel stack a thread still uses where it is about to leave its CPU, and its policy has taken what lies below:
 //! `few` threads, with refills; or `many`, of which some are parked until others give frames back.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,9 +10,8 @@ use core::time::Duration;
 
 use ebbtide::sync::{Arc, Mutex};
 use ebbtide::{println, provoke, stack, thread};
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
 /// Threads that there are frames for, and more than a ring has notes.
 const FEW: usize = 300;
@@ -58,7 +52,7 @@ fn leave(number: u64, lock: &Mutex<u64>) {
     }
 }
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     // Above them: they are woken by it, one after the other.
     let above = thread::Builder::new().priority(thread::Priority::MAX).spawn(measure);
     let measured = above.map_err(|error| format!("{error}"))?.join();

@@ -1,19 +1,13 @@
 //! All threads wait, and nothing can wake one: `park`, `join`, `lock`, `condvar`.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::string::String;
 
 use ebbtide::sync::{Arc, Barrier, Condvar, Mutex};
 use ebbtide::thread;
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     match &*word(1) {
         "park" => thread::park(),
         "join" => drop(thread::spawn(thread::park).join()),

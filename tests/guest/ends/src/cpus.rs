@@ -1,10 +1,5 @@
 //! One CPU comes up, or ends the run, while others are in the middle of something.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::string::String;
 use core::hint::{black_box, spin_loop};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,11 +7,10 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use ebbtide::thread::{self, Builder, CpuSet, Priority};
 use ebbtide::time::{Duration, Instant};
 use ebbtide::{println, provoke, stack};
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     match &*word(1) {
         "panic-while-waited-for" => panic_while_waited_for(),
         "panic-everywhere" => on_each(|_| {

@@ -1,20 +1,14 @@
 //! What an `audit` build finds: `lost-frame`, `twice-free`; `nothing` is broken, and it ends well.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::format;
 use alloc::string::String;
 
 use ebbtide::thread::CpuSet;
 use ebbtide::{provoke, stack, thread};
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     match &*word(1) {
         "lost-frame" => provoke::lose_frame(),
         "twice-free" => provoke::free_frame_twice(),

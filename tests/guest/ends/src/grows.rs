@@ -1,9 +1,5 @@
 //! Stacks that grow from faults, while other CPUs and the timer interrupt: what faults find and leave, and that nothing is lost.
 #![expect(unsafe_code, reason = "writes below its stack pointer")]
-#![no_std]
-#![no_main]
-
-extern crate alloc;
 
 use alloc::format;
 use alloc::string::String;
@@ -13,9 +9,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use ebbtide::thread::{self, Builder, CpuSet};
 use ebbtide::time::Duration;
 use ebbtide::{println, provoke, stack};
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
 const PAGE: usize = 4096;
 
@@ -34,7 +29,7 @@ static CALLS: AtomicU64 = AtomicU64::new(0);
 static ENOUGH: AtomicBool = AtomicBool::new(false);
 static NAPS: AtomicU64 = AtomicU64::new(0);
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     match &*word(1) {
         "interrupted" => interrupted(),
         "locked" => locked(),

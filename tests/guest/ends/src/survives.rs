@@ -1,11 +1,6 @@
 //! Overflows with `ebbtide.overflow=survive`: once, twice, asleep on the emergency page, in a slot that is used again, on a temporary
 //! stack, near the guard.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::format;
 use alloc::string::String;
 use core::hint::{black_box, spin_loop};
@@ -14,9 +9,8 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use ebbtide::thread::{self, Builder, CpuSet};
 use ebbtide::time::Duration;
 use ebbtide::{println, stack};
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
 /// Stack of the default size, in a slot that is twice as large and aligned to its own size.
 const STACK_BYTES: usize = thread::DEFAULT_STACK_BYTES as usize;
@@ -34,7 +28,7 @@ const PAGE_BYTES: usize = 4096;
 /// How often a slot is used again.
 const ROUNDS: usize = 8;
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     match &*word(1) {
         "sleep" => {
             let canaries = survivor(|| thread::sleep(Duration::from_millis(2)))?;

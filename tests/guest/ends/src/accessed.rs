@@ -1,10 +1,5 @@
 //! What threads keep that have accessed it: half of them go deep, once, and then all sleep again and again.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,8 +8,6 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ebbtide::sync::Arc;
 use ebbtide::{println, stack, thread};
-
-ebbtide::main!(main);
 
 const THREADS: usize = 16;
 
@@ -31,7 +24,7 @@ fn dive(top: usize) -> u64 {
     black_box(&canary)[31]
 }
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     let over = Arc::new(AtomicBool::new(false));
     let asleep = Arc::new(AtomicUsize::new(0));
     let before = stack::counters();

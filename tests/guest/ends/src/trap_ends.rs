@@ -3,21 +3,15 @@
 //!
 //! With `left BYTES` in front each trap stack has only so many bytes left: what the report needs must fit into them.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::string::String;
-use core::hint::black_box;
 
 use ebbtide::time::Duration;
 use ebbtide::{println, provoke, thread};
-use ebbtide_ends::{PanicsItself, word};
 
-ebbtide::main!(main);
+use crate::overflows::recurse;
+use crate::{PanicsItself, word};
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     let mut at = 1;
     if &*word(at) == "left" {
         provoke::shorten_trap_stacks(number(at + 1)? as u64);
@@ -60,12 +54,6 @@ fn trap_stack(at: usize) -> Result<usize, String> {
 /// A panic whose message panics: the longest way through the report of a panic.
 extern "C" fn panic_twice() -> ! {
     panic!("{}", PanicsItself)
-}
-
-/// Never comes back.
-#[expect(unconditional_recursion, reason = "that is the point")]
-fn recurse(depth: u64) -> u64 {
-    black_box(recurse(black_box(depth + 1)) + 1)
 }
 
 /// Every kind of trap that a run goes on after.

@@ -1,10 +1,5 @@
 //! No memory: for the heap, for a spawn, for a switch.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,11 +11,10 @@ use core::time::Duration;
 use ebbtide::sync::{Arc, Barrier, Mutex, OnceLock};
 use ebbtide::thread::{self, Builder, CpuSet, JoinHandle, Priority, StackError};
 use ebbtide::{println, stack, user};
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     match &*word(1) {
         // One allocation that is larger than the machine.
         "large" => drop(black_box(Vec::<u8>::with_capacity(1 << 33))),

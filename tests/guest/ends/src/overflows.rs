@@ -1,9 +1,5 @@
 //! Stack overflows: by small frames and by large ones, on every kind of stack, and too near the guard.
 #![expect(unsafe_code, reason = "writes to a stack that is not its own")]
-#![no_std]
-#![no_main]
-
-extern crate alloc;
 
 use alloc::format;
 use alloc::string::String;
@@ -12,11 +8,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use ebbtide::thread::{self, Builder, CpuSet};
 use ebbtide::{process, provoke, stack};
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     let builder = Builder::new().name("endless".into());
     let bytes = word(2).parse().unwrap_or(STACK_BYTES);
     let work = match &*word(1) {
@@ -73,7 +68,7 @@ fn share_one_cpu() -> Result<(), String> {
 
 /// Never comes back.
 #[expect(unconditional_recursion, reason = "that is the point")]
-fn recurse(depth: u64) -> u64 {
+pub fn recurse(depth: u64) -> u64 {
     black_box(recurse(black_box(depth + 1)) + 1)
 }
 

@@ -1,9 +1,5 @@
 //! Accesses that no page table allows, each named by a word.
 #![expect(unsafe_code, reason = "breaks the rules on purpose")]
-#![no_std]
-#![no_main]
-
-extern crate alloc;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -12,9 +8,8 @@ use core::ptr;
 use core::sync::atomic::AtomicU64;
 
 use ebbtide::{provoke, thread};
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
 /// Where nothing lies: between the halves of the address space's upper one.
 const NOWHERE: usize = 0xffff_c000_0000_0000;
@@ -39,7 +34,7 @@ fn nothing() {}
 #[repr(align(4096))]
 struct Page([u8; 4096]);
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     match &*word(1) {
         "null-read" => read(8),
         "null-write" => write(0),

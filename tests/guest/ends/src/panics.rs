@@ -1,11 +1,6 @@
 //! Panics: in the main thread, in a named one and a nameless one, in the report itself, and where the kernel is in the
 //! middle of something.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::string::String;
 use core::fmt;
 use core::hint::black_box;
@@ -14,11 +9,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use ebbtide::sync::Mutex;
 use ebbtide::thread::{self, Builder};
 use ebbtide::{print, println, process, provoke, stack};
-use ebbtide_ends::{PanicsItself, word};
 
-ebbtide::main!(main);
+use crate::{PanicsItself, word};
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     match &*word(1) {
         "main" => fail(black_box(7)),
         "thread" => {

@@ -4,11 +4,6 @@
 //! Who is parked gives up what it has below its stack pointer, whole pages: where more than one is kept (with debug assertions), many
 //! threads would measure that.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,9 +11,8 @@ use core::time::Duration;
 
 use ebbtide::user::{self, Error};
 use ebbtide::{println, provoke, stack, thread};
-use ebbtide_ends::word;
 
-ebbtide::main!(main);
+use crate::word;
 
 /// Threads that there are frames for.
 const FEW: usize = 48;
@@ -50,7 +44,7 @@ fn calls(number: u64) -> u64 {
     number
 }
 
-fn main() -> Result<(), String> {
+pub fn main() -> Result<(), String> {
     // Above them, so that all are there before they have done much.
     let above = thread::Builder::new().priority(thread::Priority::MAX).spawn(measure);
     let measured = above.map_err(|error| format!("{error}"))?.join();
