@@ -35,12 +35,17 @@ impl Member {
 
     /// Whether it needs a policy to be chosen: the crate `ebbtide` itself, and what depends on it.
     pub fn has_policy(&self) -> bool {
-        self.package.name.as_str() == "ebbtide" || policy::dependency(&self.package).is_some()
+        self.package.name.as_str() == "ebbtide" || self.is_app()
+    }
+
+    /// Whether it depends on the crate `ebbtide`.
+    pub fn is_app(&self) -> bool {
+        policy::dependency(&self.package).is_some()
     }
 
     /// Whether it can be built under this policy: an app may select its own.
     pub fn accepts(&self, policy: &Policy, all: &[Policy]) -> bool {
-        policy::dependency(&self.package).is_none() || Policy::choose(&self.package, Some(policy), all).is_ok()
+        !self.is_app() || Policy::choose(&self.package, Some(policy), all).is_ok()
     }
 }
 

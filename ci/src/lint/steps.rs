@@ -121,23 +121,31 @@ fn host_docs(project: &Project) -> Step {
     })
 }
 
-/// Clippy and documentation for one architecture: what needs no policy once, the rest once per policy.
+/// Clippy and documentation for one architecture: what needs no policy once, the rest once per policy; but the pages of apps once.
 fn bare_steps(project: &Project, bare: &Bare, policies: &[Policy]) -> Result<Vec<Step>> {
     let members: Vec<_> = members::bare(project)?.into_iter().filter(|member| member.is_for(bare.arch)).collect();
     let (with, without): (Vec<&Member>, Vec<&Member>) = members.iter().partition(|member| member.has_policy());
     let arch = bare.arch;
     let mut steps = Vec::new();
-    let mut both = |suffix: String, members: &[&Member], policy: Option<&Policy>| {
+    let mut step = |verb, suffix: &str, members: &[&Member], policy: Option<&Policy>| {
         let names: Vec<_> = members.iter().map(|member| member.package.name.to_string()).collect();
         if !names.is_empty() {
-            steps.push(bare_step(project, bare, "clippy", format!("clippy, {suffix}"), &names, policy));
-            steps.push(bare_step(project, bare, "doc", format!("docs, {suffix}"), &names, policy));
+            let title = if verb == "doc" { "docs" } else { verb };
+            steps.push(bare_step(project, bare, verb, format!("{title}, {suffix}"), &names, policy));
         }
     };
-    both(arch.to_string(), &without, None);
+    step("clippy", arch.name(), &without, None);
+    step("doc", arch.name(), &without, None);
     for policy in policies {
+        let suffix = format!("{arch}, {policy}");
         let these: Vec<_> = with.iter().copied().filter(|member| member.accepts(policy, policies)).collect();
-        both(format!("{arch}, {policy}"), &these, Some(policy));
+        step("clippy", &suffix, &these, Some(policy));
+        // What an app's pages say and point at is the same under each policy, so they are made under one of them.
+        let is_first = |member: &&&Member| {
+            let first = policies.iter().find(|policy| member.accepts(policy, policies));
+            !member.is_app() || first == Some(policy)
+        };
+        step("doc", &suffix, &these.iter().filter(is_first).copied().collect::<Vec<_>>(), Some(policy));
     }
     Ok(steps)
 }
