@@ -127,9 +127,15 @@ pub(crate) fn create_without_work<S: System>(request: Request) -> Result<&'stati
     drop(heap);
     S::kernel().note_reserve(&stack);
     let id = ThreadId(S::kernel().next_thread.fetch_add(1, Ordering::Relaxed));
-    let mut thread = Thread::new(id, name, kind, priority, stack);
-    thread.deepest.begin::<S>();
-    let thread = leak(Arc::new(thread));
+    // Written where it stays: it is large, and `Arc::new` would copy it.
+    let place = Arc::new_uninit();
+    let thread: *mut Thread = Arc::as_ptr(&place).cast_mut().cast();
+    // SAFETY: the place was allocated just now, and nobody else knows it.
+    unsafe { thread.write(Thread::new(id, name, kind, priority, stack)) };
+    // SAFETY: as above, and it was written.
+    unsafe { &mut *thread }.deepest.begin::<S>();
+    // SAFETY: it was written.
+    let thread = leak(unsafe { place.assume_init() });
     thread.set_affinity(affinity);
     S::kernel().placement.note_affinity(affinity);
     // SAFETY: nobody else knows the thread yet.

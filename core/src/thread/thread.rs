@@ -141,6 +141,7 @@ pub struct Thread {
 unsafe impl Sync for Thread {}
 
 impl Thread {
+    #[inline(always)]
     pub(crate) fn new(id: ThreadId, name: Option<Box<str>>, kind: Kind, priority: Priority, stack: Stack) -> Self {
         Self {
             head: Head::new(stack.top().as_u64()),
