@@ -160,7 +160,7 @@ fn check_setting(args: &Args, profile: Profile) -> Result<()> {
     }
 }
 
-/// Makes the quick comparison, for `test`: of all shipped workloads, or of those named.
+/// Makes the quick comparison, for `test`: of all shipped workloads, or of those named. It builds what it boots, unless `images` has it.
 ///
 /// # Errors
 ///
@@ -171,8 +171,41 @@ pub fn quick(
     policies: &[String],
     workloads: &[String],
     setup: &SetupArgs,
+    images: Option<runner::Images<'_>>,
 ) -> Result<Vec<Record>> {
-    let asked = Asked {
+    let asked = quickly(archs, policies);
+    let runner = Qemu { images, ..real(project, &asked, setup, Profile::Release)? };
+    plan::measure(&runner, &asked, &workload::find(project, workloads)?, &Progress::silent())
+}
+
+/// An image that [`quick`] boots.
+pub struct Booted {
+    /// Its architecture.
+    pub arch: Arch,
+    /// Its policy.
+    pub policy: String,
+    /// What it is built from.
+    pub package: String,
+    /// Whether with the feature `audit`.
+    pub audit: bool,
+}
+
+/// The images that [`quick`] boots for all shipped workloads.
+///
+/// # Errors
+///
+/// When the workloads cannot be read.
+pub fn quick_images(project: &Project, archs: &[Arch], policies: &[String]) -> Result<Vec<Booted>> {
+    let workloads = workload::find(project, &[])?;
+    let images = plan::images(&quickly(archs, policies), &workloads).into_iter();
+    let booted =
+        |(arch, policy, package, audit): (_, _, &str, _)| Booted { arch, policy, package: package.into(), audit };
+    Ok(images.map(booted).collect())
+}
+
+/// What the quick comparison asks for.
+fn quickly(archs: &[Arch], policies: &[String]) -> Asked {
+    Asked {
         archs: archs.to_vec(),
         policies: policies.to_vec(),
         smp: vec![1],
@@ -182,9 +215,7 @@ pub fn quick(
         timeout: None,
         quick: true,
         jobs: parallel::default_jobs(),
-    };
-    let runner = real(project, &asked, setup, Profile::Release)?;
-    plan::measure(&runner, &asked, &workload::find(project, workloads)?, &Progress::silent())
+    }
 }
 
 /// What README.md shows wrongly, given all records of all workloads; `None` when it is right.
@@ -243,7 +274,7 @@ fn real<'a>(project: &'a Project, wanted: &Asked, asked: &SetupArgs, profile: Pr
         let found = toolchain::find_or_set_up(project, *arch, asked.toolchain, asked.yes)?;
         toolchains.push((*arch, found));
     }
-    Ok(Qemu { project, toolchains, profile })
+    Ok(Qemu { project, toolchains, profile, images: None })
 }
 
 /// Writes report, figures and records, each whole or not at all; returns where the report lies.

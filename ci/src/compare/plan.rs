@@ -116,6 +116,19 @@ fn discard(record: &mut Record, change: &str) {
     });
 }
 
+/// The images that [`measure`] boots, in the order in which it asks for them: architecture, policy, package, and whether with the feature
+/// `audit`.
+pub fn images<'a>(asked: &Asked, workloads: &'a [Workload]) -> Vec<(Arch, String, &'a str, bool)> {
+    let of = |arch: Arch, workload: &'a Workload| {
+        let kinds = builds(workload);
+        let policies = policies(asked, workload).into_iter();
+        policies.flat_map(move |(policy, _)| {
+            kinds.iter().map(move |audit| (arch, policy.clone(), workload.package(), *audit))
+        })
+    };
+    asked.archs.iter().flat_map(|arch| workloads.iter().flat_map(move |workload| of(*arch, workload))).collect()
+}
+
 /// How many steps [`measure`] reports: builds and runs.
 pub fn steps(asked: &Asked, workloads: &[Workload]) -> usize {
     let one = |workload: &Workload| {

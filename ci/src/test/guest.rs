@@ -46,12 +46,18 @@ pub struct Lists {
     pub cases: Option<PathBuf>,
 }
 
-/// Makes the cases.
+/// Makes the cases; also those of `more` builds, of images that something else boots.
 ///
 /// # Errors
 ///
 /// When the list of cases cannot be read or is wrong (121).
-pub fn cases(project: &Project, lists: &Lists, all: &[Policy], images: &Arc<Images>) -> Result<Vec<Case>> {
+pub fn cases(
+    project: &Project,
+    lists: &Lists,
+    all: &[Policy],
+    images: &Arc<Images>,
+    more: Vec<Key>,
+) -> Result<Vec<Case>> {
     let mut described = described(project, all, lists.cases.as_deref())?;
     if lists.soak {
         described = described.into_iter().map(GuestCase::soaked).collect();
@@ -67,6 +73,7 @@ pub fn cases(project: &Project, lists: &Lists, all: &[Policy], images: &Arc<Imag
             boots.push(boot(project, images, case.clone(), key.clone(), arch, machine));
         }
     }
+    builds.extend(more.into_iter().filter(|key| seen.insert(key.clone())).map(|key| build(images, key)));
     builds.extend(boots);
     Ok(builds)
 }

@@ -124,7 +124,7 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
         cases: args.cases.clone(),
     };
     let compilers = prepare(project, &lists, &args.setup)?;
-    guest::cases(project, &lists, &all, &Arc::new(Images::new(project, compilers)))
+    guest::cases(project, &lists, &all, &Arc::new(Images::new(project, compilers)), Vec::new())
 }
 
 /// The guests whose names contain a text, and the builds of their images.

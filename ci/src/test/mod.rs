@@ -150,11 +150,12 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     cases.extend(own::lint(project, &compilers)?);
     cases.extend(host::cases(project)?);
     let images = Arc::new(Images::new(project, compilers));
-    cases.extend(guest::cases(project, &lists, &all, &images)?);
+    let policies: Vec<_> = lists.policies.iter().map(ToString::to_string).collect();
+    let compared = own::compared(project, &lists.archs, &policies)?;
+    cases.extend(guest::cases(project, &lists, &all, &images, compared)?);
     cases.push(own::stack_sizes(project, args.setup.clone()));
     cases.extend(own::docs(project)?);
-    let policies = lists.policies.iter().map(ToString::to_string).collect();
-    cases.push(own::compare(project, lists.archs, policies, Vec::new(), args.setup.clone()));
+    cases.push(own::compare(project, lists.archs, policies, Vec::new(), args.setup.clone(), Some(images)));
     Ok(cases)
 }
 

@@ -1,18 +1,20 @@
 //! The cases that are this tool's own checks: arrows, lint, documentation, comparison.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 
 use super::case::{Case, Group, Outcome};
+use super::images::{Images, Key};
 use crate::arch::Arch;
-use crate::cli::SetupArgs;
+use crate::cli::{Profile, SetupArgs};
 use crate::compare::{self, baseline, limits};
 use crate::lint::step::TIMEOUT;
 use crate::lint::steps::{self, Bare};
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::{deps, docs, sizes};
+use crate::{deps, docs, exit, sizes};
 
 /// How long a comparison may take, as it is shown; each of its runs has its own time-out.
 const COMPARE: Duration = Duration::from_secs(1500);
@@ -78,17 +80,23 @@ pub fn stack_sizes(project: &Project, setup: SetupArgs) -> Case {
 }
 
 /// The quick comparison: each record and each promise about it a test, each record's counts against the baselines, and
-/// what README.md shows of it. `workloads` narrows it, if any are named.
+/// what README.md shows of it. `workloads` narrows it, if any are named. It boots `images`, or else builds its own.
 pub fn compare(
     project: &Project,
     archs: Vec<Arch>,
     policies: Vec<String>,
     workloads: Vec<String>,
     setup: SetupArgs,
+    images: Option<Arc<Images>>,
 ) -> Case {
     let project = project.clone();
     let run = move || {
-        let records = compare::quick(&project, &archs, &policies, &workloads, &setup)?;
+        let shared = |arch: Arch, policy: &str, package: &str, audit| {
+            let images = images.as_ref().context("there are no images to share")?;
+            images.get(&key(arch, policy, package, audit)?)?.map_err(|why| anyhow!(why))
+        };
+        let from = images.is_some().then_some(&shared as _);
+        let records = compare::quick(&project, &archs, &policies, &workloads, &setup, from)?;
         let outcome = |name: String, error: Option<String>| match error {
             None => Outcome::passed(name),
             Some(error) => Outcome::failed(name, error),
@@ -106,4 +114,27 @@ pub fn compare(
         Ok(outcomes)
     };
     Case { name: "compare".into(), group: Group::Compare, after: None, timeout: COMPARE, run: Box::new(run) }
+}
+
+/// The images that [`compare`] boots.
+///
+/// # Errors
+///
+/// When the workloads or the policies cannot be read.
+pub fn compared(project: &Project, archs: &[Arch], policies: &[String]) -> Result<Vec<Key>> {
+    let booted = compare::quick_images(project, archs, policies)?;
+    booted.iter().map(|image| key(image.arch, &image.policy, &image.package, image.audit)).collect()
+}
+
+/// An image of the comparison.
+fn key(arch: Arch, policy: &str, package: &str, audit: bool) -> Result<Key> {
+    Ok(Key {
+        package: package.to_owned(),
+        bin: None,
+        policy: policy.parse().map_err(exit::usage)?,
+        audit,
+        arch: arch.name(),
+        profile: Profile::Release,
+        loader: None,
+    })
 }

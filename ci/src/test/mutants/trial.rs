@@ -164,8 +164,8 @@ impl OnCode<'_> {
     fn compare(&self, test: &str) -> Result<Came> {
         let policies = self.trial.known.policies.iter().map(ToString::to_string).collect();
         let workload = test.split("::").take(1).map(str::to_owned).collect();
-        let compared =
-            own::compare(self.project, Arch::EXISTING.to_vec(), policies, workload, self.trial.setup.clone());
+        let (archs, setup) = (Arch::EXISTING.to_vec(), self.trial.setup.clone());
+        let compared = own::compare(self.project, archs, policies, workload, setup, None);
         Ok(named((compared.run)()?, test, |name| name))
     }
 }
