@@ -135,7 +135,7 @@ fn kind_of(guest: &Guest) -> Kind {
     match &guest.words[0] {
         word if word == "record" => Kind::Boot,
         word if word.starts_with("few=") => Kind::Sleepers,
-        word if word.starts_with("steps=") => Kind::Server,
+        word if word == "workload=server" => Kind::Server,
         _ if is_of_depths(guest) => Kind::Depth,
         _ if guest.words.len() == 1 => Kind::SpawnJoin,
         _ => Kind::Switch,

@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use ebbtide::sync::{Arc, OnceLock};
 use ebbtide::thread::{self, Builder, CpuSet, Thread};
 use ebbtide::{println, stack};
-use ebbtide_figures::{Dice, Mean, word};
+use ebbtide_figures::{Dice, Mean, conserved, word};
 
 ebbtide::main!(main);
 
@@ -70,7 +70,7 @@ fn main() -> Result<(), String> {
     let members = handles.iter().map(|handle| handle.thread().clone()).collect();
     assert!(crowd.members.set(members).is_ok(), "set once");
     stack::settle();
-    conserved();
+    conserved()?;
     let before = stack::counters();
     // The first letters; from then on the members are among themselves.
     for token in 0..TOKENS_PER_CPU * cpus {
@@ -78,7 +78,7 @@ fn main() -> Result<(), String> {
     }
     handles.into_iter().for_each(|handle| handle.join().unwrap());
     stack::settle();
-    conserved();
+    conserved()?;
     let after = stack::counters();
     let broken = crowd.broken.load(Ordering::Acquire);
     assert_eq!(broken, 0, "canaries that were changed");
@@ -149,14 +149,4 @@ fn wait_at(depth: u64, crowd: &Crowd, me: usize) -> u64 {
         0
     };
     broken + u64::from(black_box(&canary).iter().any(|found| *found != word))
-}
-
-/// Checks that every frame is accounted for.
-fn conserved() {
-    let (frames, sample) = (stack::frames(), stack::sample());
-    assert_eq!(
-        frames.counts.total,
-        frames.counts.free + frames.heap + frames.user + frames.tables + sample.range,
-        "frames are conserved: {frames:?}, {sample:?}"
-    );
 }

@@ -1,4 +1,4 @@
-//! What the guests that measure share: words of the command line, others that sleep, dice, and means.
+//! What the guests that measure share: words of the command line, others that sleep, dice, means, and the count of all frames.
 
 #![no_std]
 
@@ -9,8 +9,9 @@ use alloc::string::String;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use ebbtide::stack::{self, Frames, Sample};
 use ebbtide::time::Duration;
-use ebbtide::{env, stack, thread};
+use ebbtide::{env, thread};
 
 /// How long others sleep: longer than any measurement, in the guest's time.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,7 +30,7 @@ pub fn word(name: &str) -> Result<usize, String> {
 }
 
 /// What stands after `name=` on the command line, if it is there.
-pub fn text(name: &str) -> Option<String> {
+fn text(name: &str) -> Option<String> {
     env::args().find_map(|word| word.strip_prefix(name)?.strip_prefix('=').map(String::from))
 }
 
@@ -49,6 +50,35 @@ pub fn put_to_sleep(threads: usize) -> Result<(), String> {
     }
     stack::settle();
     Ok(())
+}
+
+/// Counts where all frames are, and what of them is in stacks.
+///
+/// # Errors
+///
+/// A frame is nowhere: not free, and in no heap, page table, stack range or memory of user mode.
+pub fn conserved() -> Result<(Frames, Sample), String> {
+    let (frames, sample) = (stack::frames(), stack::sample());
+    let known = frames.counts.free + frames.heap + frames.user + frames.tables + sample.range;
+    if known == frames.counts.total {
+        Ok((frames, sample))
+    } else {
+        Err(format!("frames are not conserved: {frames:?}, {sample:?}"))
+    }
+}
+
+/// The same where there are so many threads beside the one that calls.
+///
+/// # Errors
+///
+/// A frame is nowhere, or the walk of the page tables finds other than so many threads.
+pub fn accounted(threads: usize) -> Result<(Frames, Sample), String> {
+    let (frames, sample) = conserved()?;
+    if sample.threads == threads {
+        Ok((frames, sample))
+    } else {
+        Err(format!("the walk of the page tables found {} threads, and there are {threads}", sample.threads))
+    }
 }
 
 /// Lets so many timer interrupts come that the clock knows its frequencies as well as it will: until then each of them takes some

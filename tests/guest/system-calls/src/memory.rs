@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use ebbtide::user::{self, JoinHandle};
 use ebbtide::{hint, stack, thread};
+use ebbtide_figures::accounted;
 
 /// How long a thread that spins has the CPU before this one takes it away again.
 const TURN: Duration = Duration::from_micros(100);
@@ -64,13 +65,7 @@ fn after_a_turn_each(threads: usize) -> Result<usize, String> {
 }
 
 fn pages(threads: usize) -> Result<usize, String> {
-    let (frames, sample) = (stack::frames(), stack::sample());
-    let known = frames.counts.free + frames.heap + frames.user + frames.tables + sample.range;
-    if known != frames.counts.total {
-        return Err(format!("frames are lost: {frames:?}, {sample:?}"));
-    }
-    if sample.threads != threads + 1 {
-        return Err(format!("{} threads were found, and there are {}", sample.threads, threads + 1));
-    }
+    // The main thread's stack is one of them: it waits for this one.
+    let (_, sample) = accounted(threads + 1)?;
     Ok(sample.stack)
 }

@@ -6,13 +6,7 @@
 //! higher priority, sends the requests and looks at memory, both at fixed instants of the clock: so a run repeats exactly where that counts
 //! instructions, and instants are the same under every policy.
 
-#![no_std]
-#![no_main]
-
-extern crate alloc;
-
 mod connection;
-mod memory;
 mod settings;
 
 use alloc::format;
@@ -22,11 +16,9 @@ use alloc::vec::Vec;
 use ebbtide::time::{Duration, Instant};
 use ebbtide::{println, stack, thread};
 
+use crate::memory::Memory;
 use connection::Server;
-use memory::Memory;
 use settings::Settings;
-
-ebbtide::main!(main);
 
 /// What happens at an instant. Where both do at the same, memory is looked at first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,20 +35,20 @@ struct Seen {
     memory: Memory,
 }
 
-fn main() -> Result<(), String> {
-    let settings = Settings::read()?;
+/// Opens connections, sends bursts of requests, and prints points and record.
+pub fn run(words: &[String]) -> Result<(), String> {
+    let settings = Settings::read(words)?;
     let mut server = Server::new(&settings);
     let mut asleep = Memory::default();
     for threads in &settings.steps {
         server.open(*threads)?;
-        asleep = Memory::at_rest(*threads);
+        asleep = Memory::at_rest(*threads)?;
         println!("ebbtide: point series=threads threads={threads} {asleep}");
     }
     let seen = bursts(&settings, &mut server)?;
     let (threads, requests) = (server.connections(), server.requests());
     server.close()?;
-    let none = Memory::at_rest(0);
-    assert_eq!(none.oracle, 0, "pages of stacks without a thread: {none}");
+    Memory::at_end(0)?;
     for Seen { at, requests, served, memory } in &seen {
         println!("ebbtide: point series=bursts at_ms={} requests={requests} served={served} {memory}", at.as_millis());
     }

@@ -3,23 +3,19 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::hint::black_box;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use ebbtide::stack;
 use ebbtide::sync::Arc;
 use ebbtide::sync::mpsc::{Sender, channel};
 use ebbtide::thread::{self, Builder, JoinHandle, Priority};
 use ebbtide::time::Duration;
 use ebbtide_figures::Dice;
 
-use crate::settings::Settings;
+use super::settings::Settings;
+use crate::depths;
 
 /// Below that of the main thread, whose instants are not to depend on how much the connections have to do.
 const PRIORITY: Priority = Priority::new(8).expect("a level that there is");
-
-/// Bytes that a thread may need below the depth of its request, to sleep there.
-const TO_SLEEP_BYTES: usize = 512;
 
 /// A connection that is open. A request is the depth, in bytes.
 struct Connection {
@@ -52,7 +48,7 @@ impl<'a> Server<'a> {
             let (served, wait) = (Arc::clone(&self.served), self.settings.wait);
             let serve_all = move || {
                 for depth in receiver {
-                    serve(depth, wait);
+                    depths::go(depth, &mut || thread::sleep(wait));
                     served.fetch_add(1, Ordering::Release);
                 }
             };
@@ -72,7 +68,7 @@ impl<'a> Server<'a> {
                 self.order.swap(place, self.dice.below(place as u64 + 1) as usize);
             }
         }
-        let depth = self.settings.depth(&mut self.dice);
+        let depth = self.settings.depths.draw(&mut self.dice);
         let connection = self.order[self.requests % self.order.len()];
         self.requests += 1;
         self.connections[connection].requests.send(depth).map_err(|error| error.to_string())
@@ -106,22 +102,4 @@ impl<'a> Server<'a> {
             Err(format!("{served} requests of {} were served", self.requests))
         }
     }
-}
-
-/// Serves a request that goes so deep.
-fn serve(depth: usize, wait: Duration) {
-    stack::ensure(depth + TO_SLEEP_BYTES).unwrap_or_else(|error| panic!("a request of {depth} bytes: {error}"));
-    descend(stack::remaining().saturating_sub(depth), wait);
-}
-
-/// Calls itself until no more than `left` bytes of the stack remain, and waits there. What it has on the stack must still be there then.
-#[inline(never)]
-fn descend(left: usize, wait: Duration) {
-    let canary = black_box([left; 24]);
-    if stack::remaining() > left {
-        descend(left, wait);
-    } else {
-        thread::sleep(wait);
-    }
-    assert!(black_box(&canary).iter().all(|word| *word == left), "a stack was changed while its thread slept");
 }

@@ -1,8 +1,10 @@
 //! Where the memory of stacks is: by a walk of the page tables, in KiB.
 
+use alloc::string::String;
 use core::fmt;
 
 use ebbtide::stack::{self, Sample};
+use ebbtide_figures::accounted;
 
 /// KiB of a frame.
 const FRAME_KIB: usize = 4;
@@ -23,18 +25,26 @@ impl Memory {
         Self::of(&stack::sample())
     }
 
-    /// What is seen once all threads sleep, of which there are to be so many, and the CPUs have been idle since. Every frame must be
-    /// accounted for.
-    pub fn at_rest(threads: usize) -> Self {
+    /// What is seen once all threads sleep, of which there are to be so many, and the CPUs have been idle since.
+    ///
+    /// # Errors
+    ///
+    /// There are other threads, or a frame is not accounted for.
+    pub fn at_rest(threads: usize) -> Result<Self, String> {
         stack::settle();
-        let (frames, sample) = (stack::frames(), stack::sample());
-        assert_eq!(sample.threads, threads, "threads that the walk found");
-        assert_eq!(
-            frames.counts.total,
-            frames.counts.free + frames.heap + frames.user + frames.tables + sample.range,
-            "frames are conserved: {frames:?}, {sample:?}"
-        );
-        Self::of(&sample)
+        let (_, sample) = accounted(threads)?;
+        Ok(Self::of(&sample))
+    }
+
+    /// What is seen once all threads have ended, or all but so many: no thread, no page of its stack, no frame must be lost.
+    ///
+    /// # Errors
+    ///
+    /// One is.
+    pub fn at_end(threads: usize) -> Result<Self, String> {
+        let memory = Self::at_rest(threads)?;
+        assert_eq!(memory.oracle == 0, threads == 0, "pages of stacks without a thread: {memory}");
+        Ok(memory)
     }
 
     /// All that it takes to have these stacks.
