@@ -1,5 +1,6 @@
 //! From what was asked for to builds and runs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -77,9 +78,11 @@ pub fn measure(runner: &dyn Runner, asked: &Asked, workloads: &[Workload], progr
     let states: Vec<_> = asked.archs.iter().map(|arch| runner.provenance(*arch)).collect();
     let mut groups = Vec::new();
     for (arch, state) in asked.archs.iter().zip(&states) {
-        let mut records = Vec::new();
-        for workload in workloads {
-            let jobs = prepare(runner, asked, *arch, workload, progress)?;
+        let (mut records, mut built) = (Vec::new(), Built::new());
+        for (place, workload) in workloads.iter().enumerate() {
+            let jobs = prepare(runner, asked, (*arch, &mut built), workload, progress)?;
+            let later = &workloads[place + 1..];
+            built.retain(|(_, package, _), _| later.iter().any(|workload| workload.package() == package));
             let outcomes = parallel::map(asked.jobs, &jobs, |job| carry_out(runner, asked, job, progress));
             let outcomes = outcomes.into_iter().collect::<Result<Vec<_>>>()?;
             records.extend(into_records(state, &jobs, &outcomes));
@@ -158,18 +161,22 @@ fn policies(asked: &Asked, workload: &Workload) -> Vec<(String, bool)> {
     policies
 }
 
+/// Images of one architecture that later workloads boot as well, and why there is none: by policy, package, and whether with the feature
+/// `audit`. To find that nothing has to be built anew takes as long as a short run.
+type Built = BTreeMap<(String, String, bool), Result<Image, String>>;
+
 /// Builds the images of one workload and lists its runs.
 fn prepare<'a>(
     runner: &dyn Runner,
     asked: &Asked,
-    arch: Arch,
+    (arch, built): (Arch, &mut Built),
     workload: &'a Workload,
     progress: &Progress,
 ) -> Result<Vec<Job<'a>>> {
     let mut jobs = Vec::new();
     for (policy, reference_only) in policies(asked, workload) {
-        let build = |audit: &bool| build(runner, (arch, &policy, *audit), workload, progress);
-        let images = builds(workload).iter().map(build).collect::<Result<Vec<_>>>()?;
+        let mut image = |audit: &bool| image(runner, (arch, built), (&policy, *audit), workload, progress);
+        let images = builds(workload).iter().map(&mut image).collect::<Result<Vec<_>>>()?;
         let plain = images[0].as_ref().ok().filter(|_| workload.kind == Kind::Boot);
         let image_bytes = plain.map(|image| runner.image_bytes(image)).transpose()?;
         for (smp, qemu, cpu) in settings(asked) {
@@ -202,6 +209,24 @@ fn prepare<'a>(
         }
     }
     Ok(jobs)
+}
+
+/// One image: that of an earlier workload, or a new one.
+fn image(
+    runner: &dyn Runner,
+    (arch, built): (Arch, &mut Built),
+    (policy, audit): (&str, bool),
+    workload: &Workload,
+    progress: &Progress,
+) -> Result<Result<Image, String>> {
+    let key = (policy.to_owned(), workload.package().to_owned(), audit);
+    if let Some(image) = built.get(&key) {
+        progress.done(&format!("{} for {} too", kind(policy, audit), workload.name()));
+        return Ok(image.clone());
+    }
+    let image = build(runner, (arch, policy, audit), workload, progress)?;
+    built.insert(key, image.clone());
+    Ok(image)
 }
 
 /// Builds one image; one that cannot be built is an answer too.
