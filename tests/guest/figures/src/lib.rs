@@ -101,6 +101,14 @@ fn sleeper() {
 pub struct Dice(pub u64);
 
 impl Dice {
+    /// Dice of its own for each of those that draw from one seed (Steele, Lea and Flood's SplitMix64).
+    pub fn of(seed: u64, number: u64) -> Self {
+        let mixed = seed.wrapping_add((number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Self((mixed ^ (mixed >> 31)).max(1))
+    }
+
     /// A number below `limit`.
     ///
     /// # Panics

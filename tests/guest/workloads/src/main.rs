@@ -6,7 +6,10 @@
 
 extern crate alloc;
 
+mod chain;
+mod deep;
 mod depths;
+mod fork_join;
 mod memory;
 mod server;
 mod words;
@@ -22,7 +25,8 @@ ebbtide::main!(main);
 /// A workload, made of the words that follow its name.
 type Workload = fn(&[String]) -> Result<(), String>;
 
-const WORKLOADS: &[(&str, Workload)] = &[("server", server::run)];
+const WORKLOADS: &[(&str, Workload)] =
+    &[("chain", chain::run), ("deep-sleepers", deep::run), ("fork-join", fork_join::run), ("server", server::run)];
 
 fn main() -> Result<(), String> {
     let words: Vec<String> = env::args().skip(1).collect();

@@ -52,6 +52,11 @@ impl Memory {
         self.stack + self.cache + self.table
     }
 
+    /// The same without the stacks that were there before.
+    pub fn beside(self, before: &Self) -> Self {
+        Self { stack: self.stack - before.stack, oracle: self.oracle - before.oracle, ..self }
+    }
+
     fn of(sample: &Sample) -> Self {
         let kib = |frames: usize| FRAME_KIB * frames;
         Self {

@@ -63,6 +63,20 @@ impl<'a> Words<'a> {
         })
     }
 
+    /// A number, or two with a `-` between them: any from the one to the other.
+    ///
+    /// # Errors
+    ///
+    /// They are not there, or not so.
+    pub fn span(&self, key: &str, most: usize) -> Result<RangeInclusive<usize>, String> {
+        let value = self.text(key, "NUMBER or FROM-TO")?;
+        let (from, to) = value.split_once('-').unwrap_or((value, value));
+        let span = parse(from).zip(parse(to)).filter(|(from, to)| (1..=*to).contains(from) && *to <= most);
+        span.map(|(from, to)| from..=to).ok_or_else(|| {
+            format!("`{key}={value}`: it must be a number from 1 to {most}, or two as 20-60, the smaller one first")
+        })
+    }
+
     /// How deep threads go.
     ///
     /// # Errors

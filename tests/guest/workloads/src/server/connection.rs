@@ -8,7 +8,6 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use ebbtide::sync::Arc;
 use ebbtide::sync::mpsc::{Sender, channel};
 use ebbtide::thread::{self, Builder, JoinHandle, Priority};
-use ebbtide::time::Duration;
 use ebbtide_figures::Dice;
 
 use super::settings::Settings;
