@@ -47,7 +47,7 @@ impl FromStr for Selected {
 }
 
 /// Most CPUs that a machine may have.
-const MOST_CPUS: u8 = 16;
+pub const MOST_CPUS: u8 = 16;
 
 /// Checks a number of CPUs.
 pub fn cpus(text: &str) -> Result<u8, String> {

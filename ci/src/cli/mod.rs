@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 pub use list::List;
-pub use machine::{Selected, cpus, memory};
+pub use machine::{MOST_CPUS, Selected, cpus, memory};
 
 use crate::arch::Arch;
 use crate::policy::Policy;

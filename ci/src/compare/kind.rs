@@ -24,6 +24,12 @@ pub enum Kind {
     Depth,
     /// Memory of a server with a thread for each connection: by their number, and over time.
     Server,
+    /// What handing items on from thread to thread takes, across CPUs.
+    Chain,
+    /// Memory of threads that all sleep deep, and of those that have to wait for it.
+    DeepSleepers,
+    /// What the lives of threads take that spawn others and wait for them.
+    ForkJoin,
 }
 
 impl Kind {
@@ -38,6 +44,9 @@ impl Kind {
             Self::SystemCalls => "system-calls",
             Self::Depth => "depth",
             Self::Server => "server",
+            Self::Chain => "chain",
+            Self::DeepSleepers => "deep-sleepers",
+            Self::ForkJoin => "fork-join",
         }
     }
 
@@ -108,6 +117,32 @@ impl Kind {
             Self::Server => {
                 &["server_threads", "server_requests", "server_asleep_kib", "server_most_kib", "server_after_kib"]
             }
+            Self::Chain => &[
+                "chain_threads",
+                "chain_items",
+                "chain_item_insns",
+                "chain_switches_per_item",
+                "chain_pte_writes_per_item",
+                "chain_tlb_local_per_item",
+                "chain_tlb_broadcast_per_item",
+            ],
+            Self::DeepSleepers => &[
+                "deep_threads",
+                "deep_sleeps",
+                "deep_quiet_kib",
+                "deep_most_kib",
+                "deep_most_oracle_kib",
+                "deep_after_kib",
+                "deep_parked",
+                "deep_span_ms",
+            ],
+            Self::ForkJoin => &[
+                "fork_threads",
+                "fork_thread_insns",
+                "fork_pte_writes_per_thread",
+                "fork_tlb_broadcast_per_thread",
+                "fork_after_kib",
+            ],
         }
     }
 
@@ -118,6 +153,7 @@ impl Kind {
                 ("threads", &["threads", "stack_kib", "cache_kib", "table_kib", "oracle_kib"]),
                 ("bursts", &["at_ms", "requests", "served", "stack_kib", "cache_kib", "table_kib", "oracle_kib"]),
             ],
+            Self::DeepSleepers => &[("deep", &["at_ms", "deep", "stack_kib", "cache_kib", "table_kib", "oracle_kib"])],
             _ => &[],
         }
     }

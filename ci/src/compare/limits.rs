@@ -140,7 +140,8 @@ pub fn judge(records: &[Record]) -> Vec<Verdict> {
 pub fn name(record: &Record) -> String {
     let setting = &record.setting;
     let machine = setting.machine.as_ref().map(|name| format!("{name}::")).unwrap_or_default();
-    format!("{}::{machine}{}::{}", setting.workload, setting.policy, setting.arch)
+    let cpus = if setting.smp > 1 { format!("{}-cpus::", setting.smp) } else { String::new() };
+    format!("{}::{machine}{cpus}{}::{}", setting.workload, setting.policy, setting.arch)
 }
 
 /// Judges one record: that it is ok, then each promise about it.

@@ -14,6 +14,9 @@ use super::kind::Kind;
 /// How a record line begins.
 const HEAD: &str = "ebbtide: record ";
 
+/// How the keys of means end.
+pub const MEANS: &[&str] = &["_insns", "_per_switch", "_per_call", "_per_item", "_per_thread"];
+
 /// The figures of one run, by key.
 pub type Figures = BTreeMap<String, f64>;
 
@@ -74,7 +77,7 @@ pub fn figures<'a>(
 fn number(key: &str, value: &str) -> Option<f64> {
     let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let mean = ["_insns", "_per_switch", "_per_call"].iter().any(|end| key.ends_with(end)) && decimals.len() <= 2;
+    let mean = MEANS.iter().any(|end| key.ends_with(end)) && decimals.len() <= 2;
     let fine = digits(whole) && whole.len() <= 15 && digits(decimals) && (mean || !value.contains('.'));
     if fine { value.parse().ok() } else { None }
 }

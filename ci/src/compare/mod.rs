@@ -16,6 +16,7 @@ mod html;
 mod kind;
 pub mod limits;
 mod line;
+mod load;
 mod machine;
 mod measure;
 mod peers;
@@ -208,7 +209,7 @@ fn quickly(archs: &[Arch], policies: &[String]) -> Asked {
     Asked {
         archs: archs.to_vec(),
         policies: policies.to_vec(),
-        smp: vec![1],
+        smp: Vec::new(),
         machines: vec![None],
         cpus: vec![cli::Selected::new("max")],
         memory: None,
@@ -254,7 +255,7 @@ fn asked(project: &Project, args: &Args) -> Result<Asked> {
     Ok(Asked {
         archs: lists.arch.of(Arch::EXISTING),
         policies: policies.iter().map(ToString::to_string).collect(),
-        smp: if lists.smp.is_empty() { vec![1] } else { lists.smp.clone() },
+        smp: lists.smp.clone(),
         machines: if machines.is_empty() { vec![None] } else { machines },
         cpus: lists.cpu.clone(),
         memory: args.memory.clone(),

@@ -30,7 +30,7 @@ pub struct Asked {
     pub archs: Vec<Arch>,
     /// Stack policies.
     pub policies: Vec<String>,
-    /// Numbers of CPUs.
+    /// Numbers of CPUs; none: what the workload names.
     pub smp: Vec<u8>,
     /// QEMU's machine types; `None` is the architecture's default.
     pub machines: Vec<Option<Selected>>,
@@ -135,7 +135,7 @@ pub fn images<'a>(asked: &Asked, workloads: &'a [Workload]) -> Vec<(Arch, String
 /// How many steps [`measure`] reports: builds and runs.
 pub fn steps(asked: &Asked, workloads: &[Workload]) -> usize {
     let one = |workload: &Workload| {
-        let settings = asked.smp.len() * asked.machines.len() * asked.cpus.len();
+        let settings = settings(asked, workload).len();
         policies(asked, workload).len() * (builds(workload).len() + settings * workload.machines().len())
     };
     asked.archs.len() * workloads.iter().map(one).sum::<usize>()
@@ -179,7 +179,7 @@ fn prepare<'a>(
         let images = builds(workload).iter().map(&mut image).collect::<Result<Vec<_>>>()?;
         let plain = images[0].as_ref().ok().filter(|_| workload.kind == Kind::Boot);
         let image_bytes = plain.map(|image| runner.image_bytes(image)).transpose()?;
-        for (smp, qemu, cpu) in settings(asked) {
+        for (smp, qemu, cpu) in settings(asked, workload) {
             for machine in workload.machines() {
                 let guest = guest(asked, (arch, &policy), workload, machine, (smp, &qemu, &cpu));
                 let setting = Setting {
@@ -247,12 +247,12 @@ fn build(
     Ok(image)
 }
 
-/// Every combination of CPUs, machine type and CPU model that was asked for.
-fn settings(asked: &Asked) -> Vec<(u8, Option<Selected>, Selected)> {
+/// Every combination of CPUs, machine type and CPU model that was asked for; a workload may name its CPUs.
+fn settings(asked: &Asked, workload: &Workload) -> Vec<(u8, Option<Selected>, Selected)> {
     let mut settings = Vec::new();
-    for smp in &asked.smp {
+    for smp in if asked.smp.is_empty() { workload.smp() } else { asked.smp.clone() } {
         for machine in &asked.machines {
-            settings.extend(asked.cpus.iter().map(|cpu| (*smp, machine.clone(), cpu.clone())));
+            settings.extend(asked.cpus.iter().map(|cpu| (smp, machine.clone(), cpu.clone())));
         }
     }
     settings

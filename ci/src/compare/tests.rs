@@ -41,12 +41,22 @@ fn run_these(
     asked: &[&str],
     quick: bool,
 ) -> Result<(Vec<Record>, u64)> {
+    run_with(workloads, &[smp], acts, asked, quick)
+}
+
+fn run_with(
+    workloads: &[Workload],
+    smp: &[u8],
+    acts: &[(&str, Act)],
+    asked: &[&str],
+    quick: bool,
+) -> Result<(Vec<Record>, u64)> {
     let acts = acts.iter().map(|(policy, act)| ((*policy).to_owned(), *act)).collect();
     let fake = Fake { acts, booted: Mutex::new(0) };
     let asked = Asked {
         archs: vec![Arch::X86_64],
         policies: asked.iter().map(|policy| (*policy).to_owned()).collect(),
-        smp: vec![smp],
+        smp: smp.to_vec(),
         machines: vec![None],
         cpus: vec![Selected::new("max")],
         memory: None,
@@ -231,6 +241,42 @@ fn quick_runs_once() {
     let (full, twice) = run(&acts, &["static"], false).expect("records");
     let (quick, once) = run(&acts, &["static"], true).expect("records");
     assert_eq!((full.len(), twice), (quick.len(), 2 * once));
+}
+
+#[test]
+fn loads_are_measured_with_their_keys_and_points() {
+    let texts = [
+        include_str!("../../../tests/workloads/chain.toml"),
+        include_str!("../../../tests/workloads/deep-sleepers.toml"),
+        include_str!("../../../tests/workloads/fork-join.toml"),
+    ];
+    let known = Known {
+        policies: &["accessed-bit", "ensure", "grow-on-entry", "grow-on-fault", "static"].map(String::from),
+        is_package: &|_| true,
+        taken: &[],
+    };
+    let loads = texts.map(|text| Workload::parse("shipped", text, &known).expect("a workload"));
+    let measured = |act| run_with(&loads, &[], &[("static", act)], &["static"], false).expect("records").0;
+    let records = measured(Act::Works(4));
+    assert_eq!(records.iter().map(|record| record.setting.smp).collect::<Vec<_>>(), [1, 4, 1, 1]);
+    assert!(records.iter().all(|record| record.status == Status::Ok), "{records:?}");
+    assert_eq!((records[0].figure("chain_item_insns"), records[1].figure("chain_item_insns")), (Some(8e5), None));
+    assert_eq!((records[2].series["deep"].len(), records[3].figure("fork_after_kib")), (2, Some(8e5)));
+    for record in measured(Act::Drifts) {
+        assert!(record.error.as_deref().is_some_and(|error| error.contains("two runs disagree")), "{record:?}");
+    }
+}
+
+#[test]
+fn a_workload_may_name_its_cpus_unless_the_command_line_does() {
+    let text = include_str!("../../../tests/workloads/boot.toml").replace("memory =", "smp = [1, 4]\nmemory =");
+    let known = Known { policies: &[], is_package: &|_| true, taken: &[] };
+    let boot = [Workload::parse("mine", &text, &known).expect("a workload")];
+    let cpus = |asked: &[u8]| {
+        let (records, _) = run_with(&boot, asked, &[("static", Act::Works(4))], &["static"], true).expect("records");
+        records.into_iter().map(|record| record.setting.smp).collect::<Vec<_>>()
+    };
+    assert_eq!((cpus(&[]), cpus(&[2])), (vec![1, 4], vec![2]));
 }
 
 #[test]

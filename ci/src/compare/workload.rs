@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::kind::Kind;
+use super::load::{self, Load};
 use super::machine::Machine;
 use super::runner::folder;
 use crate::policy::Policy;
@@ -21,7 +22,7 @@ use crate::{cli, exit};
 const PLACEHOLDERS: &[&str] = &["{stacks}", "{pages_grown}"];
 
 /// Something wrong in a file: the place in its text, and what is allowed there.
-type Wrong = (usize, String);
+pub type Wrong = (usize, String);
 
 /// What a workload may name.
 pub struct Known<'a> {
@@ -43,8 +44,13 @@ pub struct Workload {
     pub kind: Kind,
     /// What is built: an example's name or a folder of this repository.
     package: Spanned<String>,
-    /// The guest's command line.
-    args: Spanned<String>,
+    /// The guest's command line, or what is to follow on it.
+    args: Option<Spanned<String>>,
+    /// What its threads are made to do.
+    load: Option<Load>,
+    /// How many CPUs there are, if `--smp` does not say it: a run for each number.
+    #[serde(default)]
+    smp: Vec<Spanned<i64>>,
     /// The guest's memory, in QEMU's form.
     memory: Spanned<String>,
     /// The same under single policies, where it is another.
@@ -103,13 +109,19 @@ impl Workload {
 
     /// The guest's command line, as the file says it.
     pub fn args(&self) -> &str {
-        self.args.get_ref()
+        self.args.as_ref().map_or("", |args| args.get_ref())
     }
 
     /// The guest's memory under a policy, in QEMU's form.
     pub fn memory(&self, policy: &str) -> &str {
         let under = self.memory_under.iter().find(|(name, _)| name.get_ref() == policy);
         under.map_or(&self.memory, |(_, memory)| memory).get_ref()
+    }
+
+    /// The numbers of CPUs to run on.
+    pub fn smp(&self) -> Vec<u8> {
+        let smp: Vec<_> = self.smp.iter().filter_map(|count| u8::try_from(*count.get_ref()).ok()).collect();
+        if smp.is_empty() { vec![1] } else { smp }
     }
 
     /// When a run is given up, in seconds.
@@ -138,7 +150,9 @@ impl Workload {
                 .replace("{stacks}", &machine.stacks.to_string())
                 .replace("{pages_grown}", &machine.pages_grown.to_string());
         }
-        args.split_whitespace().map(str::to_owned).collect()
+        // That they can be made was checked when the file was read.
+        let load = load::words(self.kind, self.load.as_ref()).unwrap_or_default();
+        load.into_iter().chain(args.split_whitespace().map(str::to_owned)).collect()
     }
 
     /// Checks what the types do not say.
@@ -157,6 +171,8 @@ impl Workload {
             check_memory(&format!("memory_under.{key}"), memory)?;
         }
         check_memory("memory", &self.memory)?;
+        check_smp(&self.smp)?;
+        load::words(self.kind, self.load.as_ref())?;
         match self.kind {
             Kind::IdleMachines => self.validate_machines(),
             _ => match self.machine.first() {
@@ -171,6 +187,11 @@ impl Workload {
 
     /// Checks that what stands in braces can be filled in.
     fn validate_args(&self) -> Result<(), Wrong> {
+        let Some(args) = &self.args else {
+            let needed = if load::is_for(self.kind) { "[load]" } else { "`args`, the guest's command line" };
+            let missing = || (0, format!("the kind \"{}\" needs {needed}", self.kind.word()));
+            return self.load.is_some().then_some(()).ok_or_else(missing);
+        };
         let allowed = if self.kind == Kind::IdleMachines { PLACEHOLDERS } else { &[] };
         let rest = allowed.iter().fold(self.args().to_owned(), |args, known| args.replace(known, ""));
         if !rest.contains(['{', '}']) {
@@ -178,7 +199,7 @@ impl Workload {
         }
         let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
         let wrong = format!("`args`: for the kind \"{}\", in braces may stand: {allowed}", self.kind.word());
-        Err((self.args.span().start, wrong))
+        Err((args.span().start, wrong))
     }
 
     /// Checks that the published figures agree with each other.
@@ -224,6 +245,22 @@ fn check_memory(key: &str, memory: &Spanned<String>) -> Result<(), Wrong> {
     checked
         .map(drop)
         .map_err(|allowed| (memory.span().start, format!("`{key}` is \"{}\"; {allowed}", memory.get_ref())))
+}
+
+/// Checks numbers of CPUs.
+fn check_smp(smp: &[Spanned<i64>]) -> Result<(), Wrong> {
+    let wrong = |place: usize, count: i64| {
+        let earlier = smp[..place].iter().any(|other| *other.get_ref() == count);
+        earlier || !(1..=i64::from(cli::MOST_CPUS)).contains(&count)
+    };
+    match smp.iter().enumerate().find(|(place, count)| wrong(*place, *count.get_ref())) {
+        None => Ok(()),
+        Some((_, count)) => {
+            let (count, at) = (count.get_ref(), count.span().start);
+            let wrong = format!("`smp` has {count}; allowed are numbers from 1 to {}, each once", cli::MOST_CPUS);
+            Err((at, wrong))
+        }
+    }
 }
 
 /// Finds what `--workload` names; nothing named means all that are shipped.

@@ -13,10 +13,14 @@ const DEPTH: &str = include_str!("../../../tests/guest/depth/workload.toml");
 const SPAWN_JOIN: &str = include_str!("../../../tests/workloads/spawn-join.toml");
 const SLEEPERS: &str = include_str!("../../../tests/workloads/sleepers.toml");
 const SERVER: &str = include_str!("../../../tests/workloads/server.toml");
+const CHAIN: &str = include_str!("../../../tests/workloads/chain.toml");
+const DEEP: &str = include_str!("../../../tests/workloads/deep-sleepers.toml");
+const FORK_JOIN: &str = include_str!("../../../tests/workloads/fork-join.toml");
 const SYSTEM_CALLS: &str = include_str!("../../../tests/workloads/system-calls.toml");
 
 fn parse(path: &str, text: &str) -> anyhow::Result<Workload> {
-    let policies = ["ensure", "grow-on-entry", "reclaim-on-sleep", "static"].map(str::to_owned);
+    let policies =
+        ["accessed-bit", "ensure", "grow-on-entry", "grow-on-fault", "reclaim-on-sleep", "static"].map(str::to_owned);
     let is_package = |name: &str| name == "hello" || name.starts_with("tests/guest/");
     Workload::parse(path, text, &Known { policies: &policies, is_package: &is_package, taken: &["taken".to_owned()] })
 }
@@ -52,6 +56,9 @@ fn the_shipped_workloads_are_read() {
         (SYSTEM_CALLS, Kind::SystemCalls),
         (DEPTH, Kind::Depth),
         (SERVER, Kind::Server),
+        (CHAIN, Kind::Chain),
+        (DEEP, Kind::DeepSleepers),
+        (FORK_JOIN, Kind::ForkJoin),
     ];
     for (text, kind) in others {
         let workload = parse("shipped", text).expect("a workload");
@@ -68,7 +75,7 @@ fn a_policy_may_need_other_memory() {
     for part in [
         line_of(SLEEPERS, "static ="),
         "`memory_under.statics`".into(),
-        "ensure, grow-on-entry, reclaim-on-sleep, static".into(),
+        "ensure, grow-on-entry, grow-on-fault, reclaim-on-sleep, static".into(),
     ] {
         assert!(text.contains(&part), "{part}: {text}");
     }
@@ -101,6 +108,85 @@ fn wrong_values_are_named_with_their_line_and_what_is_allowed() {
     let text = refusal(&SPAWN_JOIN.replace("kind = \"spawn-join\"", "kind = \"spawn\""));
     for kind in ["idle-machines", "boot", "switch", "spawn-join", "sleepers"] {
         assert!(text.contains(kind), "{text}");
+    }
+}
+
+#[test]
+fn a_load_becomes_words_in_the_order_of_its_kind() {
+    let server = parse("server", SERVER).expect("a workload");
+    let words = server.words(None);
+    assert_eq!(words[..2], ["workload=server", "steps=1,2,5,10,20,50,100,200,500,1000,2000,5000"]);
+    assert_eq!((words.len(), words[9].as_str(), server.smp()), (10, "seed=1", vec![1]));
+    let chain = parse("chain", CHAIN).expect("a workload");
+    assert_eq!(
+        (chain.words(None)[..3].join(" "), chain.smp()),
+        ("workload=chain threads=8 wakes=line".into(), vec![1, 4])
+    );
+    assert_eq!(chain.words(None), parse("x", &CHAIN.replace("ahead = 1", "ahead=1")).expect("the same").words(None));
+    let edges = CHAIN.replace("wakes = \"line\"", "wakes = \"0-1,0-2,1-7,2-7\"");
+    assert_eq!(parse("x", &edges).expect("a workload").words(None)[2], "wakes=0-1,0-2,1-7,2-7");
+    let deep = parse("deep", DEEP).expect("a workload").words(None);
+    assert_eq!((deep[5].as_str(), deep[9].as_str()), ("pause_ms=1-40", "ebbtide.cache=16"));
+    let text = SERVER.replace("[load]", "args = \"ebbtide.cache=16\"\nsmp = [1, 16]\n[load]");
+    let server = parse("server", &text.replace("repetitions = 2\n", "repetitions = 2\n\n")).expect("a workload");
+    assert_eq!((server.words(None)[10].as_str(), server.smp()), ("ebbtide.cache=16", vec![1, 16]));
+    // As it was before there was such a table: what the guest gets, word by word.
+    let head = SERVER.split("[load]").next().expect("it begins before the table");
+    let server = parse("server", &format!("{head}args = \"workload=server steps=1,2\"")).expect("a workload");
+    assert_eq!(server.words(None), ["workload=server", "steps=1,2"]);
+}
+
+#[test]
+fn a_wrong_load_is_named_with_its_line_key_and_what_is_allowed() {
+    for (file, key, bad, allowed) in [
+        (SERVER, "steps", "steps = [1, 2, 2]", "each greater than the last"),
+        (SERVER, "steps", "steps = []", "each greater than the last"),
+        (SERVER, "steps", "steps = 7", "a list of numbers from 1"),
+        (SERVER, "requests", "requests = 0", "a number from 1 to 1000000"),
+        (SERVER, "requests", "requests = \"many\"", "a number from 1 to 1000000"),
+        (SERVER, "depths", "depths = \"2:50,13:1\"", "a depth of 1 to 12 KiB and its share"),
+        (SERVER, "depths", "depths = \"2:50,\"", "pairs as"),
+        (SERVER, "depths", "depths = \"+2:50\"", "pairs as"),
+        (SERVER, "seed", "seed = 0", "a number from 1"),
+        (CHAIN, "threads", "threads = 2", "a number from 3 to 1000"),
+        (CHAIN, "wakes", "wakes = \"star\"", "\"line\", \"ring\", \"fan\", \"gather\", or pairs"),
+        (CHAIN, "wakes", "wakes = \"0-1,2\"", "or pairs as \"0-1,1-2\""),
+        (CHAIN, "wakes", "wakes = \"0-1,1-8\"", "names the thread 8; of 8 `threads` there are 0 to 7"),
+        (CHAIN, "ahead", "ahead = 0", "a number from 1 to 1000"),
+        (DEEP, "sleep_ms", "sleep_ms = \"60-20\"", "the smaller one first"),
+        (DEEP, "pause_ms", "pause_ms = 60001", "a number from 1 to 60000"),
+        (DEEP, "user_percent", "user_percent = 101", "a number from 0 to 100"),
+        (FORK_JOIN, "levels", "levels = 17", "a number from 1 to 16"),
+    ] {
+        let good = file.lines().find(|line| line.starts_with(key)).expect("it is there");
+        let text = refusal(&file.replace(good, bad));
+        for part in [&line_of(file, key), &format!("`load.{key}`"), allowed] {
+            assert!(text.contains(part), "{bad}: {part}: {text}");
+        }
+        let text = refusal(&file.replace(&format!("{good}\n"), ""));
+        for part in [&line_of(file, "[load]"), &format!("[load] lacks `{key}`")] {
+            assert!(text.contains(part.as_str()), "{key}: {part}: {text}");
+        }
+    }
+    let text = refusal(&SERVER.replace("looks = 91", "look = 91"));
+    for part in [line_of(SERVER, "looks"), "`load.look`: no such key; known: steps, bursts_ms".into()] {
+        assert!(text.contains(&part), "{part}: {text}");
+    }
+    let text = refusal(&format!("{BOOT}\n[load]\nthreads = 1\n"));
+    assert!(text.contains("line 15: [load] is not for the kind \"boot\""), "{text}");
+    let text = refusal(SERVER.split("[load]").next().expect("it begins before the table"));
+    assert!(text.contains("the kind \"server\" needs [load]"), "{text}");
+    let text = refusal(&BOOT.replace("args = \"record\"\n", ""));
+    assert!(text.contains("the kind \"boot\" needs `args`"), "{text}");
+}
+
+#[test]
+fn numbers_of_cpus_are_what_a_machine_can_have() {
+    for bad in ["[0]", "[17]", "[1, 4, 1]"] {
+        let text = refusal(&SWITCH.replace("memory =", &format!("smp = {bad}\nmemory =")));
+        for part in [line_of(SWITCH, "memory ="), "`smp` has".into(), "numbers from 1 to 16, each once".into()] {
+            assert!(text.contains(&part), "{part}: {text}");
+        }
     }
 }
 

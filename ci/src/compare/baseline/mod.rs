@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::limits::Verdict;
+use super::line::MEANS;
 use super::record::{Record, Status};
 use crate::project::Project;
 use crate::{exit, files};
@@ -111,18 +112,19 @@ fn growth(what: &str, base: f64, value: f64, most: f64) -> Option<String> {
 /// The counts of a record that are to hold, each with the name of its operation. Of all these less is better.
 fn guarded(record: &Record) -> impl Iterator<Item = (String, f64)> {
     let meant = |key: &str| {
-        let ends = ["_insns", "_bytes", "_kib", "_per_switch", "_per_call", "stack_faults"];
+        let mut ends = MEANS.iter().chain(&["_bytes", "_kib", "stack_faults"]);
         // Where a thread is seen moves with every instruction of every other.
-        key != "oracle_kib" && !key.starts_with("depth_") && ends.iter().any(|end| key.ends_with(end))
+        !key.ends_with("oracle_kib") && !key.starts_with("depth_") && ends.any(|end| key.ends_with(end))
     };
     let prefix = prefix(record);
     record.figures.iter().filter(move |(key, _)| meant(key)).map(move |(key, value)| (format!("{prefix}{key}"), *value))
 }
 
-/// How the names of a record's operations begin: `idle-machines, AMD Rome 256: `.
+/// How the names of a record's operations begin: `idle-machines, AMD Rome 256: `, `chain, 4 CPUs: `.
 fn prefix(record: &Record) -> String {
     let machine = record.setting.machine.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
-    format!("{}{machine}: ", record.setting.workload)
+    let cpus = if record.setting.smp > 1 { format!(", {} CPUs", record.setting.smp) } else { String::new() };
+    format!("{}{machine}{cpus}: ", record.setting.workload)
 }
 
 /// Makes the records' counts the baselines of their compiler. Returns the files that were written.

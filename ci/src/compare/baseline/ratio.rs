@@ -65,5 +65,5 @@ fn is_reference(one: &Record, record: &Record) -> bool {
     let (a, b) = (&one.setting, &record.setting);
     a.policy == REFERENCE
         && one.status == Status::Ok
-        && (&a.arch, &a.workload, &a.machine) == (&b.arch, &b.workload, &b.machine)
+        && (&a.arch, a.smp, &a.workload, &a.machine) == (&b.arch, b.smp, &b.workload, &b.machine)
 }

@@ -59,6 +59,11 @@ fn counts_of_which_more_is_no_worse_are_not_held() {
     let names: Vec<_> = guarded(&switch("static", 100.0, 0.0)).map(|(name, _)| name).collect();
     assert_eq!(names, ["switch: tlb_broadcast_per_switch", "switch: yield_insns"]);
     let figures = [("oracle_kib", 40.0), ("saving_percent", 75.0), ("stack_kib", 40.0), ("stack_faults", 0.0)];
+    let mut deep =
+        work("static", "deep-sleepers", &[("deep_most_kib", 9.0), ("deep_most_oracle_kib", 8.0), ("deep_parked", 7.0)]);
+    deep.setting.smp = 4;
+    let names: Vec<_> = guarded(&deep).map(|(name, _)| name).collect();
+    assert_eq!(names, ["deep-sleepers, 4 CPUs: deep_most_kib"]);
     let names: Vec<_> = guarded(&record("static", Some("A 1"), &figures)).map(|(name, _)| name).collect();
     assert_eq!(names, ["idle-machines, A 1: stack_faults", "idle-machines, A 1: stack_kib"]);
 }

@@ -7,6 +7,7 @@ mod axis;
 mod bars;
 mod canvas;
 mod cost;
+mod deep;
 mod depth;
 mod lines;
 mod memory;
@@ -44,6 +45,7 @@ const KINDS: &[Kind] = &[
     memory::machines,
     server::threads,
     server::bursts,
+    deep::sleepers,
     work::against_static,
     depth::histogram,
 ];

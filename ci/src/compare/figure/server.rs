@@ -11,7 +11,7 @@ use crate::compare::line::Figures;
 const ORACLE: &str = "oracle";
 
 /// What all that belongs to stacks takes, in KiB.
-fn kib(point: &Figures) -> f64 {
+pub(super) fn kib(point: &Figures) -> f64 {
     ["stack_kib", "cache_kib", "table_kib"].iter().filter_map(|key| point.get(*key)).sum()
 }
 
@@ -26,7 +26,7 @@ pub fn threads(source: &Source<'_>) -> Option<Figure> {
     let title = "Memory against threads: a server whose connections are all quiet";
     let axes = ["threads, one for each connection", "stacks, their caches and page tables, KiB"];
     let drawn = Lines { title, axes, scale: Scale::Log, lines, marked: ("", Vec::new()) };
-    figure(source, "threads", title, "All threads asleep, the CPUs idle since", &drawn)
+    figure(source, "server-threads", title, "All threads asleep, the CPUs idle since", &drawn)
 }
 
 /// Draws memory over time, while bursts of requests come.
@@ -42,12 +42,13 @@ pub fn bursts(source: &Source<'_>) -> Option<Figure> {
     let title = "Memory over time: bursts of requests, in which threads go deep and sleep again";
     let axes = ["milliseconds, of the guest's clock", "stacks, their caches and page tables, MiB"];
     let drawn = Lines { title, axes, scale: Scale::Linear, lines, marked: ("requests arrive", marked) };
-    figure(source, "bursts", title, "Each request waits where its thread is deepest", &drawn)
+    figure(source, "server-bursts", title, "Each request waits where its thread is deepest", &drawn)
 }
 
-fn figure(source: &Source<'_>, word: &str, title: &str, what: &str, lines: &Lines<'_>) -> Option<Figure> {
+/// Makes a figure of lines for policies and of one for what is live.
+pub(super) fn figure(source: &Source<'_>, name: &str, title: &str, what: &str, lines: &Lines<'_>) -> Option<Figure> {
     Some(Figure {
-        name: format!("server-{word}-{}", source.suffix),
+        name: format!("{name}-{}", source.suffix),
         title: title.to_owned(),
         caption: format!(
             "Lower is better. {what}. Lines that run on top of each other take turns. Oracle: pages with a live byte of a \
@@ -59,7 +60,7 @@ fn figure(source: &Source<'_>, word: &str, title: &str, what: &str, lines: &Line
 }
 
 /// A line for each policy of which the series is known, and one for what is live.
-fn lines(
+pub(super) fn lines(
     source: &Source<'_>,
     series: &str,
     point: impl Fn(&Figures) -> (f64, f64),

@@ -48,6 +48,10 @@ fn records() -> Vec<Record> {
         records.push(work(policy, "spawn-join", &[("spawn_join_insns", 2177.0)]));
         let depth = [("depth_threads", 400.0), ("depth_up_to_1_kib", 300.0), ("depth_up_to_16_kib", 100.0)];
         records.push(work(policy, "depth", &depth));
+        let waits = if saving > 50.0 { 4 } else { 0 };
+        records.push(deep_sleepers(policy, waits));
+        records.push(work(policy, "chain", &[("chain_item_insns", 20_000.0 * cost)]));
+        records.push(work(policy, "fork-join", &[("fork_thread_insns", 5_000.0)]));
         records.push(server(policy, if saving == 0.0 { 16.0 } else { 4.0 }));
     }
     records
@@ -74,6 +78,22 @@ fn server(policy: &str, kib: f64) -> Record {
         point(&[&times[..], &memory(5000.0, if burst { 9000.0 } else { 0.0 })].concat())
     };
     record.series.insert("bursts".into(), (0..=90).map(at_ms).collect());
+    record
+}
+
+/// A record of deep sleepers, who need so many looks longer than others.
+fn deep_sleepers(policy: &str, longer: u32) -> Record {
+    let mut record = work(policy, "deep-sleepers", &[("deep_threads", 500.0)]);
+    let at_ms = |look: u32| -> Figures {
+        let kib = 1000.0 * f64::from(8 - look.abs_diff(8).min(8));
+        let point = [("at_ms", 5.0 * f64::from(look)), ("stack_kib", kib + 2000.0), ("oracle_kib", kib)];
+        point
+            .into_iter()
+            .chain([("cache_kib", 60.0), ("table_kib", 48.0)])
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect()
+    };
+    record.series.insert("deep".into(), (0..=20 + longer).map(at_ms).collect());
     record
 }
 

@@ -13,6 +13,8 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("syscall_insns", "null call"),
     ("syscall_sleep_insns", "call that sleeps"),
     ("user_preempt_insns", "user preemption"),
+    ("chain_item_insns", "item of a chain"),
+    ("fork_thread_insns", "forked thread"),
 ];
 
 /// Draws the instructions of each operation against those under `static`.

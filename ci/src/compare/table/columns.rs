@@ -128,6 +128,41 @@ pub const SERVER: &[Column] = &[
     ("long after,\nKiB", |row| whole(row, "server_after_kib")),
 ];
 
+/// Items that go from thread to thread.
+pub const CHAIN: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("threads", |row| whole(row, "chain_threads")),
+    ("items", |row| whole(row, "chain_items")),
+    ("an\nitem", |row| decimals(row, "chain_item_insns", 2)),
+    ("switches", |row| decimals(row, "chain_switches_per_item", 2)),
+    ("writes", |row| decimals(row, "chain_pte_writes_per_item", 2)),
+    ("TLB\nlocal", |row| decimals(row, "chain_tlb_local_per_item", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "chain_tlb_broadcast_per_item", 2)),
+];
+
+/// Memory of threads that all sleep deep.
+pub const DEEP: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("threads", |row| whole(row, "deep_threads")),
+    ("all quiet,\nKiB", |row| whole(row, "deep_quiet_kib")),
+    ("sleeps", |row| whole(row, "deep_sleeps")),
+    ("most,\nKiB", |row| whole(row, "deep_most_kib")),
+    ("most live,\nKiB", |row| whole(row, "deep_most_oracle_kib")),
+    ("quiet again,\nKiB", |row| whole(row, "deep_after_kib")),
+    ("threads\nparked", |row| whole(row, "deep_parked")),
+    ("all slept\nafter, ms", |row| whole(row, "deep_span_ms")),
+];
+
+/// Threads that spawn others and wait for them.
+pub const FORK_JOIN: &[Column] = &[
+    ("policy", |row| Some(row.setting().policy.clone())),
+    ("threads", |row| whole(row, "fork_threads")),
+    ("a\nthread", |row| decimals(row, "fork_thread_insns", 2)),
+    ("writes", |row| decimals(row, "fork_pte_writes_per_thread", 2)),
+    ("TLB\nbroadcast", |row| decimals(row, "fork_tlb_broadcast_per_thread", 2)),
+    ("kept in\nthe end, KiB", |row| whole(row, "fork_after_kib")),
+];
+
 /// A figure without decimals.
 fn whole(row: &Row<'_>, key: &str) -> Option<String> {
     decimals(row, key, 0)

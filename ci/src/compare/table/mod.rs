@@ -10,7 +10,9 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 use super::peers::Peer;
 use super::record::Record;
 pub use columns::two_or_none;
-use columns::{ACROSS, ARCH, CACHE, CALLS, Column, DEPTH, MEMORY, PAGING, SERVER, USER_STACKS, WORK};
+use columns::{
+    ACROSS, ARCH, CACHE, CALLS, CHAIN, Column, DEEP, DEPTH, FORK_JOIN, MEMORY, PAGING, SERVER, USER_STACKS, WORK,
+};
 use group::{by_setting, title};
 use row::{Row, by_machine, by_policy, distinct};
 
@@ -66,6 +68,9 @@ fn draw_work(rows: &[Row<'_>], style: Style) -> String {
         ("System calls in instructions, with their page-table writes and TLB invalidations", CALLS),
         ("Kernel stacks of threads in user mode", USER_STACKS),
         ("A server with a thread for each connection: stacks, their caches and page tables", SERVER),
+        ("Deep sleepers: their stacks, with caches and page tables, and who had to wait for frames", DEEP),
+        ("A chain of producers and consumers: instructions, writes and invalidations, per item", CHAIN),
+        ("Fork and join: instructions, writes and invalidations, per thread", FORK_JOIN),
         ("Deepest use of kernel stacks: threads that used up to so much (in the image with the feature audit)", DEPTH),
     ] {
         // A table that has nothing but policies says nothing.
