@@ -68,6 +68,9 @@ fn footnotes(records: &[Record], workloads: &[Workload], peers: &[Peer], origin:
     text += "- Bytes per sleeper: what one more sleeping thread takes, everything counted.\n";
     text += "- Server: what its stacks, their caches and page tables take when all connections are quiet, the most that was seen while \
              bursts of requests came, and long after them.\n";
+    text += "- Deep sleepers: what their stacks, caches and page tables take before, at most while they sleep, and after; how often a thread \
+             had to wait for frames. Chain: what it takes to hand an item through all threads. Fork and join: what the life of a thread \
+             takes that spawns others, goes deep and waits for them.\n";
     text += "- Interrupts off, most: the longest stretch, in instructions, from a second run in an image with the feature \
              `audit`. All other figures come from the images that users get.\n";
     text += "- Percentages are cut after the second decimal, not rounded. A dash is a figure that was not measured.\n";
@@ -76,7 +79,7 @@ fn footnotes(records: &[Record], workloads: &[Workload], peers: &[Peer], origin:
     text += &format!("- Every figure is from a run of this invocation; each run was made {runs}.\n");
     text += &format!("- Images: profile {}. Made: {} seconds after 1970-01-01 UTC.\n", origin.profile, origin.made);
     for workload in workloads {
-        text += &format!("- Workload {}: `{}` with `{}`.\n", workload.name(), workload.package(), workload.args());
+        text += &format!("- Workload {}: `{}` with `{}`.\n", workload.name(), workload.package(), workload.told());
     }
     for (label, values) in [
         ("Commit", each(records, |record| &record.provenance.commit)),

@@ -107,9 +107,12 @@ impl Workload {
         self.package.get_ref()
     }
 
-    /// The guest's command line, as the file says it.
-    pub fn args(&self) -> &str {
-        self.args.as_ref().map_or("", |args| args.get_ref())
+    /// The guest's command line, as the file says it: what it gets of a published machine stands in braces.
+    pub fn told(&self) -> String {
+        // That they can be made was checked when the file was read.
+        let load = load::words(self.kind, self.load.as_ref()).unwrap_or_default();
+        let words = load.into_iter().chain(self.args.iter().map(|args| args.get_ref().clone()));
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// The guest's memory under a policy, in QEMU's form.
@@ -144,15 +147,13 @@ impl Workload {
 
     /// The guest's words for one published machine.
     pub fn words(&self, machine: Option<&Machine>) -> Vec<String> {
-        let mut args = self.args().to_owned();
+        let mut told = self.told();
         if let Some(machine) = machine {
-            args = args
+            told = told
                 .replace("{stacks}", &machine.stacks.to_string())
                 .replace("{pages_grown}", &machine.pages_grown.to_string());
         }
-        // That they can be made was checked when the file was read.
-        let load = load::words(self.kind, self.load.as_ref()).unwrap_or_default();
-        load.into_iter().chain(args.split_whitespace().map(str::to_owned)).collect()
+        told.split_whitespace().map(str::to_owned).collect()
     }
 
     /// Checks what the types do not say.
@@ -193,7 +194,7 @@ impl Workload {
             return self.load.is_some().then_some(()).ok_or_else(missing);
         };
         let allowed = if self.kind == Kind::IdleMachines { PLACEHOLDERS } else { &[] };
-        let rest = allowed.iter().fold(self.args().to_owned(), |args, known| args.replace(known, ""));
+        let rest = allowed.iter().fold(args.get_ref().clone(), |args, known| args.replace(known, ""));
         if !rest.contains(['{', '}']) {
             return Ok(());
         }
