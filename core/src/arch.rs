@@ -12,6 +12,7 @@ use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::cpu::PerCpu;
 use crate::provoke::CallRegisters;
+use crate::report::Place;
 use crate::stack::StackError;
 use crate::sync::atomic::AtomicU64;
 use crate::system::System;
@@ -143,6 +144,16 @@ pub unsafe trait Switch {
     unsafe fn touch(address: VirtAddr) {
         // SAFETY: the caller's promise.
         unsafe { address.as_ptr::<u8>().read_volatile() };
+    }
+
+    /// Where a thread goes on that was left with this stack pointer, from what [`Switch::switch`] has put there; nothing where code has
+    /// no addresses.
+    ///
+    /// # Safety
+    ///
+    /// A thread was left there by [`Switch::switch`], and its stack is populated from there up.
+    unsafe fn left_at(_stack_pointer: VirtAddr) -> Option<Place> {
+        None
     }
 
     /// Leaves the boot stack for good and starts `next`.

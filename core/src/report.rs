@@ -79,6 +79,7 @@ impl fmt::Display for End {
 /// Ends the run: the last line, then the machine's exit.
 pub fn end<S: System>(end: End) -> ! {
     stop_others::<S>();
+    audit::report::<S>();
     audit::faults::report::<S>();
     // A writer for reports never fails.
     let _ = writeln!(Report::<S>::new(), "ebbtide: end code={} reason={end}", end.code());

@@ -21,6 +21,7 @@ pub struct Settings {
     reclaim_ms: AtomicU32,
     accessed: AtomicU16,
     reports_depth: AtomicBool,
+    reports_chains: AtomicBool,
 }
 
 /// Whether threads may come to need more frames for their stacks than there are.
@@ -39,7 +40,7 @@ const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAM
 
 macro_rules! known_to_audits {
     () => {
-        ": ebbtide.delays=SEED, ebbtide.fault=alloc:N|alloc-every:N|cache-cap:N|drain:N|ipi-delay:N|deep-sleep, ebbtide.report=depth, \
+        ": ebbtide.delays=SEED, ebbtide.fault=alloc:N|alloc-every:N|cache-cap:N|drain:N|ipi-delay:N|deep-sleep, ebbtide.report=depth|chains, \
          ebbtide.seed=SEED"
     };
 }
@@ -121,6 +122,7 @@ impl Settings {
             reclaim_ms: AtomicU32::new(0),
             accessed: AtomicU16::new(0),
             reports_depth: AtomicBool::new(false),
+            reports_chains: AtomicBool::new(false),
         }
     }
 
@@ -188,6 +190,7 @@ impl Settings {
             // All of them are looked at together.
             "ebbtide.fault" | "ebbtide.seed" => {}
             "ebbtide.report" if value == "depth" => self.reports_depth.store(true, Ordering::Relaxed),
+            "ebbtide.report" if value == "chains" => self.reports_chains.store(true, Ordering::Relaxed),
             "ebbtide.delays" => {
                 let seed = value.parse().map_err(|_| unknown)?;
                 self.delays.store(seed, Ordering::Relaxed);
@@ -222,6 +225,11 @@ impl Settings {
     /// Whether the run ends with a report of how deep its threads went on their stacks, in a build with the feature `audit`.
     pub fn reports_depth(&self) -> bool {
         self.reports_depth.load(Ordering::Relaxed)
+    }
+
+    /// Whether the run ends with a report of where its stacks went, in a build with the feature `audit`.
+    pub fn reports_chains(&self) -> bool {
+        self.reports_chains.load(Ordering::Relaxed)
     }
 
     /// After how many switches away from a thread it is forgotten which pages it has accessed, under a policy that asks; 0: never.

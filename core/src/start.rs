@@ -100,7 +100,7 @@ pub fn prepare_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), StackError> {
         let request = system(name, bytes);
         thread::create_without_work::<S>(request).map(thread::stack_top)
     })?;
-    let idle: Work = Box::new(|| thread::idle::<S>());
+    let idle: Work = Box::new(|| audit::first::<S, _, _>(thread::idle::<S>));
     let idle = thread::create::<S>(Request { priority: Priority::MIN, ..system("idle", IDLE_STACK_BYTES) }, idle)?;
     cpu.set_idle(idle);
     set_by::<S>(cpu);
@@ -145,6 +145,7 @@ fn main_thread<S: System>(main: Main) -> Result<&'static Thread, StackError> {
     let work: Work = if S::AUDIT {
         Box::new(move || {
             audit::faults::begin::<S>();
+            audit::begins::<S>(|| audit::Way::Thread(main as usize as u64));
             main();
         })
     } else {

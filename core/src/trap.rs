@@ -20,11 +20,12 @@ use crate::stop;
 use crate::system::System;
 use crate::thread;
 
-/// A trap has come. An architecture's entry code says so of each, but of those that end the run, before anything else; and, if asked, where
-/// the stack pointer stood of what was interrupted, unless that was in user mode.
+/// A trap has come. An architecture's entry code says so of each, but of those that end the run, before anything else; and, if asked,
+/// what it has interrupted, unless that was in user mode. `number` is its own on this architecture.
 #[inline(always)]
-pub fn came<S: System>(stack_pointer: impl FnOnce() -> Option<VirtAddr>) {
-    audit::interrupted::<S>(stack_pointer);
+pub fn came<S: System>(number: u64, interrupted: impl FnOnce() -> Option<Place>) {
+    audit::trapped::<S>(number);
+    audit::interrupted::<S>(interrupted);
 }
 
 /// An interrupt came in on `vector`; 0 where only the machine's interrupt controller knows which one it is. Returns
@@ -34,7 +35,9 @@ pub fn came<S: System>(stack_pointer: impl FnOnce() -> Option<VirtAddr>) {
 pub fn interrupt<S: System>(vector: u32) -> bool {
     let cpu = S::Arch::per_cpu();
     audit::interrupts_off::<S>();
-    match S::Platform::interrupt(vector) {
+    let interrupt = S::Platform::interrupt(vector);
+    audit::interrupted_by::<S>(interrupt);
+    match interrupt {
         Interrupt::Timer => thread::timer_interrupt::<S>(),
         Interrupt::Ipi(Ipi::Reschedule) => {
             audit::faults::delay::<S>(cpu);
@@ -61,9 +64,11 @@ pub fn interrupt<S: System>(vector: u32) -> bool {
 }
 
 /// Preempts the interrupted thread, on whose stack the caller stands. Interrupts are off, and the caller returns to what
-/// was interrupted.
-pub fn preempt<S: System>() {
+/// was interrupted, there.
+pub fn preempt<S: System>(interrupted: impl FnOnce() -> Place) {
+    audit::preempts::<S>(interrupted);
     thread::preempt::<S>();
+    audit::preempted::<S>();
     audit::interrupts_on::<S>();
 }
 
@@ -71,6 +76,7 @@ pub fn preempt<S: System>() {
 /// no mapping. Returns if the access can be tried again: the page was populated meanwhile, and what the CPU knew was old.
 /// So does an overflow that is survived. What else may resume is looked at before: [`grow_stack`].
 pub fn page_fault<S: System>(what: impl fmt::Display, absent: bool, at: &Place) {
+    audit::seen_in_trap::<S>();
     if absent
         && let Some(slot) = Slot::of(at.address)
         && stack::is_populated::<S>(slot, at.address)
@@ -107,6 +113,7 @@ pub fn make_room_to_preempt<S: System>(stack_pointer: VirtAddr, bytes: u64, at: 
 /// whether the page is mapped: then the access can be tried again. Takes no lock.
 pub fn access_fault<S: System>(address: VirtAddr) -> bool {
     let is_mapped = note_access::<S>(address);
+    audit::seen_in_trap::<S>();
     if is_mapped {
         S::Arch::per_cpu().access_faults.fetch_add(1, Ordering::Relaxed);
     }
@@ -221,5 +228,6 @@ fn find_room_to_preempt<S: System>(below: VirtAddr, at: &Place) -> bool {
 
 /// Says that something came that the run survives. Takes no lock: the interrupted thread may hold the console's.
 pub fn note<S: System>(what: impl fmt::Display) {
+    audit::seen_in_trap::<S>();
     console::print_unlocked::<S>(format_args!("ebbtide: {what}\n"));
 }

@@ -13,6 +13,7 @@ use core::sync::atomic::AtomicU64;
 use ebbtide_core::VirtAddr;
 use ebbtide_core::arch::{Entry, Switch};
 use ebbtide_core::cpu::PerCpu;
+use ebbtide_core::report::Place;
 use ebbtide_core::stack::Leaving;
 use ebbtide_core::thread::{Head, Thread};
 use static_assertions::const_assert;
@@ -113,6 +114,17 @@ unsafe impl Switch for Aarch64 {
     unsafe fn call_on(top: VirtAddr, f: extern "C-unwind" fn(*mut ()), argument: *mut (), left: &AtomicU64) {
         // SAFETY: the caller's promise.
         unsafe { call_on(top.as_u64(), f, argument, left) }
+    }
+
+    unsafe fn left_at(stack_pointer: VirtAddr) -> Option<Place> {
+        // SAFETY: by the caller's promise a record is there.
+        let record = unsafe { &*stack_pointer.as_ptr::<Record>() };
+        Some(Place {
+            address: stack_pointer,
+            instruction: VirtAddr::new_truncate(record.resume),
+            stack_pointer,
+            frame_pointer: VirtAddr::new_truncate(record.frame_pointer),
+        })
     }
 
     unsafe fn switch_first(next: &Thread) -> ! {

@@ -42,6 +42,8 @@ impl Delays {
 #[inline(always)]
 pub(crate) fn race<S: System>() {
     S::interleave();
+    // What races is deep in a handler, if one is at it.
+    super::seen_in_trap::<S>();
     if S::AUDIT && S::kernel().settings.delays() != 0 {
         wait::<S>();
     }

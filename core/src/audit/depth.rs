@@ -19,9 +19,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use memory_addresses::VirtAddr;
 
-use super::interrupts;
-use crate::arch::Cpu;
-use crate::stack::{self, Note, SizeClass, Slot};
+use super::{interrupts, ways};
+use crate::arch::{Cpu, Switch};
+use crate::cpu;
+use crate::report::Place;
+use crate::stack::{self, MAX_STACK_BYTES, Note, SizeClass, Slot};
 use crate::system::System;
 use crate::thread::Thread;
 
@@ -107,9 +109,18 @@ impl Ended {
     }
 }
 
-/// How deep a thread was seen, in bytes. Nothing at all in a build that does not audit: there it is not even written.
+/// How deep a thread was seen, in units of 8 bytes, and above that the number of what its stack is used for ([`chains`](super::chains)).
+/// Nothing at all in a build that does not audit: there it is not even written.
 #[derive(Debug)]
 pub(crate) struct Deepest(MaybeUninit<AtomicU32>);
+
+/// Bits of the depth: a stack has no more than that.
+const DEPTH_BITS: u32 = 18;
+const DEPTH: u32 = (1 << DEPTH_BITS) - 1;
+const UNIT_BYTES: u32 = 8;
+
+const _: () =
+    assert!(2 * MAX_STACK_BYTES <= (UNIT_BYTES as u64) << DEPTH_BITS, "of a slot, a page at least is its guard");
 
 impl Deepest {
     /// That of a build that does not audit.
@@ -125,21 +136,48 @@ impl Deepest {
         }
     }
 
-    /// The bytes; 0 before the thread was seen.
-    fn bytes<S: System>(&self) -> &AtomicU32 {
+    fn word<S: System>(&self) -> &AtomicU32 {
         assert!(S::AUDIT, "other builds do not look");
         // SAFETY: in a build that audits, each thread was made with `begin`.
         unsafe { self.0.assume_init_ref() }
     }
+
+    /// The bytes; 0 before the thread was seen.
+    fn bytes<S: System>(&self) -> u32 {
+        (self.word::<S>().load(Ordering::Relaxed) & DEPTH) * UNIT_BYTES
+    }
+
+    /// The thread was seen with so many bytes in use.
+    fn raise<S: System>(&self, bytes: u32) {
+        let word = self.word::<S>();
+        // Whoever may note something of a thread holds it, or has interrupted it.
+        let way = word.load(Ordering::Relaxed) & !DEPTH;
+        word.fetch_max(way | bytes.div_ceil(UNIT_BYTES), Ordering::Relaxed);
+    }
+
+    /// The bytes, which are forgotten.
+    fn take<S: System>(&self) -> u32 {
+        (self.word::<S>().swap(0, Ordering::Relaxed) & DEPTH) * UNIT_BYTES
+    }
+
+    /// The number of what its stack is used for.
+    pub(super) fn way<S: System>(&self) -> u32 {
+        self.word::<S>().load(Ordering::Relaxed) >> DEPTH_BITS
+    }
+
+    pub(super) fn set_way<S: System>(&self, number: u32) {
+        let with = |word: u32| Some(number << DEPTH_BITS | word & DEPTH);
+        let _always = self.word::<S>().fetch_update(Ordering::Relaxed, Ordering::Relaxed, with);
+    }
 }
 
-/// A trap has interrupted the running thread, if there is one yet, with its stack pointer there; if it was in the kernel.
+/// A trap has interrupted the running thread there, if there is one yet; if it was in the kernel.
 #[inline(always)]
-pub(crate) fn interrupted<S: System>(stack_pointer: impl FnOnce() -> Option<VirtAddr>) {
+pub(crate) fn interrupted<S: System>(at: impl FnOnce() -> Option<Place>) {
     if S::AUDIT
-        && let Some(stack_pointer) = stack_pointer()
+        && let Some(at) = at()
     {
-        look::<S>(stack_pointer);
+        look::<S>(at.stack_pointer, || Some(at));
     }
 }
 
@@ -147,42 +185,55 @@ pub(crate) fn interrupted<S: System>(stack_pointer: impl FnOnce() -> Option<Virt
 #[inline(always)]
 pub(crate) fn seen_here<S: System>() {
     if S::AUDIT {
-        look::<S>(S::Arch::stack_pointer());
+        let stack_pointer = S::Arch::stack_pointer();
+        look_from_here::<S>(stack_pointer);
     }
 }
 
 #[inline(never)]
-fn look<S: System>(stack_pointer: VirtAddr) {
+fn look_from_here<S: System>(stack_pointer: VirtAddr) {
+    let at = ways::here::<S>().map(|here| Place { stack_pointer, ..here });
+    // Nobody else may come to note something of the same way meanwhile.
+    cpu::without_interrupts::<S, _>(|| look::<S>(stack_pointer, || at));
+}
+
+#[inline(always)]
+fn look<S: System>(stack_pointer: VirtAddr, at: impl FnOnce() -> Option<Place>) {
     let cpu = S::Arch::per_cpu();
     if let Some(thread) = cpu.current() {
         // What it takes is not the interrupted code's, which may have interrupts off.
-        interrupts::without_this::<S>(cpu, || note::<S>(thread, stack_pointer));
+        interrupts::without_this::<S>(cpu, || note::<S>(thread, stack_pointer, at));
     }
 }
 
 /// `left` has left its CPU, and is not yet handed on. Interrupts are off.
 pub(super) fn left<S: System>(left: &Thread) {
-    note::<S>(left, left.saved_stack_pointer());
+    let stack_pointer = left.saved_stack_pointer();
+    // SAFETY: the thread has left by a switch, and its stack is there from the saved stack pointer up.
+    note::<S>(left, stack_pointer, || unsafe { S::Arch::left_at(stack_pointer) });
+    // If it was preempted, that is over for this CPU.
+    ways::preempted::<S>();
 }
 
 /// The same of one that has ended: so each is seen once at least. It is counted with those from now on, and no more with the living.
-pub(super) fn ended<S: System>(left: &Thread) {
-    note::<S>(left, left.saved_stack_pointer());
+pub(super) fn ended<S: System>(ended: &Thread) {
+    left::<S>(ended);
     if let Some(kept) = S::kernel().audit.kept() {
-        kept.ended.add(left.deepest.bytes::<S>().swap(0, Ordering::Relaxed));
+        kept.ended.add(ended.deepest.take::<S>());
     }
 }
 
 /// A thread was seen with its stack pointer there, if that is on its stack at all: not on one for traps, which trap as well, nor on its
 /// way from one stack to the next. In the emergency page it is.
-fn note<S: System>(thread: &Thread, stack_pointer: VirtAddr) {
+fn note<S: System>(thread: &Thread, stack_pointer: VirtAddr, at: impl FnOnce() -> Option<Place>) {
     // That of a stack in which nothing is in use lies above it.
     let in_use = VirtAddr::new_truncate(stack_pointer.as_u64().wrapping_sub(1));
     if let Some((slot, Some(owner))) = stack::owner::<S>(in_use)
         && core::ptr::eq(owner, thread)
     {
         let bytes = (slot.top() - stack_pointer) as u32;
-        thread.deepest.bytes::<S>().fetch_max(bytes, Ordering::Relaxed);
+        thread.deepest.raise::<S>(bytes);
+        ways::seen::<S>(thread, slot, at);
     }
 }
 
@@ -190,7 +241,7 @@ fn note<S: System>(thread: &Thread, stack_pointer: VirtAddr) {
 /// other CPUs are busy, one that ends in this moment may be missing.
 pub fn depths<S: System>() -> Option<Depths> {
     S::AUDIT.then(|| {
-        look::<S>(S::Arch::stack_pointer());
+        look_from_here::<S>(S::Arch::stack_pointer());
         // Before the others, so that none is counted twice.
         let mut depths = S::kernel().audit.kept().map(|kept| kept.ended.load()).unwrap_or_default();
         SizeClass::all().for_each(|class| add_living::<S>(&mut depths, class));
@@ -207,7 +258,7 @@ fn add_living<S: System>(depths: &mut Depths, class: SizeClass) {
             {
                 // SAFETY: the owner is cleared, under the class's lock, before its thread is freed.
                 let owner: &Thread = unsafe { owner.as_ref() };
-                depths.add(owner.deepest.bytes::<S>().load(Ordering::Relaxed));
+                depths.add(owner.deepest.bytes::<S>());
             }
         }
     });

@@ -9,6 +9,7 @@ use core::sync::atomic::AtomicPtr;
 
 use memory_addresses::{PhysAddr, VirtAddr};
 
+use super::chains::Chains;
 use super::depth::Ended;
 use super::faults::Faults;
 use super::{broken, threads};
@@ -33,6 +34,8 @@ pub(super) struct Kept {
     met: SpinLock<Vec<u64>>,
     /// How deep the threads went that have ended.
     pub(super) ended: Ended,
+    /// Where stacks went, if the run asks for that.
+    pub(super) chains: Option<Chains>,
     /// What goes wrong on purpose.
     pub(super) faults: Faults,
 }
@@ -52,7 +55,8 @@ impl State {
 
 pub(super) fn prepare<S: System>(frames: usize, command_line: &str) {
     let met = SpinLock::new(vec![0; frames.div_ceil(64)]);
-    let kept = Box::new(Kept { met, ended: Ended::new(), faults: Faults::new(command_line) });
+    let chains = S::kernel().settings.reports_chains().then(Chains::new);
+    let kept = Box::new(Kept { met, ended: Ended::new(), chains, faults: Faults::new(command_line) });
     S::kernel().audit.0.store(Box::into_raw(kept), Ordering::Release);
 }
 

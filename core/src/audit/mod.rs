@@ -7,6 +7,7 @@
 //! builds have none of it.
 
 mod border;
+mod chains;
 mod delays;
 mod departure;
 mod depth;
@@ -16,13 +17,14 @@ mod gather;
 mod interrupts;
 mod machine;
 mod threads;
+mod ways;
 
 use core::fmt::{self, Write};
 
 use crate::arch::Cpu;
 use crate::console::Report;
 use crate::cpu::{self, PerCpu};
-use crate::report::{self, End};
+use crate::report::End;
 use crate::stack::Leaving;
 use crate::stop::stop_others;
 use crate::system::System;
@@ -39,6 +41,9 @@ pub(crate) use gather::Gathering;
 pub use interrupts::{Interrupts, longest_without_interrupts};
 pub(crate) use interrupts::{interrupts_off, interrupts_on};
 pub(crate) use machine::State;
+pub(crate) use ways::{
+    Way, begins, called, first, interrupted_by, preempted, preempts, report, returned, seen_in_trap, trapped,
+};
 
 /// The whole machine is checked at every so many switches.
 const WHOLE_MACHINE_EVERY: u64 = 4096;
@@ -108,5 +113,5 @@ pub(crate) fn stand_still<S: System>(cpu: &PerCpu) {
 fn broken<S: System>(invariant: u32, what: fmt::Arguments<'_>) -> ! {
     stop_others::<S>();
     let _ = writeln!(Report::<S>::new(), "ebbtide: audit: invariant {invariant} is broken: {what}");
-    report::end::<S>(End::BrokenInvariant)
+    crate::report::end::<S>(End::BrokenInvariant)
 }

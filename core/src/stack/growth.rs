@@ -14,6 +14,7 @@
 use memory_addresses::VirtAddr;
 
 use crate::arch::{Cpu, PAGE_BYTES};
+use crate::audit;
 use crate::report::{self, Place};
 use crate::stack::policy::{Growing, StackPolicy};
 use crate::stack::{Slot, owner};
@@ -27,6 +28,7 @@ pub(crate) fn fault<S: System>(at: &Place) -> bool {
     }
     let grown = grow::<S>(at);
     if grown {
+        audit::seen_in_trap::<S>();
         S::Arch::per_cpu().fault_reserve.count_fault();
     }
     grown

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
 
+use crate::audit;
 use crate::stack::{Pages, StackError};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::system::System;
@@ -186,7 +187,7 @@ impl Builder {
             heap,
         };
         let work: Box<dyn FnOnce() + Send + 'a> = Box::new(move || {
-            let result = f();
+            let result = audit::first::<S, _, _>(f);
             // Who joins finds the thread-local values gone.
             local::drop_all::<S>();
             theirs.leave::<S>(result);

@@ -24,6 +24,7 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use core::time::Duration;
 
+use crate::audit;
 use crate::cpu::{self, PerCpu};
 use crate::platform::Platform;
 use crate::stack::ring::RING_NOTES;
@@ -90,7 +91,7 @@ const STACK_BYTES: u64 = 16 << 10;
 pub(crate) fn prepare<S: System>() -> Result<(), StackError> {
     if S::Policy::SWEEPS {
         let request = thread::Request { priority: Priority::KERNEL, ..start::system("reclaimer", STACK_BYTES) };
-        let thread = thread::create::<S>(request, Box::new(|| reclaim::<S>()))?;
+        let thread = thread::create::<S>(request, Box::new(|| audit::first::<S, _, _>(reclaim::<S>)))?;
         // It is nobody's yet: as if it had run, and had left its CPU.
         let _is_asleep = thread.state.begin_block() && thread.state.finish_block();
         let reclaimer = &S::kernel().reclaimer;

@@ -10,6 +10,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 
+use crate::audit;
 use crate::stack::StackError;
 use crate::sync::WaitQueue;
 use crate::system::System;
@@ -93,7 +94,7 @@ impl Builder {
         let theirs = Arc::clone(&packet);
         let running = Arc::clone(&scope.running);
         let work = move || {
-            let result = f();
+            let result = audit::first::<S, _, _>(f);
             // Who joins finds the thread-local values gone.
             local::drop_all::<S>();
             theirs.leave::<S>(result);

@@ -30,10 +30,12 @@ where
     audit::interrupts_off::<S>();
     border::enter::<S>();
     cpu::unmask_interrupts::<S>();
+    let outside = audit::called::<S>(number);
     let answer = match dispatch::<S>(number, [a, b, c, d, e]) {
         Ok(value) => Answer { error: 0, value },
         Err(error) => Answer { error: error as u64, value: 0 },
     };
+    audit::returned::<S>(outside);
     cpu::mask_interrupts::<S>();
     border::leave::<S>(S::Arch::frame_pointer());
     audit::interrupts_on::<S>();

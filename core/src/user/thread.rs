@@ -170,6 +170,7 @@ where
     fn run(&self, start: UserStart) -> Result<Vec<u8>, Ended> {
         let me = cpu::current::<S>();
         me.head().user.store(from_ref(&self.context).cast_mut(), Ordering::Relaxed);
+        audit::begins::<S>(|| audit::Way::User(start.arguments[0]));
         cpu::mask_interrupts::<S>();
         border::leave::<S>(S::Arch::frame_pointer());
         audit::interrupts_on::<S>();

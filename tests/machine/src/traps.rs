@@ -15,6 +15,9 @@ use crate::system::Simulated;
 /// Bytes of a trap stack.
 const TRAP_STACK_BYTES: u64 = 8 << 10;
 
+/// The number of a page fault, behind those of interrupts.
+const PAGE_FAULT: u64 = u32::MAX as u64 + 1;
+
 /// Words of a trap frame.
 const FRAME_WORDS: u64 = 24;
 
@@ -52,7 +55,7 @@ fn interrupt<S: System>() {
         }
     };
     touch_trap_stack();
-    say_that_it_came::<S>();
+    say_that_it_came::<S>(u64::from(vector));
     if trap::interrupt::<S>(vector) {
         let context = machine.context();
         let stack_pointer = VirtAddr::new(context.stack_pointer.get());
@@ -60,7 +63,7 @@ fn interrupt<S: System>() {
             trap::will_touch::<S>(stack_pointer - 8 * FRAME_WORDS, 8 * FRAME_WORDS);
             trap::make_room_to_preempt::<S>(stack_pointer, S::Arch::PREEMPT_STACK_BYTES, &place(stack_pointer));
             let frame = Record::push(FRAME_WORDS, Use::Trap);
-            trap::preempt::<S>();
+            trap::preempt::<S>(|| place(stack_pointer));
             frame.pop(Use::Trap);
         }
     }
@@ -91,7 +94,7 @@ fn page_fault<S: System>(address: u64, how: Use) {
     let enabled = machine.cpu().interrupts.replace(false);
     machine.require(how != Use::Trap, || format!("a trap met an absent page, at {address:#x}"));
     touch_trap_stack();
-    say_that_it_came::<S>();
+    say_that_it_came::<S>(PAGE_FAULT);
     let stack_pointer = VirtAddr::new(machine.context().stack_pointer.get());
     let place = Place { address: VirtAddr::new(address), ..place(stack_pointer) };
     if !trap::grow_stack::<S>(true, &place) {
@@ -105,10 +108,10 @@ fn place(stack_pointer: VirtAddr) -> Place {
 }
 
 /// As entry code does.
-fn say_that_it_came<S: System>() {
+fn say_that_it_came<S: System>(number: u64) {
     let context = current().context();
     let is_in_kernel = context.in_user_mode.get().is_none();
-    trap::came::<S>(|| is_in_kernel.then(|| VirtAddr::new(context.stack_pointer.get())));
+    trap::came::<S>(number, || is_in_kernel.then(|| place(VirtAddr::new(context.stack_pointer.get()))));
 }
 
 /// A trap pushes its frame, and its handler may need the rest of its stack: all of it is always there.

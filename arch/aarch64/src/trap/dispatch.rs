@@ -32,7 +32,7 @@ mod kind {
 pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *mut TrapFrame {
     // SAFETY: the entry code built it right here, and nobody else looks at it.
     let trap = unsafe { &mut *frame };
-    trap::came::<S>(|| (!trap.in_user_mode()).then(|| VirtAddr::new_truncate(trap.stack_pointer)));
+    trap::came::<S>(trap.vector, || (!trap.in_user_mode()).then(|| place(trap)));
     match trap.vector % kind::KINDS {
         kind::SYNCHRONOUS if trap.in_user_mode() => {
             if !Syndrome(trap.syndrome).is(Class::TrappedFP) || !begin_float() {
@@ -89,7 +89,7 @@ pub(crate) unsafe extern "C" fn on_thread_stack<S: System>(frame: *const TrapFra
     let trap = unsafe { &*frame };
     let is_interrupt = trap.vector % kind::KINDS != kind::SYNCHRONOUS;
     if is_interrupt && !(trap.in_user_mode() && user_context().has_float.get()) {
-        trap::preempt::<S>();
+        trap::preempt::<S>(|| place(trap));
     } else {
         from_user_mode::<S>(trap);
     }
@@ -124,7 +124,7 @@ fn from_user_mode<S: System>(trap: &TrapFrame) {
             None => (context.fault)(&syndrome, &Place { address: VirtAddr::new(0), ..place }),
         }
     }
-    trap::preempt::<S>();
+    trap::preempt::<S>(|| place(trap));
     if has_float {
         // SAFETY: interrupts are off behind a preemption, and the thread goes to user mode.
         unsafe { float::load::<Aarch64>(context) };

@@ -63,7 +63,7 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
     // SAFETY: the entry code built it right here, and nobody else looks at it.
     let trap = unsafe { &mut *frame };
     let in_user_mode = trap.in_user_mode();
-    trap::came::<S>(|| (!trap.in_user_mode()).then(|| VirtAddr::new_truncate(trap.rsp)));
+    trap::came::<S>(trap.vector, || (!trap.in_user_mode()).then(|| place(trap, VirtAddr::new(0))));
     match trap.vector {
         vector::FIRST_INTERRUPT.. => {
             let preempt = trap::interrupt::<S>(trap.vector as u32);
@@ -109,7 +109,7 @@ pub(crate) unsafe extern "C" fn on_thread_stack<S: System>(frame: *const TrapFra
     let trap = unsafe { &*frame };
     let is_interrupt = trap.vector >= vector::FIRST_INTERRUPT;
     if is_interrupt && !(trap.in_user_mode() && user_context().has_float.get()) {
-        trap::preempt::<S>();
+        trap::preempt::<S>(|| place(trap, VirtAddr::new(0)));
     } else {
         from_user_mode::<S>(trap);
     }
@@ -136,7 +136,7 @@ fn from_user_mode<S: System>(trap: &TrapFrame) {
     // SAFETY: the trap has not switched, and stores them here alone.
     let has_float = unsafe { float::store::<X86_64>(context) };
     match trap.vector {
-        vector::FIRST_INTERRUPT.. => trap::preempt::<S>(),
+        vector::FIRST_INTERRUPT.. => trap::preempt::<S>(|| place(trap, VirtAddr::new(0))),
         vector::PAGE_FAULT => {
             let (address, tried) = (fault_address(), Tried(PageFaultErrorCode::from_bits_truncate(trap.error_code)));
             (context.fault)(&format_args!("page fault ({tried}) at address {address:#x}"), &place(trap, address))

@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod accessed;
 mod audits;
+mod chains;
 mod cpus;
 mod entries;
 mod exits;
@@ -36,6 +37,7 @@ fn main() -> Result<ExitCode, String> {
     match &*part {
         "accessed" => accessed::main(),
         "audits" => audits::main(),
+        "chains" => chains::main(),
         "cpus" => cpus::main(),
         "entries" => entries::main(),
         "exits" => return exits::main(),

@@ -81,7 +81,7 @@ pub(crate) fn interrupt<S: System>() {
         world.books.now.set(world.books.now.get().max(cpu.armed.replace(0)));
     }
     if trap::interrupt::<S>(vector.into()) {
-        trap::preempt::<S>();
+        trap::preempt::<S>(|| unreachable!("nobody looks how deep the thread was"));
     }
     // The CPU on which the thread goes on.
     current().cpu().interrupts.set(true);
