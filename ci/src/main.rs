@@ -12,6 +12,7 @@ mod build;
 mod cli;
 mod compare;
 mod deps;
+mod depth;
 mod docs;
 mod doctor;
 mod exit;
@@ -62,6 +63,8 @@ enum Verb {
     Test(test::Args),
     /// Boot guests on every architecture, policy, number of CPUs and machine that is named, and show what came of it
     Matrix(test::matrix::Args),
+    /// Show where the stack went in a run: the deepest that it was seen by each way into the kernel, and a flame graph
+    Depth(depth::Args),
     /// Show where the stack goes: the largest frames and chains of calls, from an image's code
     StackSizes(sizes::Args),
     /// Show what was found and chosen; changes nothing
@@ -89,6 +92,7 @@ fn carry_out(verb: &Verb) -> anyhow::Result<Code> {
         Verb::Lint(args) => lint::run(&project, args),
         Verb::Test(args) => test::run(&project, args),
         Verb::Matrix(args) => test::matrix::run(&project, args),
+        Verb::Depth(args) => depth::run(&project, args),
         Verb::StackSizes(args) => sizes::run(&project, args),
         Verb::Doctor(args) => doctor::run(&project, args),
     }

@@ -1,6 +1,6 @@
 //! `cargo xtask run`: builds an image, boots it and streams its console.
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::Args as ClapArgs;
 
@@ -18,14 +18,14 @@ use crate::symbols::{Console, Lookup, Symbols};
 pub struct Args {
     /// Folder of examples/, folder of any crate that depends on `ebbtide`, or kernel ELF file
     #[arg(value_name = "EXAMPLE|PATH")]
-    named: String,
+    pub named: String,
     #[command(flatten)]
-    image: ImageArgs,
+    pub image: ImageArgs,
     #[command(flatten)]
-    machine: MachineArgs,
+    pub machine: MachineArgs,
     /// The app's arguments; words that start with `ebbtide.` are the kernel's
     #[arg(last = true, value_name = "ARGS")]
-    words: Vec<String>,
+    pub words: Vec<String>,
 }
 
 /// Carries out the verb; the code is the guest's if it ended by its own word.
@@ -34,10 +34,20 @@ pub struct Args {
 ///
 /// When the image cannot be built, or QEMU is missing.
 pub fn run(project: &Project, args: &Args) -> anyhow::Result<Code> {
-    boot(project, args).map_err(|error| exit::with_code(error, Code::CRASHED))
+    let ended = watch(project, args, |out| out).map_err(|error| exit::with_code(error, Code::CRASHED));
+    ended.map(|(_, report)| report.ending.exit_code())
 }
 
-fn boot(project: &Project, args: &Args) -> anyhow::Result<Code> {
+/// What a run is shown on.
+pub type Out = Box<dyn Write + Send>;
+
+/// Builds an image, boots it, and shows its console on what `through` makes of the tool's own output. Says what a guest cannot say
+/// itself.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn watch(project: &Project, args: &Args, through: impl FnOnce(Out) -> Out) -> anyhow::Result<(Image, Report)> {
     let wanted = &args.image;
     setup::qemu(project, wanted.arch, wanted.setup.toolchain, wanted.setup.yes)?;
     check_names(&Guest::on(wanted.arch, "", &args.machine))?;
@@ -46,9 +56,9 @@ fn boot(project: &Project, args: &Args) -> anyhow::Result<Code> {
     let run = Run { project, guest: &guest, label: &label(&image, wanted.audit), timeout: args.machine.timeout };
     eprintln!("{}", run.shown());
     let symbols = Symbols::load(&image.debug).map(|symbols| Box::new(symbols) as Box<dyn Lookup + Send>);
-    let report = run.streaming(Box::new(Console::new(io::stdout(), symbols)))?;
+    let report = run.streaming(Box::new(Console::new(through(Box::new(io::stdout())), symbols)))?;
     explain(&report, &image);
-    Ok(report.ending.exit_code())
+    Ok((image, report))
 }
 
 fn guest(project: &Project, image: &Image, args: &Args) -> anyhow::Result<Guest> {

@@ -137,6 +137,10 @@ mod tests {
             }
         }
 
+        fn function(&self, address: u64) -> Option<String> {
+            self.places(address).pop().map(|place| place.function)
+        }
+
         fn data(&self, address: u64) -> Option<(String, u64)> {
             (0x10..0x20).contains(&address).then(|| ("app::STATIC".to_owned(), address - 0x10))
         }

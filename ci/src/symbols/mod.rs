@@ -36,6 +36,9 @@ pub trait Lookup {
     /// calls were inlined.
     fn places(&self, offset: u64) -> Vec<Place>;
 
+    /// The function whose code an address lies in, whatever was inlined there.
+    fn function(&self, offset: u64) -> Option<String>;
+
     /// The static that an address lies in, so many bytes behind the image's first, and how far.
     fn data(&self, offset: u64) -> Option<(String, u64)>;
 }
@@ -92,6 +95,10 @@ impl Lookup for Symbols {
         }
         let symbol = self.loader.find_symbol(address);
         symbol.map(|name| place(name, self.position(address))).into_iter().collect()
+    }
+
+    fn function(&self, offset: u64) -> Option<String> {
+        self.loader.find_symbol(self.start.checked_add(offset)?).map(demangled)
     }
 
     fn data(&self, offset: u64) -> Option<(String, u64)> {
