@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use toml::Spanned;
+use toml::{Spanned, Value};
 
 use super::kind::Kind;
 use super::load::{self, Load};
@@ -48,9 +48,8 @@ pub struct Workload {
     args: Option<Spanned<String>>,
     /// What its threads are made to do.
     load: Option<Load>,
-    /// How many CPUs there are, if `--smp` does not say it: a run for each number.
-    #[serde(default)]
-    smp: Vec<Spanned<i64>>,
+    /// How many CPUs there are, if `--smp` does not say it: a number, or several with a run for each.
+    smp: Option<Spanned<Value>>,
     /// The guest's memory, in QEMU's form.
     memory: Spanned<String>,
     /// The same under single policies, where it is another.
@@ -123,8 +122,7 @@ impl Workload {
 
     /// The numbers of CPUs to run on.
     pub fn smp(&self) -> Vec<u8> {
-        let smp: Vec<_> = self.smp.iter().filter_map(|count| u8::try_from(*count.get_ref()).ok()).collect();
-        if smp.is_empty() { vec![1] } else { smp }
+        self.smp.as_ref().and_then(|smp| cpus(smp.get_ref())).unwrap_or_else(|| vec![1])
     }
 
     /// When a run is given up, in seconds.
@@ -172,7 +170,12 @@ impl Workload {
             check_memory(&format!("memory_under.{key}"), memory)?;
         }
         check_memory("memory", &self.memory)?;
-        check_smp(&self.smp)?;
+        if let Some(smp) = self.smp.as_ref().filter(|smp| cpus(smp.get_ref()).is_none()) {
+            let (is, most) = (smp.get_ref(), cli::MOST_CPUS);
+            let wrong =
+                format!("`smp` is {is}; allowed: a number from 1 to {most}, or a list of them, each once, as [1, 4]");
+            return Err((smp.span().start, wrong));
+        }
         load::words(self.kind, self.load.as_ref())?;
         match self.kind {
             Kind::IdleMachines => self.validate_machines(),
@@ -248,20 +251,16 @@ fn check_memory(key: &str, memory: &Spanned<String>) -> Result<(), Wrong> {
         .map_err(|allowed| (memory.span().start, format!("`{key}` is \"{}\"; {allowed}", memory.get_ref())))
 }
 
-/// Checks numbers of CPUs.
-fn check_smp(smp: &[Spanned<i64>]) -> Result<(), Wrong> {
-    let wrong = |place: usize, count: i64| {
-        let earlier = smp[..place].iter().any(|other| *other.get_ref() == count);
-        earlier || !(1..=i64::from(cli::MOST_CPUS)).contains(&count)
+/// Reads numbers of CPUs, if that is what it is.
+fn cpus(value: &Value) -> Option<Vec<u8>> {
+    let one =
+        |value: &Value| u8::try_from(value.as_integer()?).ok().filter(|count| (1..=cli::MOST_CPUS).contains(count));
+    let counts = match value {
+        Value::Array(values) => values.iter().map(one).collect::<Option<Vec<_>>>()?,
+        value => vec![one(value)?],
     };
-    match smp.iter().enumerate().find(|(place, count)| wrong(*place, *count.get_ref())) {
-        None => Ok(()),
-        Some((_, count)) => {
-            let (count, at) = (count.get_ref(), count.span().start);
-            let wrong = format!("`smp` has {count}; allowed are numbers from 1 to {}, each once", cli::MOST_CPUS);
-            Err((at, wrong))
-        }
-    }
+    let once = counts.iter().enumerate().all(|(place, count)| !counts[..place].contains(count));
+    (once && !counts.is_empty()).then_some(counts)
 }
 
 /// Finds what `--workload` names; nothing named means all that are shipped.

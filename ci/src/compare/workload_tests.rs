@@ -182,12 +182,18 @@ fn a_wrong_load_is_named_with_its_line_key_and_what_is_allowed() {
 
 #[test]
 fn numbers_of_cpus_are_what_a_machine_can_have() {
-    for bad in ["[0]", "[17]", "[1, 4, 1]"] {
+    for bad in ["0", "[17]", "[1, 4, 1]", "[]", "\"4\""] {
         let text = refusal(&SWITCH.replace("memory =", &format!("smp = {bad}\nmemory =")));
-        for part in [line_of(SWITCH, "memory ="), "`smp` has".into(), "numbers from 1 to 16, each once".into()] {
+        for part in [line_of(SWITCH, "memory ="), "`smp` is".into(), "a number from 1 to 16, or a list".into()] {
             assert!(text.contains(&part), "{part}: {text}");
         }
     }
+}
+
+#[test]
+fn one_number_of_cpus_needs_no_list() {
+    let text = SWITCH.replace("memory =", "smp = 4\nmemory =");
+    assert_eq!(parse("x", &text).expect("a workload").smp(), [4]);
 }
 
 #[test]
