@@ -18,6 +18,7 @@ pub fn sleepers(source: &Source<'_>) -> Option<Figure> {
     let title = "Memory over time: threads that all go deep and sleep there";
     let axes = ["milliseconds, of the guest's clock", "stacks, their caches and page tables, MiB"];
     let drawn = Lines { title, axes, scale: Scale::Linear, lines, marked: ("", Vec::new()) };
-    let what = "A line that is longer is that of a policy whose guest has less memory: threads wait there until others have slept";
+    let what = "A line that is longer is that of a policy whose guest has less memory, where threads wait until others have slept; the \
+                oracle's is that of the first policy";
     figure(source, "deep-sleepers", title, what, &drawn)
 }
