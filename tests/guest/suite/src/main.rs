@@ -1,77 +1,9 @@
-//! The tests that every stack policy runs: threads, scheduling, locks, time, memory, stacks.
+//! The image of the tests that every stack policy runs, which are those of `ebbtide-suite-tests`.
 //!
-//! Prints a line for each test and a total, and ends with 0 or 1. Words of the command line choose tests by a part of
-//! their name; `key=value` words are not names: `icount=yes` says that the clock counts instructions, so that the
-//! tests of time may be strict.
+//! They are a package of their own for the sake of the optimizer's time, see the profile in the workspace's manifest. This one is
+//! optimised as any app, and with it the whole of the image once more, when it is linked.
 
 #![no_std]
 #![no_main]
 
-extern crate alloc;
-
-#[macro_use]
-mod harness;
-
-mod asking;
-mod channels;
-mod cpus;
-mod depth;
-mod float;
-mod gates;
-mod locals;
-mod locks;
-mod machine;
-mod memory;
-mod parking;
-mod registers;
-mod reports;
-mod rwlocks;
-mod sandbox;
-mod schedule;
-mod scopes;
-mod stacks;
-mod stale;
-mod sweeps;
-mod temporary;
-mod threads;
-mod time;
-mod timed;
-mod timeouts;
-mod user;
-mod waiting;
-
-use ebbtide::process::ExitCode;
-
-ebbtide::main!(main);
-
-fn main() -> ExitCode {
-    harness::run(&[
-        threads::TESTS,
-        scopes::TESTS,
-        asking::TESTS,
-        temporary::TESTS,
-        locals::TESTS,
-        schedule::TESTS,
-        parking::TESTS,
-        waiting::TESTS,
-        locks::TESTS,
-        rwlocks::TESTS,
-        gates::TESTS,
-        channels::TESTS,
-        timeouts::TESTS,
-        timed::TESTS,
-        time::TESTS,
-        memory::TESTS,
-        stacks::TESTS,
-        stale::TESTS,
-        sweeps::TESTS,
-        cpus::TESTS,
-        depth::TESTS,
-        reports::TESTS,
-        registers::TESTS,
-        user::TESTS,
-        float::TESTS,
-        sandbox::TESTS,
-        machine::TESTS,
-    ])
-}
+ebbtide::main!(ebbtide_suite_tests::run);
