@@ -8,7 +8,6 @@
 //! that frees it. An *empty* one, only the holder.
 #![expect(unsafe_code, reason = "leaf entries are memory that the CPU reads")]
 
-use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic;
 
@@ -16,28 +15,11 @@ use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::arch::{PAGE_BYTES, Paging, StackEntry};
 use crate::stack::entries::{note_entry, page_entry};
+use crate::stack::outside::OutsideStack;
 use crate::stack::policy::StackPolicy;
 use crate::stack::ring::{RestNote, RestingPage, Ring};
 use crate::stack::slot::{Guard, Slot};
 use crate::sync::atomic::{AtomicU64, Ordering};
-
-/// A stack pointer that does not lie in the stack that it is said to belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutsideStack {
-    /// The stack pointer.
-    pub stack_pointer: VirtAddr,
-    /// The stack's lowest address.
-    pub limit: VirtAddr,
-    /// The address behind its highest byte.
-    pub top: VirtAddr,
-}
-
-impl fmt::Display for OutsideStack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stack_pointer, limit, top } = self;
-        write!(f, "stack pointer {stack_pointer:#x} lies outside of its stack {limit:#x}..{top:#x}")
-    }
-}
 
 /// The stack of a thread, with what is known of its pages.
 ///

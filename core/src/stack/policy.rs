@@ -21,7 +21,8 @@
 use memory_addresses::{PhysAddr, VirtAddr};
 
 use crate::cpu;
-use crate::stack::page::{NoFrame, OutsideStack, Rested};
+use crate::stack::outside::OutsideStack;
+use crate::stack::page::{NoFrame, Rested};
 use crate::stack::ring::Ring;
 use crate::stack::{FaultReserve, Guard, Stack, StackCache};
 use crate::system::System;
