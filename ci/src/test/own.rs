@@ -116,7 +116,7 @@ pub fn compare(
     Case { name: "compare".into(), group: Group::Compare, after: None, timeout: COMPARE, run: Box::new(run) }
 }
 
-/// The images that [`compare`] boots.
+/// The images that [`compare()`] boots.
 ///
 /// # Errors
 ///
