@@ -100,7 +100,11 @@ pub fn prepare_cpu<S: System>(cpu: &'static PerCpu) -> Result<(), StackError> {
         let request = system(name, bytes);
         thread::create_without_work::<S>(request).map(thread::stack_top)
     })?;
-    let idle: Work = Box::new(|| audit::first::<S, _, _>(thread::idle::<S>));
+    let idle: Work = if S::AUDIT {
+        Box::new(|| audit::first::<S, _, _>(thread::idle::<S>))
+    } else {
+        Box::new(|| thread::idle::<S>())
+    };
     let idle = thread::create::<S>(Request { priority: Priority::MIN, ..system("idle", IDLE_STACK_BYTES) }, idle)?;
     cpu.set_idle(idle);
     set_by::<S>(cpu);

@@ -1,5 +1,5 @@
 //! Ways into the kernel whose stacks are known: threads that go down so many calls of some size, one that is preempted, one that calls from user
-//! mode, and a breakpoint. What is told of them at the end (`ebbtide.report=chains`) is for the host to judge.
+//! mode, and a breakpoint. What is told of them at the end (`ebbtide.report=chains`), and meanwhile (`ebbtide.top`), is for the host to judge.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -27,7 +27,7 @@ const SPIN: Duration = Duration::from_millis(25);
 fn spin() {
     let begin = Instant::now();
     while begin.elapsed() < SPIN {
-        core::hint::spin_loop();
+        (0..1_000).for_each(|turn| _ = black_box(turn));
     }
 }
 
