@@ -22,6 +22,7 @@ pub struct Settings {
     accessed: AtomicU16,
     reports_depth: AtomicBool,
     reports_chains: AtomicBool,
+    top_ms: AtomicU32,
 }
 
 /// Whether threads may come to need more frames for their stacks than there are.
@@ -36,12 +37,12 @@ pub enum Admission {
 /// The keys that exist, for the message about one that does not.
 const KNOWN: &str = "ebbtide.log=error|warn|info|debug|trace, ebbtide.cache=FRAMES (16 to 128), \
                      ebbtide.admission=overcommit|strict, ebbtide.maxcpus=N (1 to 16), ebbtide.overflow=halt|survive, \
-                     with audit ebbtide.delays, .fault, .report, .seed";
+                     with audit ebbtide.delays, .fault, .report, .seed, .top";
 
 macro_rules! known_to_audits {
     () => {
         ": ebbtide.delays=SEED, ebbtide.fault=alloc:N|alloc-every:N|cache-cap:N|drain:N|ipi-delay:N|deep-sleep, ebbtide.report=depth|chains, \
-         ebbtide.seed=SEED"
+         ebbtide.seed=SEED, ebbtide.top=MS (1 to 3600000)"
     };
 }
 
@@ -107,8 +108,8 @@ impl Settings {
     /// Largest bound of a stack cache.
     pub const MAX_CACHE: usize = 128;
 
-    /// Longest time between two sweeps of the reclaimer, in milliseconds.
-    pub const MAX_RECLAIM_MS: u32 = 3_600_000;
+    /// Longest time between two sweeps of the reclaimer, or two looks at the machine, in milliseconds.
+    pub const MAX_MS: u32 = 3_600_000;
 
     /// Creates settings that are not the defaults yet: all zeros, see [`Kernel::new`](crate::kernel::Kernel::new).
     pub(crate) const fn unset() -> Self {
@@ -123,6 +124,7 @@ impl Settings {
             accessed: AtomicU16::new(0),
             reports_depth: AtomicBool::new(false),
             reports_chains: AtomicBool::new(false),
+            top_ms: AtomicU32::new(0),
         }
     }
 
@@ -195,12 +197,9 @@ impl Settings {
                 let seed = value.parse().map_err(|_| unknown)?;
                 self.delays.store(seed, Ordering::Relaxed);
             }
+            "ebbtide.top" if audits => self.top_ms.store(milliseconds(value).ok_or(unknown)?, Ordering::Relaxed),
             "ebbtide.reclaim" if P::SWEEPS => {
-                let ms: u32 = value.parse().map_err(|_| unknown)?;
-                if !(1..=Self::MAX_RECLAIM_MS).contains(&ms) {
-                    return Err(unknown);
-                }
-                self.reclaim_ms.store(ms, Ordering::Relaxed);
+                self.reclaim_ms.store(milliseconds(value).ok_or(unknown)?, Ordering::Relaxed);
             }
             "ebbtide.accessed" if P::READS_ACCESSED_BITS => {
                 let period = value.parse().map_err(|_| unknown)?;
@@ -230,6 +229,11 @@ impl Settings {
     /// Whether the run ends with a report of where its stacks went, in a build with the feature `audit`.
     pub fn reports_chains(&self) -> bool {
         self.reports_chains.load(Ordering::Relaxed)
+    }
+
+    /// The time between two looks at the whole machine, in milliseconds, in a build with the feature `audit`; 0: nobody looks.
+    pub fn top_ms(&self) -> u32 {
+        self.top_ms.load(Ordering::Relaxed)
     }
 
     /// After how many switches away from a thread it is forgotten which pages it has accessed, under a policy that asks; 0: never.
@@ -270,6 +274,10 @@ impl Default for Settings {
         settings.set_defaults();
         settings
     }
+}
+
+fn milliseconds(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|ms| (1..=Settings::MAX_MS).contains(ms))
 }
 
 fn level(name: &str) -> Option<LevelFilter> {
@@ -362,7 +370,8 @@ mod tests {
     #[test]
     fn only_a_build_that_audits_takes_what_only_that_can_do() {
         let settings = Settings::default();
-        settings.read::<Unasked>("ebbtide.delays=7 ebbtide.report=depth", true).unwrap();
+        settings.read::<Unasked>("ebbtide.delays=7 ebbtide.report=depth ebbtide.top=20", true).unwrap();
+        assert_eq!((settings.top_ms(), settings.reports_chains()), (20, false));
         assert!(settings.delays() == 7 && settings.reports_depth() && !Settings::default().reports_depth());
         settings
             .read::<Unasked>("ebbtide.fault=alloc:3,deep-sleep ebbtide.fault=drain:1 ebbtide.seed=3", true)
@@ -379,6 +388,13 @@ mod tests {
                 std::format!("`{key}` is for images that audit themselves; build this one with `--audit`")
             );
         }
+    }
+
+    #[test]
+    fn another_build_does_not_know_how_to_look_on_and_says_which_does() {
+        let error = Settings::default().read::<Unasked>("ebbtide.top=3", false).unwrap_err().to_string();
+        assert!(error.contains("does not know `ebbtide.top=3`"), "{error}");
+        assert!(error.contains("with audit ebbtide.delays, .fault, .report, .seed, .top"), "{error}");
     }
 
     #[test]
@@ -407,6 +423,7 @@ mod tests {
             "ebbtide.overflow=grow",
             "ebbtide.report=width",
             "ebbtide.delays=x",
+            "ebbtide.top=0",
             "ebbtide.fault",
             "ebbtide.faults=alloc:1",
         ] {

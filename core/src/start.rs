@@ -148,6 +148,9 @@ fn main_thread<S: System>(main: Main) -> Result<&'static Thread, StackError> {
     };
     let work: Work = if S::AUDIT {
         Box::new(move || {
+            if let Err(error) = audit::begin_top::<S>() {
+                panic!("there is no memory to look at the machine as `ebbtide.top` asks: {error}");
+            }
             audit::faults::begin::<S>();
             audit::begins::<S>(|| audit::Way::Thread(main as usize as u64));
             main();

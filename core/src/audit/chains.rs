@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::name::{Name, WORDS};
 use super::ways::Way;
 use crate::cpu::MAX_CPUS;
 use crate::thread::Thread;
@@ -17,9 +18,6 @@ const WAYS: usize = 128;
 
 /// Calls of a chain that are kept, those next to its deep end.
 const CALLS: usize = 48;
-
-/// Bytes of a thread's name that are kept.
-const NAME_BYTES: usize = 24;
 
 /// A call: an instruction of a function, where it stands or goes on when what it has called returns; and at how many bytes below
 /// the stack's top the function's part of the stack begins, counted from the deep end.
@@ -69,7 +67,7 @@ struct Deepest {
     /// Somebody writes what follows.
     is_taken: AtomicBool,
     thread: AtomicU64,
-    name: [AtomicU64; NAME_BYTES / 8],
+    name: [AtomicU64; WORDS],
     /// How many calls there are.
     calls: AtomicU32,
     chain: [Call; CALLS],
@@ -89,7 +87,7 @@ impl Deepest {
             bytes: AtomicU32::new(0),
             is_taken: AtomicBool::new(false),
             thread: AtomicU64::new(0),
-            name: [const { AtomicU64::new(0) }; NAME_BYTES / 8],
+            name: [const { AtomicU64::new(0) }; WORDS],
             calls: AtomicU32::new(0),
             chain: [const { Call { address: AtomicU64::new(0), depth: AtomicU32::new(0) } }; CALLS],
         }
@@ -106,11 +104,11 @@ impl Deepest {
     }
 
     fn keep_name(&self, thread: &Thread) {
-        let name = thread.name().unwrap_or_default().as_bytes();
-        for (number, word) in self.name.iter().enumerate() {
-            let bytes = core::array::from_fn(|byte| name.get(8 * number + byte).copied().unwrap_or(0));
-            word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
-        }
+        self.name.iter().zip(Name::of(thread).words()).for_each(|(kept, word)| kept.store(word, Ordering::Relaxed));
+    }
+
+    fn name(&self) -> Name {
+        Name::from_words(self.name.each_ref().map(|word| word.load(Ordering::Relaxed)))
     }
 
     fn keep_chain(&self, chain: impl Iterator<Item = CallAt>) {
@@ -180,16 +178,7 @@ impl fmt::Display for Deepest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = Way::of_key(self.key.load(Ordering::Relaxed));
         let (bytes, thread) = (self.bytes.load(Ordering::Relaxed), self.thread.load(Ordering::Relaxed));
-        write!(f, "{way} bytes={bytes} thread={thread} name=")?;
-        for byte in self.name.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()) {
-            // What a name has that is no letter would tear the line.
-            match byte {
-                0 => break,
-                b'!'..=b'~' => write!(f, "{}", byte as char)?,
-                _ => f.write_str("_")?,
-            }
-        }
-        f.write_str(" calls=")?;
+        write!(f, "{way} bytes={bytes} thread={thread} name={} calls=", self.name())?;
         let calls = self.calls.load(Ordering::Relaxed) as usize;
         let mut comma = "";
         for call in self.chain.iter().take(calls) {

@@ -143,7 +143,7 @@ impl Deepest {
     }
 
     /// The bytes; 0 before the thread was seen.
-    fn bytes<S: System>(&self) -> u32 {
+    pub(super) fn bytes<S: System>(&self) -> u32 {
         (self.word::<S>().load(Ordering::Relaxed) & DEPTH) * UNIT_BYTES
     }
 

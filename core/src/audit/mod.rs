@@ -16,7 +16,9 @@ pub(crate) mod faults;
 mod gather;
 mod interrupts;
 mod machine;
+mod name;
 mod threads;
+mod top;
 mod ways;
 
 use core::fmt::{self, Write};
@@ -41,6 +43,7 @@ pub(crate) use gather::Gathering;
 pub use interrupts::{Interrupts, longest_without_interrupts};
 pub(crate) use interrupts::{interrupts_off, interrupts_on};
 pub(crate) use machine::State;
+pub(crate) use top::begin as begin_top;
 pub(crate) use ways::{
     Way, begins, called, first, interrupted_by, preempted, preempts, report, returned, seen_in_trap, trapped,
 };

@@ -146,6 +146,16 @@ impl StateWord {
         self.0.store(EXITED, Ordering::Release);
     }
 
+    /// Says whether the thread sleeps, or is about to, for who only looks on: it may be otherwise by now.
+    pub(crate) fn is_asleep(&self) -> bool {
+        matches!(self.0.load(Ordering::Relaxed) & !(SEEN | SWEPT), BLOCKING | BLOCKED | RECLAIMING)
+    }
+
+    /// The same of one that has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & !WOKEN == EXITED
+    }
+
     /// Says whether the thread has left its CPU and waits to be woken.
     pub fn is_blocked(&self) -> bool {
         self.0.load(Ordering::Acquire) & !(WOKEN | SEEN | SWEPT) == BLOCKED
