@@ -30,7 +30,9 @@ mod setup;
 mod sizes;
 mod symbols;
 mod test;
+mod told;
 mod toolchain;
+mod top;
 
 use std::process::ExitCode;
 
@@ -67,6 +69,8 @@ enum Verb {
     Depth(depth::Args),
     /// Show where the stack goes: the largest frames and chains of calls, from an image's code
     StackSizes(sizes::Args),
+    /// Show threads, their stacks and the CPUs of a guest while it runs
+    Top(top::Args),
     /// Show what was found and chosen; changes nothing
     Doctor(doctor::Args),
 }
@@ -94,6 +98,7 @@ fn carry_out(verb: &Verb) -> anyhow::Result<Code> {
         Verb::Matrix(args) => test::matrix::run(&project, args),
         Verb::Depth(args) => depth::run(&project, args),
         Verb::StackSizes(args) => sizes::run(&project, args),
+        Verb::Top(args) => top::run(&project, args),
         Verb::Doctor(args) => doctor::run(&project, args),
     }
 }

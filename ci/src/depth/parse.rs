@@ -6,9 +6,10 @@
 //! ebbtide: way kind=call of=Sleep bytes=1352 thread=53 name= calls=0x23a5e0:1352,0x24adc9:416
 //! ```
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::exit::{self, Code};
+use crate::told::{fields, number};
 
 /// How the line begins that tells how many follow.
 const HEAD: &str = "ebbtide: ways into the kernel: ";
@@ -110,25 +111,6 @@ fn way_of(line: &str) -> Result<Way> {
 fn call_of(text: &str) -> Result<(u64, u64)> {
     let (at, depth) = text.split_once(':').with_context(|| format!("`{text}` is no ADDRESS:BYTES"))?;
     Ok((address(at)?, number(depth)?))
-}
-
-/// The values of these keys, which stand in this order and are all there is.
-fn fields<'a, const N: usize>(line: &'a str, keys: [&str; N]) -> Result<[&'a str; N]> {
-    let mut words = line.split(' ');
-    let mut values = [""; N];
-    for (value, key) in values.iter_mut().zip(keys) {
-        let word = words.next().with_context(|| format!("`{key}=` is missing"))?;
-        let found = word.strip_prefix(key).and_then(|rest| rest.strip_prefix('='));
-        *value = found.with_context(|| format!("`{word}` stands where `{key}=` has to"))?;
-    }
-    if let Some(word) = words.next() {
-        bail!("`{word}` is too much");
-    }
-    Ok(values)
-}
-
-fn number(text: &str) -> Result<u64> {
-    text.parse().with_context(|| format!("`{text}` is no number"))
 }
 
 fn address(text: &str) -> Result<u64> {
