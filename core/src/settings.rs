@@ -23,6 +23,7 @@ pub struct Settings {
     reports_depth: AtomicBool,
     reports_chains: AtomicBool,
     top_ms: AtomicU32,
+    acts_at_races: AtomicBool,
 }
 
 /// Whether threads may come to need more frames for their stacks than there are.
@@ -125,6 +126,7 @@ impl Settings {
             reports_depth: AtomicBool::new(false),
             reports_chains: AtomicBool::new(false),
             top_ms: AtomicU32::new(0),
+            acts_at_races: AtomicBool::new(false),
         }
     }
 
@@ -192,10 +194,14 @@ impl Settings {
             // All of them are looked at together.
             "ebbtide.fault" | "ebbtide.seed" => {}
             "ebbtide.report" if value == "depth" => self.reports_depth.store(true, Ordering::Relaxed),
-            "ebbtide.report" if value == "chains" => self.reports_chains.store(true, Ordering::Relaxed),
+            "ebbtide.report" if value == "chains" => {
+                self.reports_chains.store(true, Ordering::Relaxed);
+                self.acts_at_races.store(true, Ordering::Relaxed);
+            }
             "ebbtide.delays" => {
                 let seed = value.parse().map_err(|_| unknown)?;
                 self.delays.store(seed, Ordering::Relaxed);
+                self.acts_at_races.store(true, Ordering::Relaxed);
             }
             "ebbtide.top" if audits => self.top_ms.store(milliseconds(value).ok_or(unknown)?, Ordering::Relaxed),
             "ebbtide.reclaim" if P::SWEEPS => {
@@ -229,6 +235,11 @@ impl Settings {
     /// Whether the run ends with a report of where its stacks went, in a build with the feature `audit`.
     pub fn reports_chains(&self) -> bool {
         self.reports_chains.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is something to do at points where CPUs race: one question where there mostly is nothing.
+    pub(crate) fn acts_at_races(&self) -> bool {
+        self.acts_at_races.load(Ordering::Relaxed)
     }
 
     /// The time between two looks at the whole machine, in milliseconds, in a build with the feature `audit`; 0: nobody looks.

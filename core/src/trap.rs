@@ -35,23 +35,29 @@ pub fn came<S: System>(number: u64, interrupted: impl FnOnce() -> Option<Place>)
 pub fn interrupt<S: System>(vector: u32) -> bool {
     let cpu = S::Arch::per_cpu();
     audit::interrupts_off::<S>();
-    let interrupt = S::Platform::interrupt(vector);
-    audit::interrupted_by::<S>(interrupt);
-    match interrupt {
-        Interrupt::Timer => thread::timer_interrupt::<S>(),
+    // Each says by itself what it is: a value for that would be put together each time.
+    match S::Platform::interrupt(vector) {
+        Interrupt::Timer => {
+            audit::interrupted_by::<S>(Interrupt::Timer);
+            thread::timer_interrupt::<S>();
+        }
         Interrupt::Ipi(Ipi::Reschedule) => {
+            audit::interrupted_by::<S>(Interrupt::Ipi(Ipi::Reschedule));
             audit::faults::delay::<S>(cpu);
             thread::reschedule_interrupt::<S>(cpu);
         }
         Interrupt::Ipi(Ipi::Shootdown) => {
+            audit::interrupted_by::<S>(Interrupt::Ipi(Ipi::Shootdown));
             audit::faults::delay::<S>(cpu);
             shootdown::answer::<S>(cpu);
         }
         Interrupt::Ipi(Ipi::Stop) => stop::stop_here::<S>(),
         Interrupt::Spurious => {
+            audit::interrupted_by::<S>(Interrupt::Spurious);
             cpu.spurious_interrupts.fetch_add(1, Ordering::Relaxed);
         }
         Interrupt::Unexpected(number) => {
+            audit::interrupted_by::<S>(Interrupt::Unexpected(number));
             cpu.unexpected_interrupts.fetch_add(1, Ordering::Relaxed);
             note::<S>(format_args!("unexpected interrupt {number:#04x}"));
         }

@@ -4,6 +4,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::ways;
 use crate::arch::Cpu;
 use crate::system::System;
 
@@ -42,14 +43,21 @@ impl Delays {
 #[inline(always)]
 pub(crate) fn race<S: System>() {
     S::interleave();
-    // What races is deep in a handler, if one is at it.
-    super::seen_in_trap::<S>();
-    if S::AUDIT && S::kernel().settings.delays() != 0 {
-        wait::<S>();
+    if S::AUDIT && S::kernel().settings.acts_at_races() {
+        act::<S>();
     }
 }
 
 #[cold]
+#[inline(never)]
+fn act<S: System>() {
+    // What races is deep in a handler, if one is at it.
+    ways::look_at_trap_from::<S>(ways::caller_of::<S>(ways::own_frame::<S>()));
+    if S::kernel().settings.delays() != 0 {
+        wait::<S>();
+    }
+}
+
 fn wait<S: System>() {
     let cpu = S::Arch::per_cpu();
     for _ in 0..cpu.delays.turns(S::kernel().settings.delays(), cpu.number) {

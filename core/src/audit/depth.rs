@@ -192,9 +192,11 @@ pub(crate) fn seen_here<S: System>() {
 
 #[inline(never)]
 fn look_from_here<S: System>(stack_pointer: VirtAddr) {
-    let at = ways::here::<S>().map(|here| Place { stack_pointer, ..here });
-    // Nobody else may come to note something of the same way meanwhile.
-    cpu::without_interrupts::<S, _>(|| look::<S>(stack_pointer, || at));
+    let frame = ways::own_frame::<S>();
+    // A trap would find what this does itself; and nobody else may come to note something of the same way meanwhile.
+    cpu::without_interrupts::<S, _>(|| {
+        look::<S>(stack_pointer, || ways::caller_of::<S>(frame).map(|at| Place { stack_pointer, ..at }));
+    });
 }
 
 #[inline(always)]

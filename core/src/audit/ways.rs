@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "reads stacks")]
 
 use core::fmt::{self, Write};
+use core::hint::black_box;
 
 use memory_addresses::VirtAddr;
 
@@ -112,11 +113,16 @@ impl fmt::Display for Way {
     }
 }
 
-/// Where chains are kept, in a run that asks for them.
+/// Says whether this run asks for chains. All that is asked where a run does not: these places are hot, and what an audit does there
+/// counts with the time without interrupts.
 #[inline(always)]
+fn are_kept<S: System>() -> bool {
+    S::AUDIT && S::kernel().settings.reports_chains()
+}
+
+/// Where they are kept, once there is room for them.
 fn chains<S: System>() -> Option<&'static Chains> {
-    let kept = if S::AUDIT { S::kernel().audit.kept() } else { None };
-    kept.and_then(|kept| kept.chains.as_ref())
+    S::kernel().audit.kept().and_then(|kept| kept.chains.as_ref())
 }
 
 /// Runs the first function of a thread.
@@ -140,25 +146,32 @@ fn call<F: FnOnce() -> T, T>(function: F) -> T {
 /// The running thread's stack is used for this from now on.
 #[inline(always)]
 pub(crate) fn begins<S: System>(way: impl FnOnce() -> Way) {
-    if let Some(chains) = chains::<S>() {
-        cpu::current::<S>().deepest.set_way::<S>(chains.number_of(way()));
+    if are_kept::<S>() {
+        let _before = change::<S>(way());
     }
 }
 
 /// The running thread has entered the kernel by a system call. Returns what its stack is used for when that is over.
 #[inline(always)]
 pub(crate) fn called<S: System>(number: u64) -> u32 {
-    let Some(chains) = chains::<S>() else { return 0 };
+    if are_kept::<S>() { change::<S>(Way::Call(number)) } else { 0 }
+}
+
+#[cold]
+#[inline(never)]
+fn change<S: System>(way: Way) -> u32 {
     let deepest = &cpu::current::<S>().deepest;
-    let outside = deepest.way::<S>();
-    deepest.set_way::<S>(chains.number_of(Way::Call(number)));
-    outside
+    let before = deepest.way::<S>();
+    if let Some(chains) = chains::<S>() {
+        deepest.set_way::<S>(chains.number_of(way));
+    }
+    before
 }
 
 /// The system call is over.
 #[inline(always)]
 pub(crate) fn returned<S: System>(outside: u32) {
-    if chains::<S>().is_some() {
+    if are_kept::<S>() {
         cpu::current::<S>().deepest.set_way::<S>(outside);
     }
 }
@@ -166,34 +179,43 @@ pub(crate) fn returned<S: System>(outside: u32) {
 /// A trap has come, with this number. The caller is its handler, on the stack that it has.
 #[inline(always)]
 pub(crate) fn trapped<S: System>(number: u64) {
-    if let Some(chains) = chains::<S>() {
-        set_way_of_trap::<S>(chains, Way::Trap(number));
+    if are_kept::<S>() {
+        set_way_of_trap::<S>(Way::Trap(number));
     }
 }
 
 /// It is this interrupt. The caller is its handler.
 #[inline(always)]
 pub(crate) fn interrupted_by<S: System>(interrupt: Interrupt) {
-    if let Some(chains) = chains::<S>() {
-        set_way_of_trap::<S>(chains, Way::of(interrupt));
-        look_at_trap::<S>(chains);
+    if are_kept::<S>() {
+        set_way_of_trap::<S>(Way::of(interrupt));
+        look_at_trap::<S>();
     }
 }
 
 /// The running thread is about to be preempted where a trap has interrupted it. Interrupts are off.
 #[inline(always)]
 pub(crate) fn preempts<S: System>(interrupted: impl FnOnce() -> Place) {
-    if let Some(chains) = chains::<S>() {
-        let at = interrupted();
-        preempted_on::<S>(chains).set(at.instruction.as_u64(), at.stack_pointer.as_u64());
+    if are_kept::<S>() {
+        note_interrupted::<S>(Some(interrupted()));
     }
 }
 
 /// It goes on. Interrupts are off.
 #[inline(always)]
 pub(crate) fn preempted<S: System>() {
-    if let Some(chains) = chains::<S>() {
-        preempted_on::<S>(chains).clear();
+    if are_kept::<S>() {
+        note_interrupted::<S>(None);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn note_interrupted<S: System>(at: Option<Place>) {
+    let Some(chains) = chains::<S>() else { return };
+    match at {
+        Some(at) => preempted_on::<S>(chains).set(at.instruction.as_u64(), at.stack_pointer.as_u64()),
+        None => preempted_on::<S>(chains).clear(),
     }
 }
 
@@ -204,8 +226,8 @@ fn preempted_on<S: System>(chains: &Chains) -> &Interrupted {
 /// The caller may be a trap's handler. If so, it is seen.
 #[inline(always)]
 pub(crate) fn seen_in_trap<S: System>() {
-    if let Some(chains) = chains::<S>() {
-        look_at_trap::<S>(chains);
+    if are_kept::<S>() {
+        look_at_trap::<S>();
     }
 }
 
@@ -216,17 +238,26 @@ fn trap_stack<S: System>(stack_pointer: VirtAddr) -> Option<(Slot, &'static Thre
     S::Arch::per_cpu().current().filter(|running| !core::ptr::eq(*running, owner)).map(|_| (slot, owner))
 }
 
-fn set_way_of_trap<S: System>(chains: &Chains, way: Way) {
-    if let Some((_, owner)) = trap_stack::<S>(S::Arch::stack_pointer()) {
+#[cold]
+#[inline(never)]
+fn set_way_of_trap<S: System>(way: Way) {
+    if let (Some(chains), Some((_, owner))) = (chains::<S>(), trap_stack::<S>(S::Arch::stack_pointer())) {
         owner.deepest.set_way::<S>(chains.number_of(way));
     }
 }
 
+#[cold]
 #[inline(never)]
-fn look_at_trap<S: System>(chains: &Chains) {
+fn look_at_trap<S: System>() {
+    look_at_trap_from::<S>(caller_of::<S>(own_frame::<S>()));
+}
+
+/// The same of a handler that stands at `at`.
+pub(super) fn look_at_trap_from<S: System>(at: Option<Place>) {
     let cpu = S::Arch::per_cpu();
-    let at = here::<S>();
-    if let (Some(at), Some((slot, owner))) = (at, trap_stack::<S>(S::Arch::stack_pointer())) {
+    if let (Some(chains), Some(at)) = (chains::<S>(), at)
+        && let Some((slot, owner)) = trap_stack::<S>(at.stack_pointer)
+    {
         interrupts::without_this::<S>(cpu, || offer::<S>(chains, slot, owner, &at));
     }
 }
@@ -234,8 +265,8 @@ fn look_at_trap<S: System>(chains: &Chains) {
 /// `thread` was seen at `at`, on its stack in `slot`.
 #[inline(always)]
 pub(super) fn seen<S: System>(thread: &Thread, slot: Slot, at: impl FnOnce() -> Option<Place>) {
-    if let Some(chains) = chains::<S>()
-        && let Some(at) = at()
+    if are_kept::<S>()
+        && let (Some(chains), Some(at)) = (chains::<S>(), at())
     {
         offer::<S>(chains, slot, thread, &at);
     }
@@ -247,12 +278,26 @@ fn offer<S: System>(chains: &Chains, slot: Slot, thread: &Thread, at: &Place) {
     chains.offer(thread.deepest.way::<S>(), thread, bytes, || calls::<S>(slot, at, interrupted));
 }
 
-/// Where the caller's caller stands, in a run that asks for chains.
+/// The frame pointer of the function that this is a part of. It has its frame where it calls another one: before that, the compiler may
+/// not have made one yet, and the register would be its caller's.
 #[inline(always)]
-pub(super) fn here<S: System>() -> Option<Place> {
-    chains::<S>()?;
-    let [frame_pointer, instruction] = read::<S>(S::Arch::frame_pointer())?;
-    let stack_pointer = S::Arch::frame_pointer() + FRAME_BYTES;
+pub(super) fn own_frame<S: System>() -> VirtAddr {
+    be_called();
+    S::Arch::frame_pointer()
+}
+
+#[inline(never)]
+fn be_called() {
+    black_box(());
+}
+
+/// Where the caller of a function stands that has this frame pointer, in a run that asks for chains.
+pub(super) fn caller_of<S: System>(frame: VirtAddr) -> Option<Place> {
+    if !are_kept::<S>() {
+        return None;
+    }
+    let [frame_pointer, instruction] = read::<S>(frame)?;
+    let stack_pointer = frame + FRAME_BYTES;
     Some(Place {
         address: stack_pointer,
         instruction: VirtAddr::new_truncate(instruction),
@@ -309,7 +354,9 @@ fn read_word<S: System>(address: VirtAddr) -> Option<u64> {
 /// Says at the end of a run where its stacks went, if it was asked to.
 #[inline(always)]
 pub(crate) fn report<S: System>() {
-    if let Some(chains) = chains::<S>() {
+    if are_kept::<S>()
+        && let Some(chains) = chains::<S>()
+    {
         // Who never left its CPU was not seen until now, as an app's only thread.
         depth::seen_here::<S>();
         let base = S::kernel().image_base();
