@@ -50,6 +50,8 @@ pub fn figure(folded: &str, title: &str) -> Result<Vec<u8>> {
     options.subtitle = Some("a tower for each way into the kernel, at the deepest that its stack was seen".to_owned());
     options.count_name = "bytes".to_owned();
     options.image_width = Some(1400);
+    // As wide as letters of one width are at most, so that no name is wider than its box.
+    options.font_width = 0.62;
     // Greens, as such figures of memory have; each function's is the same in every figure.
     options.colors = Palette::Basic(BasicPalette::Mem);
     options.hash = true;
