@@ -68,7 +68,10 @@ fn draw_work(rows: &[Row<'_>], style: Style) -> String {
         ("System calls in instructions, with their page-table writes and TLB invalidations", CALLS),
         ("Kernel stacks of threads in user mode", USER_STACKS),
         ("A server with a thread for each connection: stacks, their caches and page tables", SERVER),
-        ("Deep sleepers: their stacks, with caches and page tables, and who had to wait for frames", DEEP),
+        (
+            "Deep sleepers, not all with as much memory: their stacks, with caches and page tables, and who had to wait for frames",
+            DEEP,
+        ),
         ("A chain of producers and consumers: instructions, writes and invalidations, per item", CHAIN),
         ("Fork and join: instructions, writes and invalidations, per thread", FORK_JOIN),
         ("Deepest use of kernel stacks: threads that used up to so much (in the image with the feature audit)", DEPTH),
