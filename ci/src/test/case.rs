@@ -41,6 +41,11 @@ impl Group {
         &[Self::Compare],
         &[Self::Mutants],
     ];
+
+    /// Whether the same files can come to something else when it runs again: what is only read, built or counted cannot.
+    pub fn can_vary(self) -> bool {
+        matches!(self, Self::Host | Self::Guest | Self::Mutants)
+    }
 }
 
 impl fmt::Display for Group {

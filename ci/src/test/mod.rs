@@ -40,7 +40,7 @@ use crate::{lint, setup};
 use case::Case;
 use guest::Lists;
 use images::Images;
-use runner::{Files, Rest, conclude, run_all};
+use runner::{Files, Rest, conclude, run_all, runs};
 
 /// The arguments of `test`.
 #[derive(clap::Args, Clone, Debug)]
@@ -78,7 +78,7 @@ pub struct Args {
     /// Print the cases and their time-outs, and run none
     #[arg(long)]
     list: bool,
-    /// Run every case N times; each counts
+    /// Run every guest, host test and mutant N times; each counts
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
     /// Guests side by side [default: one per CPU, at most 2]
@@ -123,7 +123,7 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
         return Ok(Code::OK);
     }
     let ran = run_all(&cases, args.repeat, args.jobs.map(usize::from));
-    let rest = Rest { left_out: all - cases.len(), not_run: cases.len() * args.repeat as usize - ran.done.len() };
+    let rest = Rest { left_out: all - cases.len(), not_run: runs(&cases, args.repeat) - ran.done.len() };
     let files = Files { json: args.json.as_deref(), junit: args.junit.as_deref() };
     conclude(ran, rest, &files, &summary::text)
 }

@@ -20,15 +20,22 @@ pub struct Ran {
     pub stopped: Option<Error>,
 }
 
-/// Runs every case, as often as is asked for.
+/// How many runs it takes to run each case `repeat` times, if it can come out in more than one way, or once.
+pub fn runs(cases: &[Case], repeat: u32) -> usize {
+    let varying = cases.iter().filter(|case| case.group.can_vary()).count();
+    cases.len() + varying * (repeat as usize - 1)
+}
+
+/// Runs every case, and again as often as is asked for, if it can come out in more than one way.
 pub fn run_all(cases: &[Case], repeat: u32, jobs: Option<usize>) -> Ran {
-    let progress = Progress::new(cases.len() * repeat as usize);
+    let progress = Progress::new(runs(cases, repeat));
     let guests = jobs.unwrap_or_else(parallel::default_jobs);
     let mut all = Ran { done: Vec::new(), stopped: None };
     let stop = AtomicBool::new(false);
     for round in 1..=repeat {
         for groups in Group::ALL {
-            let these: Vec<_> = cases.iter().filter(|case| groups.contains(&case.group)).collect();
+            let is_due = |case: &&Case| groups.contains(&case.group) && (round == 1 || case.group.can_vary());
+            let these: Vec<_> = cases.iter().filter(is_due).collect();
             let jobs = if groups.contains(&Group::Guest) { guests } else { 1 };
             let ran = parallel::in_order(jobs, &order::of(&these), |index| {
                 let ran = (!stop.load(Ordering::SeqCst)).then(|| run_one(these[index], round, &progress))?;
@@ -134,12 +141,18 @@ fn write(files: &Files<'_>, done: &[Done], rest: Rest) -> Result<()> {
 mod tests {
     use std::time::Duration;
 
-    use super::{Ran, run_all};
+    use super::{Ran, run_all, runs};
     use crate::exit::{self, Code, code_of};
     use crate::test::case::{Case, Group, Outcome};
 
     fn case(name: &str, run: fn() -> anyhow::Result<Vec<Outcome>>) -> Case {
-        Case { name: name.into(), group: Group::Host, after: None, timeout: Duration::from_secs(1), run: Box::new(run) }
+        Case {
+            name: name.into(),
+            group: Group::Guest,
+            after: None,
+            timeout: Duration::from_secs(1),
+            run: Box::new(run),
+        }
     }
 
     #[test]
@@ -154,5 +167,16 @@ mod tests {
         assert_eq!(done.len(), 2);
         assert_eq!(done[0].outcomes, [Outcome::failed("", "writing: disk full")]);
         assert_eq!(stopped.map(|error| code_of(&error)), Some(Code::MISSING));
+    }
+
+    #[test]
+    fn only_what_can_vary_runs_again() {
+        let passes = |group| Case { group, ..case(&group.to_string(), || Ok(vec![Outcome::passed("")])) };
+        let cases = [Group::Lint, Group::Host, Group::Build, Group::Guest, Group::Docs, Group::Compare].map(passes);
+        let done = run_all(&cases, 3, Some(2)).done;
+        let names: Vec<_> = done.iter().map(|one| one.name.as_str()).collect();
+        let first = ["lint", "host", "build", "guest", "docs", "compare"];
+        assert_eq!(names, [&first[..], &["host#2", "guest#2", "host#3", "guest#3"]].concat());
+        assert_eq!(done.len(), runs(&cases, 3));
     }
 }
