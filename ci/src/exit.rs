@@ -4,6 +4,7 @@
 //! to guess whose verdict it sees.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 /// An exit code of `cargo xtask`.
@@ -81,6 +82,15 @@ pub fn interrupted() -> anyhow::Error {
     failure(Code::INTERRUPTED, "")
 }
 
+/// Whether an error would meet all that is still to come as well: an interruption, a missing program, a full disk.
+pub fn ends_all(error: &anyhow::Error) -> bool {
+    let is_full = |cause: &(dyn std::error::Error + 'static)| {
+        let kind = cause.downcast_ref().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    };
+    [Code::INTERRUPTED, Code::MISSING].contains(&code_of(error)) || error.chain().any(is_full)
+}
+
 /// Gives an error that has no code one that no guest has: 121 for a manifest that cargo cannot read, else `code`.
 ///
 /// For the verbs whose codes below 120 are a guest's or a kernel's.
@@ -119,6 +129,17 @@ mod tests {
         let refused = cargo_metadata::Error::CargoMetadata { stderr: "no manifest".into() };
         assert_eq!(given(anyhow::Error::from(refused).context("reading Cargo.toml")), Code::USAGE);
         assert_eq!(with_code(anyhow::anyhow!("b").context("a"), Code::BUILD).to_string(), "a: b");
+    }
+
+    #[test]
+    fn what_would_come_again_and_again_ends_all() {
+        let full = Err::<(), _>(io::Error::from(io::ErrorKind::StorageFull)).context("writing a log");
+        for error in [interrupted(), missing("no rustc"), full.expect_err("it is one")] {
+            assert!(ends_all(&error), "{error:#}");
+        }
+        for error in [usage("no such thing"), anyhow::Error::from(io::Error::from(io::ErrorKind::NotFound))] {
+            assert!(!ends_all(&error), "{error:#}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Files that are written whole or not at all, and the lock on `target/ebbtide`.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Context;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 /// Writes a file whole or not at all: a temporary file beside it, then a rename.
 ///
@@ -39,6 +41,27 @@ fn default_permissions() -> fs::Permissions {
 pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let contents = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
     write(to, contents)
+}
+
+/// Sees whether so many bytes can still be written to a folder: what another program says of its end on a full disk is seldom that.
+///
+/// # Errors
+///
+/// When they cannot be.
+pub fn check_room(folder: &Path, bytes: u64) -> anyhow::Result<()> {
+    let what = || {
+        format!(
+            "less than {} KiB can be written to {}; make room and start again",
+            bytes.div_ceil(1024),
+            folder.display()
+        )
+    };
+    let file = tempfile::tempfile_in(folder).with_context(what)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        // Not every file system can tell before it is written to.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(io::Error::from(error)).with_context(what),
+    }
 }
 
 /// Takes a lock that other runs of this tool respect, until the returned file is dropped.

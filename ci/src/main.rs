@@ -34,6 +34,8 @@ mod told;
 mod toolchain;
 mod top;
 
+use std::any::Any;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -82,7 +84,8 @@ fn main() -> ExitCode {
     };
     // Rust's own code for a panic, 101, is a guest's.
     let ended = std::panic::catch_unwind(|| carry_out(&verb).unwrap_or_else(|error| report(&error)));
-    ended.unwrap_or(Code::CRASHED).into()
+    let unwritten = |panic: Box<dyn Any + Send>| panic.downcast().map_or(Code::CRASHED, |error| report(&error));
+    ended.unwrap_or_else(unwritten).into()
 }
 
 fn carry_out(verb: &Verb) -> anyhow::Result<Code> {
@@ -112,7 +115,8 @@ fn explain(refusal: &clap::Error) -> Code {
 fn report(error: &anyhow::Error) -> Code {
     let text = format!("{error:#}");
     if !text.is_empty() {
-        eprintln!("error: {text}");
+        // What cannot be written either has nobody to be told to.
+        let _ = writeln!(std::io::stderr(), "error: {text}");
     }
     exit::code_of(error)
 }

@@ -5,15 +5,19 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
+use std::panic::resume_unwind;
 
 /// Writes text; a reader that has gone is no error.
 ///
 /// # Panics
 ///
-/// When the text cannot be written for another reason, as a full disk.
+/// When the text cannot be written for another reason, as a full disk: with an [`anyhow::Error`], which `main` reports as any other.
 pub fn write(mut to: impl Write, text: fmt::Arguments<'_>) {
     match to.write_fmt(text).and_then(|()| to.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("cannot write the output: {error}"),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            // Not a defect of this tool: no message of the panic's own, and no backtrace.
+            resume_unwind(Box::new(anyhow::Error::new(error).context("cannot write the output")))
+        }
         _ => {}
     }
 }
@@ -43,6 +47,7 @@ macro_rules! eprintln {
 mod tests {
     use super::write;
     use std::io::{self, ErrorKind, Write};
+    use std::panic::catch_unwind;
 
     struct Broken(ErrorKind);
 
@@ -65,8 +70,9 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "cannot write the output")]
     fn a_full_disk_is() {
-        write(Broken(ErrorKind::StorageFull), format_args!("text"));
+        let written = catch_unwind(|| write(Broken(ErrorKind::StorageFull), format_args!("text")));
+        let error = written.expect_err("it fails").downcast::<anyhow::Error>().expect("an error like others");
+        assert!(error.to_string().starts_with("cannot write the output"), "{error:#}");
     }
 }

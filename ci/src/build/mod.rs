@@ -68,6 +68,10 @@ impl From<&ImageArgs> for Request {
     }
 }
 
+/// How much must still be free, in bytes, where a failed build is to be blamed on what was built: as much as an image takes with its
+/// symbols.
+const ROOM: u64 = 16 * 1024 * 1024;
+
 /// An image and its files.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -111,8 +115,9 @@ impl Image {
 pub fn image(project: &Project, toolchain: &Toolchain, named: &str, request: &Request) -> anyhow::Result<Image> {
     let source = Source::find(project, named)?;
     let _lock = lock(project)?;
-    let shared = built(project, toolchain, source, request)?;
-    own::copies(project, &shared)
+    built(project, toolchain, source, request)
+        .and_then(|shared| own::copies(project, &shared))
+        .or_else(|error| or_no_room(project, error))
 }
 
 /// Builds what EXAMPLE|PATH names, into the files that every run of this tool shares: what a person asks for.
@@ -124,7 +129,17 @@ pub fn image(project: &Project, toolchain: &Toolchain, named: &str, request: &Re
 pub fn shared_image(project: &Project, toolchain: &Toolchain, named: &str, request: &Request) -> anyhow::Result<Image> {
     let source = Source::find(project, named)?;
     let _lock = lock(project)?;
-    built(project, toolchain, source, request)
+    built(project, toolchain, source, request).or_else(|error| or_no_room(project, error))
+}
+
+/// Why a build failed: on a full disk that is all that there is to say.
+fn or_no_room<T>(project: &Project, error: anyhow::Error) -> anyhow::Result<T> {
+    for folder in [project.output(), project.bare_target_dir()] {
+        if folder.is_dir() {
+            files::check_room(&folder, ROOM)?;
+        }
+    }
+    Err(error)
 }
 
 /// Keeps other runs from building. The files have the same names under each policy in cargo's folder: no other run may

@@ -1,11 +1,12 @@
 //! A stand-in for cargo and QEMU.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::kind::Kind;
 use super::record::Provenance;
@@ -38,6 +39,8 @@ pub enum Act {
     RunsFewer,
     Drifts,
     Interrupted,
+    /// Would work, but its log does not fit the disk.
+    FillsTheDisk,
     /// Works, and meanwhile somebody checks out another commit.
     CommitMoves,
 }
@@ -78,6 +81,9 @@ impl Runner for Fake {
         let image = guest.image.to_string_lossy();
         let audit = image.ends_with("+audit");
         let act = self.acts[image.trim_end_matches("+audit")];
+        if matches!(act, Act::FillsTheDisk) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull)).context("writing the log");
+        }
         let (ending, output) = play(act, guest, *booted, audit);
         Ok(Report {
             ending,
@@ -122,7 +128,7 @@ fn play(act: Act, guest: &Guest, booted: u64, audit: bool) -> (Ending, String) {
         Act::Hangs => (Ending::TimedOut, print(guest, 4, 0, 800_000)),
         Act::TripleFaults => (Ending::Crashed("QEMU ended with 0".into()), print(guest, 4, 0, 800_000)),
         Act::Interrupted => (Ending::Interrupted, String::new()),
-        Act::BuildFails | Act::NoCompiler => unreachable!("nothing to boot"),
+        Act::BuildFails | Act::NoCompiler | Act::FillsTheDisk => unreachable!("nothing to boot"),
     }
 }
 

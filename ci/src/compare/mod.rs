@@ -90,6 +90,17 @@ pub struct Args {
 /// Wrong arguments or workloads (121), what cannot be installed (122), an interruption (130). A policy that fails is
 /// no error: its records say so, and the code is 1.
 pub fn run(project: &Project, args: &Args) -> Result<Code> {
+    carry_out(project, args).map_err(|error| match exit::code_of(&error) {
+        Code::INTERRUPTED => exit::failure(
+            Code::INTERRUPTED,
+            "interrupted: no report was written; one that lies in target/compare is an earlier one",
+        ),
+        _ => error,
+    })
+}
+
+/// As [`run()`]; says nothing of an interruption.
+fn carry_out(project: &Project, args: &Args) -> Result<Code> {
     let profile = profile(args)?;
     check_setting(args, profile)?;
     let peers = peers::read(project)?;

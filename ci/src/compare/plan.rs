@@ -1,6 +1,7 @@
 //! From what was asked for to builds and runs.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -15,7 +16,7 @@ use super::workload::Workload;
 use crate::arch::Arch;
 use crate::build::{Image, kind};
 use crate::cli::Selected;
-use crate::exit::{Code, code_of};
+use crate::exit::{self, Code};
 use crate::parallel;
 use crate::progress::Progress;
 use crate::qemu::Guest;
@@ -71,7 +72,7 @@ pub struct Job<'a> {
 ///
 /// # Errors
 ///
-/// Only what ends the whole comparison: an interruption, a missing program, wrong arguments. A policy whose build or
+/// Only what ends the whole comparison: an interruption, a missing program, a full disk, wrong arguments. A policy whose build or
 /// run fails has a record that says so.
 pub fn measure(runner: &dyn Runner, asked: &Asked, workloads: &[Workload], progress: &Progress) -> Result<Vec<Record>> {
     // Of all architectures before the first build, and again after the last run: what lies between is one state.
@@ -83,8 +84,13 @@ pub fn measure(runner: &dyn Runner, asked: &Asked, workloads: &[Workload], progr
             let jobs = prepare(runner, asked, (*arch, &mut built), workload, progress)?;
             let later = &workloads[place + 1..];
             built.retain(|(_, package, _), _| later.iter().any(|workload| workload.package() == package));
-            let outcomes = parallel::map(asked.jobs, &jobs, |job| carry_out(runner, asked, job, progress));
-            let outcomes = outcomes.into_iter().collect::<Result<Vec<_>>>()?;
+            let stop = AtomicBool::new(false);
+            let outcomes = parallel::map(asked.jobs, &jobs, |job| {
+                let outcome = (!stop.load(Ordering::SeqCst)).then(|| carry_out(runner, asked, job, progress))?;
+                stop.fetch_or(outcome.is_err(), Ordering::SeqCst);
+                Some(outcome)
+            });
+            let outcomes = outcomes.into_iter().flatten().collect::<Result<Vec<_>>>()?;
             records.extend(into_records(state, &jobs, &outcomes));
         }
         groups.push(records);
@@ -279,5 +285,5 @@ fn guest(
 
 /// Whether an error ends the whole comparison.
 fn ends_all(error: &anyhow::Error) -> bool {
-    [Code::INTERRUPTED, Code::MISSING, Code::USAGE].contains(&code_of(error))
+    exit::ends_all(error) || exit::code_of(error) == Code::USAGE
 }

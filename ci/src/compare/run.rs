@@ -40,7 +40,7 @@ impl Outcome {
 ///
 /// # Errors
 ///
-/// Only what ends the whole comparison: an interruption, or no QEMU.
+/// Only what ends the whole comparison: an interruption, no QEMU, or a full disk.
 pub fn carry_out(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, progress: &Progress) -> Result<Outcome> {
     let name = describe(&job.setting);
     let guest = match &job.guest {

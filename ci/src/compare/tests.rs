@@ -51,8 +51,17 @@ fn run_with(
     asked: &[&str],
     quick: bool,
 ) -> Result<(Vec<Record>, u64)> {
+    let fake = fake(acts);
+    let records = measured_by(&fake, workloads, smp, asked, quick)?;
+    Ok((records, fake.booted.into_inner().expect("no test panics with it")))
+}
+
+fn fake(acts: &[(&str, Act)]) -> Fake {
     let acts = acts.iter().map(|(policy, act)| ((*policy).to_owned(), *act)).collect();
-    let fake = Fake { acts, booted: Mutex::new(0) };
+    Fake { acts, booted: Mutex::new(0) }
+}
+
+fn measured_by(fake: &Fake, workloads: &[Workload], smp: &[u8], asked: &[&str], quick: bool) -> Result<Vec<Record>> {
     let asked = Asked {
         archs: vec![Arch::X86_64],
         policies: asked.iter().map(|policy| (*policy).to_owned()).collect(),
@@ -64,8 +73,7 @@ fn run_with(
         quick,
         jobs: 2,
     };
-    let records = measure(&fake, &asked, workloads, &Progress::silent())?;
-    Ok((records, fake.booted.into_inner().expect("no test panics with it")))
+    measure(fake, &asked, workloads, &Progress::silent())
 }
 
 /// The records of one policy, while `static` works.
@@ -285,6 +293,15 @@ fn an_interruption_and_a_missing_tool_end_everything() {
         let error = run(&[("static", act)], &["static"], true).expect_err("no records");
         assert_eq!(code_of(&error), code);
     }
+}
+
+#[test]
+fn a_full_disk_ends_everything_at_once() {
+    let fake = fake(&[("static", Act::FillsTheDisk)]);
+    let error = measured_by(&fake, &workloads(), &[1], &["static"], true).expect_err("no records");
+    assert_eq!(error.to_string(), "writing the log");
+    let booted = fake.booted.into_inner().expect("no test panics with it");
+    assert!(booted <= 2, "each of both workers meets it once: {booted}");
 }
 
 #[test]

@@ -23,12 +23,16 @@ pub use guest::{Guest, Serial};
 pub use known::{check as check_names, check_all as check_all_names};
 
 use crate::exit;
+use crate::files;
 use crate::process;
 use crate::project::Project;
 use crate::symbols;
 
 /// How many of the last lines an error shows.
 const SHOWN_LINES: usize = 12;
+
+/// How much must still be free, in bytes, where a log that lacks its end is to be taken for whole.
+const LOG_ROOM: u64 = 64 * 1024;
 
 /// One run of one guest.
 pub struct Run<'a> {
@@ -93,7 +97,7 @@ impl Run<'_> {
     ///
     /// # Errors
     ///
-    /// When QEMU is missing (122), or the log cannot be written.
+    /// When QEMU is missing (122), or the log cannot be written, all of it.
     pub fn quiet(&self) -> anyhow::Result<Report> {
         let log = log::name(self.project, self.label);
         let command = self.command(Serial::File(&log));
@@ -141,8 +145,13 @@ impl Run<'_> {
             let _ = stream.join();
         }
         let output = log::read(&log)?;
+        let ending = Ending::judge(self.guest.arch, &waited, &output);
+        if let Ending::Crashed(_) | Ending::TimedOut = ending {
+            // A log without its end is not the guest's fault.
+            files::check_room(&self.project.logs(), LOG_ROOM)?;
+        }
         Ok(Report {
-            ending: Ending::judge(self.guest.arch, &waited, &output),
+            ending,
             output,
             stderr: stderr.and_then(|thread| thread.join().ok()).unwrap_or_default(),
             duration,

@@ -10,7 +10,7 @@ use cargo_metadata::Message;
 use crate::build::{self, Image, Request, metadata};
 use crate::cli::Profile;
 use crate::compare::runner::folder;
-use crate::exit::{self, Code, code_of};
+use crate::exit;
 use crate::lint::steps::Bare;
 use crate::policy::Policy;
 use crate::process;
@@ -58,14 +58,14 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// An interruption or a missing tool; the inner error is the build's.
+    /// What ends all (see [`exit::ends_all`]); the inner error is the build's.
     pub fn get(&self, key: &Key) -> Result<Result<Image, String>> {
         let slot = self.built.lock().expect("no case panicked").entry(key.clone()).or_default().clone();
         let mut ends_all = None;
         let built = slot.get_or_init(|| {
             self.build(key).map_err(|error| {
                 let text = format!("{error:#}");
-                if [Code::INTERRUPTED, Code::MISSING].contains(&code_of(&error)) {
+                if exit::ends_all(&error) {
                     ends_all = Some(error);
                 }
                 text

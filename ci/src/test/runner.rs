@@ -65,7 +65,7 @@ fn run_one(case: &Case, round: u32, progress: &Progress) -> Result<Done> {
     let start = Instant::now();
     let outcomes = match (case.run)() {
         Ok(outcomes) => outcomes,
-        Err(error) if [Code::MISSING, Code::INTERRUPTED].contains(&exit::code_of(&error)) => return Err(error),
+        Err(error) if exit::ends_all(&error) => return Err(error),
         Err(error) => vec![Outcome::failed("", format!("{error:#}"))],
     };
     let name = if round == 1 { case.name.clone() } else { format!("{}#{round}", case.name) };
