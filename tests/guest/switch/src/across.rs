@@ -31,7 +31,7 @@ pub fn keys(rounds: u64, moves: u64) -> String {
     let pair = |count: fn(u64, &dyn Fn() -> u64) -> Part| wake_each_other(rounds, on(1), count);
     let idle = pair(|least, wakes| Part::with_idling(least, wakes));
     let busy = keep_busy();
-    let steady = pair(|least, wakes| Part::of(least, wakes));
+    let steady = pair(|least, wakes| Part::across(least, wakes));
     busy.end();
     let (moved, most) = move_about(moves);
     println!("moves: {} in {} switches", moved.insns, moved.switches());

@@ -17,22 +17,35 @@ pub struct Part {
 }
 
 impl Part {
-    /// Runs `count`, which returns the instructions that it took and must have made at least `least` switches.
+    /// Runs `count`, which returns the instructions that it took and must have made at least `least` switches, without a CPU that goes
+    /// idle.
     pub fn of(least: u64, count: impl FnOnce() -> u64) -> Self {
-        let part = Self::with_idling(least, count);
-        part.must_have(least);
-        assert_eq!(part.before.idle_passes, part.after.idle_passes, "a CPU was idle while switches were counted");
-        part
+        Self::made(least, count).never_idle()
     }
 
-    /// The same where CPUs may go idle meanwhile. A thread that is woken from another CPU just before it sleeps does not: of the switches
-    /// a few may be missing.
+    /// The same across CPUs. A thread that is woken from another one just before it sleeps does not: of the switches a few may be missing.
+    pub fn across(least: u64, count: impl FnOnce() -> u64) -> Self {
+        Self::with_idling(least, count).never_idle()
+    }
+
+    /// The same where CPUs may go idle meanwhile.
     pub fn with_idling(least: u64, count: impl FnOnce() -> u64) -> Self {
+        Self::made(least - least / 64, count)
+    }
+
+    /// Runs `count`; so many switches it must have made.
+    fn made(least: u64, count: impl FnOnce() -> u64) -> Self {
         let before = stack::counters();
         let insns = count();
         let part = Self { insns, before, after: stack::counters() };
-        part.must_have(least - least / 64);
+        part.must_have(least);
         part
+    }
+
+    /// Sees that no CPU was idle.
+    fn never_idle(self) -> Self {
+        assert_eq!(self.before.idle_passes, self.after.idle_passes, "a CPU was idle while switches were counted");
+        self
     }
 
     /// The end of a time slice is one more.
