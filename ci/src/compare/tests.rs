@@ -105,7 +105,7 @@ fn a_policy_that_works_is_compared() {
 
 #[test]
 fn depths_are_measured_in_the_image_that_audits_and_in_no_other() {
-    let text = include_str!("../../../tests/guest/depth/workload.toml");
+    let text = include_str!("../../../tests/workloads/depth.toml");
     let known = Known { policies: &[], is_package: &|_| true, taken: &[] };
     let depth = [Workload::parse("shipped", text, &known).expect("a workload")];
     let (records, booted) = run_these(&depth, 1, &[("static", Act::Works(4))], &["static"], false).expect("records");

@@ -9,7 +9,7 @@ use crate::exit::{Code, code_of};
 const IDLE: &str = include_str!("../../../tests/workloads/idle-machines.toml");
 const BOOT: &str = include_str!("../../../tests/workloads/boot.toml");
 const SWITCH: &str = include_str!("../../../tests/workloads/switch.toml");
-const DEPTH: &str = include_str!("../../../tests/guest/depth/workload.toml");
+const DEPTH: &str = include_str!("../../../tests/workloads/depth.toml");
 const SPAWN_JOIN: &str = include_str!("../../../tests/workloads/spawn-join.toml");
 const SLEEPERS: &str = include_str!("../../../tests/workloads/sleepers.toml");
 const SERVER: &str = include_str!("../../../tests/workloads/server.toml");
