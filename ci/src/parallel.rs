@@ -3,12 +3,6 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 
-/// Does `work` for every item, up to `jobs` at a time, and returns the answers in the items' order.
-pub fn map<T: Sync, R: Send>(jobs: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let free = vec![Item::default(); items.len()];
-    in_order(jobs, &free, |index| work(&items[index]))
-}
-
 /// What an item has to wait for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Item {
@@ -104,14 +98,14 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::{Item, in_order, map};
+    use super::{Item, in_order};
 
     #[test]
     fn answers_come_in_order() {
-        let items: Vec<u32> = (0..50).collect();
-        assert_eq!(map(4, &items, |item| item * 2), (0..100).step_by(2).collect::<Vec<_>>());
-        assert_eq!(map(0, &[1], |item| *item), [1]);
-        assert!(map(3, &[], |item: &u32| *item).is_empty());
+        let free = [Item::default(); 50];
+        assert_eq!(in_order(4, &free, |index| index * 2), (0..100).step_by(2).collect::<Vec<_>>());
+        assert_eq!(in_order(0, &free[..1], |index| index), [0]);
+        assert!(in_order(3, &[], |index| index).is_empty());
     }
 
     #[test]

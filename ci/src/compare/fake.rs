@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -51,6 +51,25 @@ pub struct Fake {
     pub acts: BTreeMap<String, Act>,
     /// How many guests were booted.
     pub booted: Mutex<u64>,
+    /// The folders of the images that were built.
+    pub folders: Mutex<Vec<Weak<tempfile::TempDir>>>,
+}
+
+impl Fake {
+    /// An image with a folder of its own.
+    fn built(&self, arch: Arch, package: &str, kind: String) -> Result<Image> {
+        let folder = Arc::new(tempfile::tempdir()?);
+        self.folders.lock().expect("no test panics with it").push(Arc::downgrade(&folder));
+        Ok(Image {
+            name: package.into(),
+            arch,
+            policy: None,
+            bootable: PathBuf::from(kind),
+            hermit: PathBuf::new(),
+            debug: PathBuf::new(),
+            folder: Some(folder),
+        })
+    }
 }
 
 impl Runner for Fake {
@@ -59,15 +78,7 @@ impl Runner for Fake {
             None | Some(Act::BuildFails) => Err(exit::build(format!("building {package} failed\nsecond line"))),
             Some(Act::NoCompiler) => Err(exit::missing("no compiler")),
             Some(Act::AuditBuildFails) if audit => Err(exit::build("no audit")),
-            Some(_) => Ok(Image {
-                name: package.into(),
-                arch,
-                policy: None,
-                bootable: PathBuf::from(kind(policy, audit)),
-                hermit: PathBuf::new(),
-                debug: PathBuf::new(),
-                folder: None,
-            }),
+            Some(_) => self.built(arch, package, kind(policy, audit)),
         }
     }
 

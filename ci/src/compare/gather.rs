@@ -39,7 +39,7 @@ fn reference<'a>(jobs: &[Job<'_>], outcomes: &'a [Outcome], setting: &Setting) -
     let same = |job: &Job<'_>| {
         let other = &job.setting;
         other.policy == REFERENCE
-            && (other.smp, &other.machine) == (setting.smp, &setting.machine)
+            && (&other.workload, other.smp, &other.machine) == (&setting.workload, setting.smp, &setting.machine)
             && (&other.qemu_machine, &other.cpu_model) == (&setting.qemu_machine, &setting.cpu_model)
     };
     let (_, outcome) = jobs.iter().zip(outcomes).find(|(job, _)| same(job))?;

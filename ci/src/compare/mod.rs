@@ -13,6 +13,7 @@ mod fake;
 mod figure;
 mod gather;
 mod html;
+mod images;
 mod kind;
 pub mod limits;
 mod line;

@@ -1,16 +1,16 @@
 //! From what was asked for to builds and runs.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::gather::into_records;
+use super::images::{Images, Key};
 use super::kind::Kind;
 use super::machine::Machine;
 use super::record::{Provenance, Record, Setting, Status};
-use super::run::carry_out;
+use super::run::{Outcome, carry_out};
 use super::runner::Runner;
 use super::workload::Workload;
 use crate::arch::Arch;
@@ -55,15 +55,10 @@ pub struct Job<'a> {
     pub machine: Option<&'a Machine>,
     /// Where it is run.
     pub setting: Setting,
-    /// The guest, or why there is none.
-    pub guest: Result<Guest, String>,
-    /// The same with the feature `audit`, for what only that measures.
-    pub audit: Option<Result<Guest, String>>,
-    /// The image's size, where that is measured.
-    pub image_bytes: Option<u64>,
-    /// The images, whose files go with them.
-    #[expect(dead_code, reason = "held for their drop")]
-    pub images: Vec<Image>,
+    /// The guest, but for its image.
+    pub guest: Guest,
+    /// What it boots; then the same with the feature `audit`, for what only that measures.
+    pub images: Vec<Key>,
     /// Whether the run is made only to compare others with it.
     pub reference_only: bool,
 }
@@ -79,21 +74,9 @@ pub fn measure(runner: &dyn Runner, asked: &Asked, workloads: &[Workload], progr
     let states: Vec<_> = asked.archs.iter().map(|arch| runner.provenance(*arch)).collect();
     let mut groups = Vec::new();
     for (arch, state) in asked.archs.iter().zip(&states) {
-        let (mut records, mut built) = (Vec::new(), Built::new());
-        for (place, workload) in workloads.iter().enumerate() {
-            let jobs = prepare(runner, asked, (*arch, &mut built), workload, progress)?;
-            let later = &workloads[place + 1..];
-            built.retain(|(_, package, _), _| later.iter().any(|workload| workload.package() == package));
-            let stop = AtomicBool::new(false);
-            let outcomes = parallel::map(asked.jobs, &jobs, |job| {
-                let outcome = (!stop.load(Ordering::SeqCst)).then(|| carry_out(runner, asked, job, progress))?;
-                stop.fetch_or(outcome.is_err(), Ordering::SeqCst);
-                Some(outcome)
-            });
-            let outcomes = outcomes.into_iter().flatten().collect::<Result<Vec<_>>>()?;
-            records.extend(into_records(state, &jobs, &outcomes));
-        }
-        groups.push(records);
+        let jobs = jobs(asked, *arch, workloads);
+        let outcomes = carry_all_out(runner, asked, (*arch, &jobs), progress)?;
+        groups.push(into_records(state, &jobs, &outcomes));
     }
     for ((arch, state), records) in asked.archs.iter().zip(&states).zip(&mut groups) {
         if let Some(change) = change(state, &runner.provenance(*arch)) {
@@ -101,6 +84,32 @@ pub fn measure(runner: &dyn Runner, asked: &Asked, workloads: &[Workload], progr
         }
     }
     Ok(groups.concat())
+}
+
+/// Builds what the runs of one architecture boot, and makes them: beside each other, so that a run is made while the next image is built.
+fn carry_all_out(
+    runner: &dyn Runner,
+    asked: &Asked,
+    (arch, jobs): (Arch, &[Job<'_>]),
+    progress: &Progress,
+) -> Result<Vec<Outcome>> {
+    let (images, stop) = (Images::of(jobs), AtomicBool::new(false));
+    let work = |index| {
+        let outcome = match images.keys().get(index) {
+            Some(key) => build(runner, (arch, key), progress).map(|image| {
+                images.put(key, image);
+                None
+            }),
+            None => carry_out(runner, asked, &jobs[index - images.keys().len()], &images, progress).map(Some),
+        };
+        stop.fetch_or(outcome.is_err(), Ordering::SeqCst);
+        outcome
+    };
+    let answers = parallel::in_order(asked.jobs, &images.order(jobs), |index| {
+        // What ends all ends it at once.
+        (!stop.load(Ordering::SeqCst)).then(|| work(index))
+    });
+    Ok(answers.into_iter().flatten().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// What is another than before, in one line.
@@ -140,11 +149,11 @@ pub fn images<'a>(asked: &Asked, workloads: &'a [Workload]) -> Vec<(Arch, String
 
 /// How many steps [`measure`] reports: builds and runs.
 pub fn steps(asked: &Asked, workloads: &[Workload]) -> usize {
-    let one = |workload: &Workload| {
-        let settings = settings(asked, workload).len();
-        policies(asked, workload).len() * (builds(workload).len() + settings * workload.machines().len())
+    let of_arch = |arch: &Arch| {
+        let jobs = jobs(asked, *arch, workloads);
+        jobs.len() + Images::of(&jobs).keys().len()
     };
-    asked.archs.len() * workloads.iter().map(one).sum::<usize>()
+    asked.archs.iter().map(of_arch).sum()
 }
 
 /// The images of a workload under a policy: whether each is built with the feature `audit`.
@@ -167,84 +176,40 @@ fn policies(asked: &Asked, workload: &Workload) -> Vec<(String, bool)> {
     policies
 }
 
-/// Images of one architecture that later workloads boot as well, and why there is none: by policy, package, and whether with the feature
-/// `audit`. To find that nothing has to be built anew takes as long as a short run.
-type Built = BTreeMap<(String, String, bool), Result<Image, String>>;
-
-/// Builds the images of one workload and lists its runs.
-fn prepare<'a>(
-    runner: &dyn Runner,
-    asked: &Asked,
-    (arch, built): (Arch, &mut Built),
-    workload: &'a Workload,
-    progress: &Progress,
-) -> Result<Vec<Job<'a>>> {
+/// The runs of one architecture.
+fn jobs<'a>(asked: &Asked, arch: Arch, workloads: &'a [Workload]) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
-    for (policy, reference_only) in policies(asked, workload) {
-        let mut image = |audit: &bool| image(runner, (arch, built), (&policy, *audit), workload, progress);
-        let images = builds(workload).iter().map(&mut image).collect::<Result<Vec<_>>>()?;
-        let plain = images[0].as_ref().ok().filter(|_| workload.kind == Kind::Boot);
-        let image_bytes = plain.map(|image| runner.image_bytes(image)).transpose()?;
-        for (smp, qemu, cpu) in settings(asked, workload) {
-            for machine in workload.machines() {
-                let guest = guest(asked, (arch, &policy), workload, machine, (smp, &qemu, &cpu));
-                let setting = Setting {
-                    arch: arch.to_string(),
-                    policy: policy.clone(),
-                    smp,
-                    workload: workload.name().to_owned(),
-                    machine: machine.map(Machine::name),
-                    qemu_machine: guest.machine().to_string(),
-                    cpu_model: cpu.to_string(),
-                };
-                let boots = |image: &Result<Image, String>| {
-                    let image = image.as_ref().map_err(String::clone)?;
-                    Ok(Guest { image: image.bootable.clone(), ..guest.clone() })
-                };
-                jobs.push(Job {
-                    workload,
-                    machine,
-                    setting,
-                    guest: boots(&images[0]),
-                    audit: images.get(1).map(boots),
-                    image_bytes,
-                    images: images.iter().flatten().cloned().collect(),
-                    reference_only,
-                });
+    for workload in workloads {
+        for (policy, reference_only) in policies(asked, workload) {
+            let key =
+                |audit: &bool| Key { policy: policy.clone(), package: workload.package().to_owned(), audit: *audit };
+            let images: Vec<_> = builds(workload).iter().map(key).collect();
+            for (smp, qemu, cpu) in settings(asked, workload) {
+                for machine in workload.machines() {
+                    let guest = guest(asked, (arch, &policy), workload, machine, (smp, &qemu, &cpu));
+                    let setting = Setting {
+                        arch: arch.to_string(),
+                        policy: policy.clone(),
+                        smp,
+                        workload: workload.name().to_owned(),
+                        machine: machine.map(Machine::name),
+                        qemu_machine: guest.machine().to_string(),
+                        cpu_model: cpu.to_string(),
+                    };
+                    jobs.push(Job { workload, machine, setting, guest, images: images.clone(), reference_only });
+                }
             }
         }
     }
-    Ok(jobs)
-}
-
-/// One image: that of an earlier workload, or a new one.
-fn image(
-    runner: &dyn Runner,
-    (arch, built): (Arch, &mut Built),
-    (policy, audit): (&str, bool),
-    workload: &Workload,
-    progress: &Progress,
-) -> Result<Result<Image, String>> {
-    let key = (policy.to_owned(), workload.package().to_owned(), audit);
-    if let Some(image) = built.get(&key) {
-        progress.done(&format!("{} for {} too", kind(policy, audit), workload.name()));
-        return Ok(image.clone());
-    }
-    let image = build(runner, (arch, policy, audit), workload, progress)?;
-    built.insert(key, image.clone());
-    Ok(image)
+    jobs
 }
 
 /// Builds one image; one that cannot be built is an answer too.
-fn build(
-    runner: &dyn Runner,
-    (arch, policy, audit): (Arch, &str, bool),
-    workload: &Workload,
-    progress: &Progress,
-) -> Result<Result<Image, String>> {
-    let what = format!("{} under {} for {arch}", workload.package(), kind(policy, audit));
+fn build(runner: &dyn Runner, (arch, key): (Arch, &Key), progress: &Progress) -> Result<Result<Image, String>> {
+    let Key { policy, package, audit } = key;
+    let what = format!("{package} under {} for {arch}", kind(policy, *audit));
     progress.doing(&format!("building {what}"));
-    let image = match runner.image(arch, policy, workload.package(), audit) {
+    let image = match runner.image(arch, policy, package, *audit) {
         Ok(image) => Ok(image),
         Err(error) if ends_all(&error) => return Err(error),
         Err(error) => Err(format!("no image: {error:#}")),

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::images::Images;
+use super::kind::Kind;
 use super::line::{self, Figures};
 use super::plan::{Asked, Job};
 use super::record::{Setting, Status};
 use super::runner::Runner;
 use super::series::{self, Series};
+use crate::build::Image;
 use crate::exit;
 use crate::progress::Progress;
 use crate::qemu::{Ending, Guest};
@@ -41,10 +44,17 @@ impl Outcome {
 /// # Errors
 ///
 /// Only what ends the whole comparison: an interruption, no QEMU, or a full disk.
-pub fn carry_out(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, progress: &Progress) -> Result<Outcome> {
+pub fn carry_out(
+    runner: &dyn Runner,
+    asked: &Asked,
+    job: &Job<'_>,
+    images: &Images,
+    progress: &Progress,
+) -> Result<Outcome> {
     let name = describe(&job.setting);
-    let guest = match &job.guest {
-        Ok(guest) => guest,
+    let images = images.take(job);
+    let image = match &images[0] {
+        Ok(image) => image,
         Err(error) => {
             progress.done(&format!("{name}: not run"));
             let Setting { arch, policy, .. } = &job.setting;
@@ -55,14 +65,17 @@ pub fn carry_out(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, progress: &P
     progress.doing(&format!("running {name}"));
     let (kind, several) = (job.workload.kind, job.setting.smp > 1);
     let keys = [kind.keys(), if several { kind.keys_of_several_cpus() } else { &[] }].concat();
-    let mut outcome = repeat(runner, asked, job, guest, &keys)?;
+    let mut outcome = repeat(runner, asked, job, image, &keys)?;
     if outcome.status == Status::Ok {
-        outcome.figures.extend(job.image_bytes.map(|bytes| ("image_bytes".to_owned(), bytes as f64)));
+        if kind == Kind::Boot {
+            let bytes = runner.image_bytes(image)?;
+            outcome.figures.insert("image_bytes".to_owned(), bytes as f64);
+        }
         if several {
             // They take turns on one host thread: their time adds up and is no one's. The image with the feature audit measures
             // nothing else.
             outcome.figures.retain(|key, _| !key.ends_with("_insns"));
-        } else if let Some(audit) = &job.audit {
+        } else if let Some(audit) = images.get(1) {
             outcome = with_audit(runner, asked, job, audit, outcome)?;
         }
     }
@@ -78,15 +91,15 @@ fn with_audit(
     runner: &dyn Runner,
     asked: &Asked,
     job: &Job<'_>,
-    guest: &Result<Guest, String>,
+    image: &Result<Image, String>,
     plain: Outcome,
 ) -> Result<Outcome> {
-    let audit = match guest {
-        Ok(guest) => repeat(runner, asked, job, guest, job.workload.kind.audit_keys())?,
+    let audit = match image {
+        Ok(image) => repeat(runner, asked, job, image, job.workload.kind.audit_keys())?,
         Err(error) => Outcome::lost(Status::Failed, error, plain.command.clone()),
     };
     // Two commands that a shell runs one after the other.
-    let command = if guest.is_ok() { format!("{}; {}", plain.command, audit.command) } else { plain.command };
+    let command = if image.is_ok() { format!("{}; {}", plain.command, audit.command) } else { plain.command };
     Ok(match audit.error {
         None => Outcome { figures: plain.figures.into_iter().chain(audit.figures).collect(), command, ..plain },
         Some(error) => Outcome::lost(audit.status, format!("with the feature audit: {error}"), command),
@@ -94,7 +107,8 @@ fn with_audit(
 }
 
 /// Makes a run as often as it is to be repeated.
-fn repeat(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, guest: &Guest, keys: &[&str]) -> Result<Outcome> {
+fn repeat(runner: &dyn Runner, asked: &Asked, job: &Job<'_>, image: &Image, keys: &[&str]) -> Result<Outcome> {
+    let guest = &Guest { image: image.bootable.clone(), ..job.guest.clone() };
     let repetitions = if asked.quick { 1 } else { job.workload.repetitions() };
     let mut outcome = run_once(runner, asked, job, guest, keys)?;
     for _ in 1..repetitions {

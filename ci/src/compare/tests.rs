@@ -58,7 +58,7 @@ fn run_with(
 
 fn fake(acts: &[(&str, Act)]) -> Fake {
     let acts = acts.iter().map(|(policy, act)| ((*policy).to_owned(), *act)).collect();
-    Fake { acts, booted: Mutex::new(0) }
+    Fake { acts, booted: Mutex::new(0), folders: Mutex::default() }
 }
 
 fn measured_by(fake: &Fake, workloads: &[Workload], smp: &[u8], asked: &[&str], quick: bool) -> Result<Vec<Record>> {
@@ -302,6 +302,19 @@ fn a_full_disk_ends_everything_at_once() {
     assert_eq!(error.to_string(), "writing the log");
     let booted = fake.booted.into_inner().expect("no test panics with it");
     assert!(booted <= 2, "each of both workers meets it once: {booted}");
+}
+
+#[test]
+fn an_image_is_built_once_and_goes_with_its_last_run() {
+    let text = include_str!("../../../tests/workloads/boot.toml");
+    let known = Known { policies: &[], is_package: &|_| true, taken: &[] };
+    let named = |name: &str| text.replace("name = \"boot\"", &format!("name = \"{name}\""));
+    let two = ["one", "two"].map(|name| Workload::parse(name, &named(name), &known).expect("a workload"));
+    let fake = fake(&[("static", Act::Works(4))]);
+    let records = measured_by(&fake, &two, &[1, 2], &["static"], true).expect("records");
+    let folders = fake.folders.into_inner().expect("no test panics with it");
+    assert_eq!((records.len(), folders.len()), (4, 1));
+    assert!(folders[0].upgrade().is_none(), "nobody boots it any more");
 }
 
 #[test]
