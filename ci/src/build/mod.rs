@@ -16,8 +16,9 @@ mod own;
 mod pack;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::arch::Arch;
 use crate::cli::{ImageArgs, Profile};
@@ -72,6 +73,24 @@ impl From<&ImageArgs> for Request {
 /// symbols.
 const ROOM: u64 = 16 * 1024 * 1024;
 
+/// The loaders of many images of the same code and toolchains: each built once, for all images of its architecture.
+#[derive(Debug, Default)]
+pub struct Loaders(Mutex<BTreeMap<&'static str, PathBuf>>);
+
+impl Loaders {
+    /// The loader of an architecture, built now if it has not been yet; to be called under the build lock.
+    fn get(&self, compile: &Compile<'_>) -> anyhow::Result<PathBuf> {
+        let mut built = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let arch = compile.request.arch.name();
+        if let Some(loader) = built.get(arch) {
+            return Ok(loader.clone());
+        }
+        let loader = compile.loader()?;
+        built.insert(arch, loader.clone());
+        Ok(loader)
+    }
+}
+
 /// An image and its files.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -112,10 +131,16 @@ impl Image {
 /// # Errors
 ///
 /// As [`shared_image`].
-pub fn image(project: &Project, toolchain: &Toolchain, named: &str, request: &Request) -> anyhow::Result<Image> {
+pub fn image(
+    project: &Project,
+    toolchain: &Toolchain,
+    named: &str,
+    request: &Request,
+    loaders: &Loaders,
+) -> anyhow::Result<Image> {
     let source = Source::find(project, named)?;
     let _lock = lock(project)?;
-    built(project, toolchain, source, request)
+    built(project, toolchain, source, (request, loaders))
         .and_then(|shared| own::copies(project, &shared))
         .or_else(|error| or_no_room(project, error))
 }
@@ -129,7 +154,7 @@ pub fn image(project: &Project, toolchain: &Toolchain, named: &str, request: &Re
 pub fn shared_image(project: &Project, toolchain: &Toolchain, named: &str, request: &Request) -> anyhow::Result<Image> {
     let source = Source::find(project, named)?;
     let _lock = lock(project)?;
-    built(project, toolchain, source, request).or_else(|error| or_no_room(project, error))
+    built(project, toolchain, source, (request, &Loaders::default())).or_else(|error| or_no_room(project, error))
 }
 
 /// Why a build failed: on a full disk that is all that there is to say.
@@ -153,7 +178,12 @@ pub fn lock(project: &Project) -> anyhow::Result<std::fs::File> {
 }
 
 /// Builds, under the lock.
-fn built(project: &Project, toolchain: &Toolchain, source: Source, request: &Request) -> anyhow::Result<Image> {
+fn built(
+    project: &Project,
+    toolchain: &Toolchain,
+    source: Source,
+    (request, loaders): (&Request, &Loaders),
+) -> anyhow::Result<Image> {
     let compile = Compile { project, toolchain, request };
     match source {
         Source::App(app) => {
@@ -163,7 +193,7 @@ fn built(project: &Project, toolchain: &Toolchain, source: Source, request: &Req
             let kernel = compile.app(&app, &name, &policy)?;
             let folder = folder(project, request, &policy);
             let image = Image::in_folder(&folder, &name, request.arch, Some(policy));
-            finish(&compile, &kernel, &kernel, image)
+            finish((&compile, loaders), &kernel, &kernel, image)
         }
         Source::Kernel(kernel) => {
             refuse_features(request, &kernel)?;
@@ -171,14 +201,19 @@ fn built(project: &Project, toolchain: &Toolchain, source: Source, request: &Req
             let image = Image::in_folder(&folder, &stem(&kernel), request.arch, None);
             let beside = kernel.with_extension("debug");
             let debug = if beside.is_file() { &beside } else { &kernel };
-            finish(&compile, &kernel, debug, image)
+            finish((&compile, loaders), &kernel, debug, image)
         }
     }
 }
 
 /// Packs a kernel and lays its symbols beside it.
-fn finish(compile: &Compile<'_>, kernel: &Path, debug: &Path, image: Image) -> anyhow::Result<Image> {
-    let loader = compile.loader()?;
+fn finish(
+    (compile, loaders): (&Compile<'_>, &Loaders),
+    kernel: &Path,
+    debug: &Path,
+    image: Image,
+) -> anyhow::Result<Image> {
+    let loader = loaders.get(compile)?;
     if let Some(folder) = image.bootable.parent() {
         std::fs::create_dir_all(folder)?;
     }

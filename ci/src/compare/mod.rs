@@ -41,6 +41,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 
 use crate::arch::Arch;
+use crate::build;
 use crate::cli::{self, ListArgs, Profile, RecordArgs, SetupArgs};
 use crate::exit::{self, Code};
 use crate::files;
@@ -287,7 +288,7 @@ fn real<'a>(project: &'a Project, wanted: &Asked, asked: &SetupArgs, profile: Pr
         let found = toolchain::find_or_set_up(project, *arch, asked.toolchain, asked.yes)?;
         toolchains.push((*arch, found));
     }
-    Ok(Qemu { project, toolchains, profile, images: None })
+    Ok(Qemu { project, toolchains, profile, images: None, loaders: build::Loaders::default() })
 }
 
 /// Writes report, figures and records, each whole or not at all; returns where the report lies.

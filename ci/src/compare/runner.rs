@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::record::Provenance;
 use crate::arch::Arch;
-use crate::build::{self, Image, Request};
+use crate::build::{self, Image, Loaders, Request};
 use crate::cli::Profile;
 use crate::exit;
 use crate::process;
@@ -57,6 +57,8 @@ pub struct Qemu<'a> {
     pub profile: Profile,
     /// Where the images come from, if this is not to build them itself.
     pub images: Option<Images<'a>>,
+    /// The loaders of those that it builds.
+    pub loaders: Loaders,
 }
 
 impl Qemu<'_> {
@@ -81,7 +83,7 @@ impl Runner for Qemu<'_> {
             quiet: true,
         };
         let folder = folder(self.project, package);
-        build::image(self.project, self.toolchain(arch)?, &folder, &request)
+        build::image(self.project, self.toolchain(arch)?, &folder, &request, &self.loaders)
     }
 
     fn image_bytes(&self, image: &Image) -> Result<u64> {

@@ -26,7 +26,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::arch::Arch;
-use crate::build::{self, Request};
+use crate::build::{self, Loaders, Request};
 use crate::cli::{ImageArgs, SetupArgs};
 use crate::exit::{self, Code};
 use crate::policy::Policy;
@@ -179,6 +179,6 @@ fn build_and_look(project: &Project, image: &budget::Image, list: &List, setup: 
         audit: false,
         quiet: true,
     };
-    let built = build::image(project, &toolchain, &image.app, &args)?;
+    let built = build::image(project, &toolchain, &image.app, &args, &Loaders::default())?;
     look(&built.debug, &image.app, Some(image.policy.clone()), list)
 }

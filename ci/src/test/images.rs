@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use anyhow::{Context, Result, anyhow};
 use cargo_metadata::Message;
 
-use crate::build::{self, Image, Request, metadata};
+use crate::build::{self, Image, Loaders, Request, metadata};
 use crate::cli::Profile;
 use crate::compare::runner::folder;
 use crate::exit;
@@ -46,12 +46,13 @@ pub struct Images {
     project: Project,
     compilers: Vec<Bare>,
     built: Mutex<BTreeMap<Key, Slot>>,
+    loaders: Loaders,
 }
 
 impl Images {
     /// No image yet.
     pub fn new(project: &Project, compilers: Vec<Bare>) -> Self {
-        Self { project: project.clone(), compilers, built: Mutex::default() }
+        Self { project: project.clone(), compilers, built: Mutex::default(), loaders: Loaders::default() }
     }
 
     /// The image, built now if nobody has yet.
@@ -96,7 +97,7 @@ impl Images {
             quiet: true,
         };
         let folder = folder(&self.project, &key.package);
-        build::image(&self.project, &bare.toolchain, &folder, &request)
+        build::image(&self.project, &bare.toolchain, &folder, &request, &self.loaders)
     }
 
     /// Packs an image's kernel with another loader, into files of their own.
