@@ -37,7 +37,11 @@ impl Scratch {
         };
         let (wanted, there) = (list(project.root())?, list(&root)?);
         for gone in there.difference(&wanted) {
-            fs::remove_file(root.join(gone)).with_context(|| format!("removing {gone} from the copy"))?;
+            let path = root.join(gone);
+            fs::remove_file(&path).with_context(|| format!("removing {gone} from the copy"))?;
+            // A folder that is left would be a member of the workspace to cargo, without a manifest. One that is not empty stays.
+            let above = path.ancestors().skip(1).take_while(|folder| *folder != root);
+            let _ = above.map(fs::remove_dir).take_while(Result::is_ok).count();
         }
         for name in &wanted {
             let (from, to) = (project.root().join(name), root.join(name));
@@ -147,8 +151,9 @@ mod tests {
     #[test]
     fn a_copy_is_brought_up_to_date() {
         let (root, copy, now) = copied("one\n");
-        let stray = copy.project().root().join("src/stray.rs");
-        fs::write(&stray, "").unwrap();
+        let stray = copy.project().root().join("src/gone");
+        fs::create_dir_all(stray.join("src")).unwrap();
+        fs::write(stray.join("src/stray.rs"), "").unwrap();
         fs::write(copy.project().root().join("src/f.rs"), "left by a run that was killed").unwrap();
         drop(copy);
         let _copy = Scratch::of(&Project::at(root.path())).unwrap();
