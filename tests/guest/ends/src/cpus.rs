@@ -1,9 +1,10 @@
 //! One CPU comes up, or ends the run, while others are in the middle of something.
 
 use alloc::string::String;
-use core::hint::{black_box, spin_loop};
+use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use ebbtide::hint::spin_loop;
 use ebbtide::thread::{self, Builder, CpuSet, Priority};
 use ebbtide::time::{Duration, Instant};
 use ebbtide::{println, provoke, stack};
@@ -39,9 +40,36 @@ pub fn main() -> Result<(), String> {
                 thread::sleep(Duration::from_millis(1));
             }
         }
+        // The same, and they wait for nothing at which they would notice.
+        "return-while-all-compute" => {
+            for cpu in 0..count() {
+                drop(bound_to(cpu).priority(Priority::new(0).expect("the lowest")).spawn(compute_on));
+            }
+            while ARRIVED.load(Ordering::Acquire) < count() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            HAS_RETURNED.store(true, Ordering::Release);
+        }
         other => return Err(other.into()),
     }
     Ok(())
+}
+
+/// Whether the main thread has done all but return.
+static HAS_RETURNED: AtomicBool = AtomicBool::new(false);
+
+/// Computes until the run has long been ended, but for less time than who ends it waits for a CPU that does not stop; says so if it comes
+/// that far.
+fn compute_on() {
+    ARRIVED.fetch_add(1, Ordering::AcqRel);
+    while !HAS_RETURNED.load(Ordering::Acquire) {
+        spin_loop();
+    }
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(50) {
+        spin_loop();
+    }
+    println!("CPU {} computes after the end", thread::current_cpu());
 }
 
 /// Threads that have come to where all meet.
