@@ -78,3 +78,27 @@ pub fn lock(path: &Path) -> anyhow::Result<File> {
     file.lock().with_context(what)?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustix::fs::statvfs;
+
+    use super::check_room;
+    use crate::exit;
+
+    #[test]
+    fn there_is_room_or_a_full_disk_that_ends_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        check_room(folder.path(), 1024).expect("a test's machine has room");
+        // Linux's shared memory: a file system that refuses more than the whole of it at once, before it fills anything.
+        let shared = Path::new("/dev/shm");
+        let all = statvfs(shared).map(|found| found.f_blocks * found.f_frsize).expect("Linux has it");
+        let error = check_room(shared, all + 1).expect_err("more than all of it");
+        assert!(exit::ends_all(&error), "{error:#}");
+        assert!(error.to_string().contains("can be written to /dev/shm; make room"), "{error:#}");
+        // Whatever else is wrong is no full disk.
+        assert!(!exit::ends_all(&check_room(&folder.path().join("none"), 1).expect_err("no folder")));
+    }
+}
