@@ -271,6 +271,22 @@ expect = { code = 102, reason = "stack-overflow", lines = ["^overflow .* {policy
     }
 
     #[test]
+    fn no_case_expects_a_number_of_cpus_that_is_not_its_own() {
+        // With `--smp` it would fail for nothing else.
+        let text =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases.toml")).expect("a list");
+        let number = regex::Regex::new(r"\d CPUs?\b").expect("a pattern");
+        let lines = |case: &GuestCase| [&case.expect.lines[..], &case.expect.absent].concat();
+        let all = parse("cases.toml", &text).expect("good cases");
+        let wrong: Vec<_> = all
+            .iter()
+            .filter(|case| case.smp.is_none() && lines(case).iter().any(|line| number.is_match(line)))
+            .map(|case| &case.name)
+            .collect();
+        assert!(wrong.is_empty(), "`\\d+ CPUs`, or a number of their own: {wrong:?}");
+    }
+
+    #[test]
     fn wrong_files_are_refused() {
         for (good, bad, part) in [
             ("kind = \"end\"", "kind = \"start\"", "suite"),
