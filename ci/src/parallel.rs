@@ -3,6 +3,9 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 
+/// What keeps one of the host's CPUs busy, in the unit of loads: what is half asleep is half of it.
+pub const CPU: usize = 2;
+
 /// What an item has to wait for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Item {
@@ -10,15 +13,50 @@ pub struct Item {
     pub after: Option<usize>,
     /// Of all that take turns, one is worked on at a time.
     pub takes_turns: bool,
+    /// How much of the host it keeps busy, see [`CPU`].
+    pub load: usize,
 }
 
-/// Does `work` for every item, by its index, up to `jobs` at a time: always the first one that has to wait for nothing. Returns the
-/// answers in the items' order.
-pub fn in_order<R: Send>(jobs: usize, items: &[Item], work: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    let board = Board { items, places: Mutex::new(vec![Place::Waits; items.len()]), changed: Condvar::new() };
+/// How much is worked on at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// How many items, at least one.
+    jobs: usize,
+    /// How much they may keep busy together; one that is more than that by itself is worked on alone.
+    load: usize,
+}
+
+impl Room {
+    /// For so many items, whatever they keep busy.
+    pub fn of(jobs: usize) -> Self {
+        Self { jobs, load: usize::MAX }
+    }
+
+    /// For so many guests as were asked for, or as the host has room for.
+    pub fn for_guests(jobs: Option<u8>) -> Self {
+        jobs.map_or_else(Self::of_host, |jobs| Self::of(jobs.into()))
+    }
+
+    /// For as much as keeps the host busy, of which eight CPUs at most: each guest takes memory, too.
+    fn of_host() -> Self {
+        let load = CPU * host().min(8);
+        Self { jobs: load, load }
+    }
+}
+
+/// How many CPUs the host has.
+pub fn host() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does `work` for every item, by its index, as many at a time as there is room for: always the first one that has to wait for
+/// nothing. Returns the answers in the items' order.
+pub fn in_order<R: Send>(room: Room, items: &[Item], work: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let (places, changed) = (Mutex::new(vec![Place::Waits; items.len()]), Condvar::new());
+    let board = Board { items, load: room.load, places, changed };
     let answers: Mutex<Vec<Option<R>>> = Mutex::new(items.iter().map(|_| None).collect());
     thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, items.len().max(1)) {
+        for _ in 0..room.jobs.clamp(1, items.len().max(1)) {
             scope.spawn(|| {
                 while let Some(taken) = board.take() {
                     let answer = work(taken.index);
@@ -42,6 +80,8 @@ enum Place {
 /// Where all items are.
 struct Board<'a> {
     items: &'a [Item],
+    /// How much of a load there is room for.
+    load: usize,
     places: Mutex<Vec<Place>>,
     changed: Condvar,
 }
@@ -55,13 +95,15 @@ impl Board<'_> {
     fn take(&self) -> Option<Taken<'_>> {
         let mut places = self.places();
         loop {
-            let is_turn_taken =
-                places.iter().zip(self.items).any(|(place, item)| item.takes_turns && *place == Place::IsWorkedOn);
+            let worked_on = || places.iter().zip(self.items).filter(|(place, _)| **place == Place::IsWorkedOn);
+            let is_turn_taken = worked_on().any(|(_, item)| item.takes_turns);
+            let (is_idle, busy) = (worked_on().next().is_none(), worked_on().map(|(_, item)| item.load).sum::<usize>());
             let may_start = |index: &usize| {
-                let Item { after, takes_turns } = self.items[*index];
+                let Item { after, takes_turns, load } = self.items[*index];
                 places[*index] == Place::Waits
                     && after.is_none_or(|after| places[after] == Place::IsDone)
                     && !(takes_turns && is_turn_taken)
+                    && (is_idle || busy + load <= self.load)
             };
             if let Some(index) = (0..self.items.len()).find(may_start) {
                 places[index] = Place::IsWorkedOn;
@@ -88,9 +130,9 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// How many guests run side by side unless told otherwise: one per CPU, at most two.
+/// How many runs of a comparison there are side by side: one per CPU, at most two.
 pub fn default_jobs() -> usize {
-    thread::available_parallelism().map_or(1, |count| count.get().min(2))
+    host().min(2)
 }
 
 #[cfg(test)]
@@ -98,14 +140,14 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::{Item, in_order};
+    use super::{Item, Room, in_order};
 
     #[test]
     fn answers_come_in_order() {
         let free = [Item::default(); 50];
-        assert_eq!(in_order(4, &free, |index| index * 2), (0..100).step_by(2).collect::<Vec<_>>());
-        assert_eq!(in_order(0, &free[..1], |index| index), [0]);
-        assert!(in_order(3, &[], |index| index).is_empty());
+        assert_eq!(in_order(Room::of(4), &free, |index| index * 2), (0..100).step_by(2).collect::<Vec<_>>());
+        assert_eq!(in_order(Room::of(0), &free[..1], |index| index), [0]);
+        assert!(in_order(Room::of(3), &[], |index| index).is_empty());
     }
 
     #[test]
@@ -113,10 +155,10 @@ mod tests {
         // Some that take turns, and behind them some that wait for one of them each.
         let turns = 5;
         let items: Vec<_> = (0..4 * turns)
-            .map(|index| Item { after: (index >= turns).then_some(index % turns), takes_turns: index < turns })
+            .map(|index| Item { after: (index >= turns).then_some(index % turns), takes_turns: index < turns, load: 0 })
             .collect();
         let (done, at_once) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
-        let answers = in_order(3, &items, |index| {
+        let answers = in_order(Room::of(3), &items, |index| {
             if items[index].takes_turns {
                 assert_eq!(at_once.fetch_add(1, Ordering::SeqCst), 0, "two take their turn at once");
                 std::thread::yield_now();
@@ -131,9 +173,32 @@ mod tests {
     }
 
     #[test]
+    fn a_load_that_is_no_room_for_waits() {
+        // Those of 5 are more than there is room for, and are worked on nevertheless: alone.
+        let items = [1, 3, 5, 2, 2, 4, 1, 5, 3, 1].map(|load| Item { load, ..Item::default() });
+        let busy = Mutex::new(Vec::new());
+        let answers = in_order(Room { jobs: 4, load: 4 }, &items, |index| {
+            let load = items[index].load;
+            let now = {
+                let mut busy = busy.lock().unwrap();
+                busy.push(load);
+                busy.clone()
+            };
+            std::thread::yield_now();
+            let mut busy = busy.lock().unwrap();
+            let place = busy.iter().position(|other| *other == load).unwrap();
+            busy.swap_remove(place);
+            now
+        });
+        for side_by_side in answers {
+            assert!(side_by_side.len() == 1 || side_by_side.iter().sum::<usize>() <= 4, "{side_by_side:?}");
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "a scoped thread panicked")]
     fn nobody_waits_for_a_worker_that_panicked() {
-        let items = [Item::default(), Item { after: Some(0), takes_turns: false }];
-        in_order(2, &items, |index| assert!(index > 0, "the first one fails"));
+        let items = [Item::default(), Item { after: Some(0), ..Item::default() }];
+        in_order(Room::of(2), &items, |index| assert!(index > 0, "the first one fails"));
     }
 }

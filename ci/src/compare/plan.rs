@@ -17,7 +17,7 @@ use crate::arch::Arch;
 use crate::build::{Image, kind};
 use crate::cli::Selected;
 use crate::exit::{self, Code};
-use crate::parallel;
+use crate::parallel::{self, Room};
 use crate::progress::Progress;
 use crate::qemu::Guest;
 
@@ -105,7 +105,7 @@ fn carry_all_out(
         stop.fetch_or(outcome.is_err(), Ordering::SeqCst);
         outcome
     };
-    let answers = parallel::in_order(asked.jobs, &images.order(jobs), |index| {
+    let answers = parallel::in_order(Room::of(asked.jobs), &images.order(jobs), |index| {
         // What ends all ends it at once.
         (!stop.load(Ordering::SeqCst)).then(|| work(index))
     });

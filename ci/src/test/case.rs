@@ -76,6 +76,8 @@ pub struct Case {
     pub group: Group,
     /// The case that it waits for, if that is run too: the build of its image.
     pub after: Option<String>,
+    /// How much of the host it keeps busy, see [`CPU`](crate::parallel::CPU).
+    pub load: usize,
     /// When it is given up.
     pub timeout: Duration,
     /// Carries it out.

@@ -17,6 +17,7 @@ use crate::arch::Arch;
 use crate::build::{Image, kind};
 use crate::cli::{Profile, Selected};
 use crate::exit;
+use crate::parallel::{self, CPU};
 use crate::policy::Policy;
 use crate::project::Project;
 use crate::qemu::{Ending, Guest, Run};
@@ -171,7 +172,7 @@ fn machines(case: &GuestCase, lists: &Lists) -> Vec<Machine> {
         [] => vec![(own, String::new())],
         named => named.iter().map(|one| (Some(one.clone()), format!("::{one}"))).collect(),
     };
-    let host = std::thread::available_parallelism().map_or(1, usize::from);
+    let host = parallel::host();
     let smps = match (case.smp, &lists.smp[..]) {
         (Some(own), _) => vec![(own, 1, String::new())],
         (None, []) => vec![(1, 1, String::new())],
@@ -196,6 +197,16 @@ fn sharing(smp: u8, host: usize) -> u32 {
     u32::from(smp).div_ceil(u32::try_from(host).unwrap_or(u32::MAX))
 }
 
+/// How much of the host a guest keeps busy. With one CPU it sleeps half of its time; several wait for each other in loops; when
+/// instructions are counted they take turns on one of the host's, which never rests.
+fn load(smp: u8, is_counted: bool) -> usize {
+    match smp {
+        _ if is_counted => CPU,
+        1 => CPU / 2,
+        several => CPU * usize::from(several),
+    }
+}
+
 /// The part of a name that says what was built.
 fn built_name(key: &Key) -> String {
     let profile = if key.profile == Profile::Release { String::new() } else { format!("::{}", key.profile) };
@@ -210,7 +221,7 @@ fn build(images: &Arc<Images>, key: Key) -> Case {
         let error = images.get(&key)?.err();
         Ok(vec![Outcome::of(error.is_none(), error.unwrap_or_default())])
     };
-    Case { name, group: Group::Build, after: None, timeout: BUILD, run: Box::new(run) }
+    Case { name, group: Group::Build, after: None, load: CPU, timeout: BUILD, run: Box::new(run) }
 }
 
 /// What the build of an image is called.
@@ -228,6 +239,7 @@ fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch
     let boots = if case.kind == Kind::Damaged { damage::count() } else { 1 };
     let limit = machine.timeout(&case) * boots;
     let after = Some(build_name(&key));
+    let load = load(machine.smp, case.icount);
     let run = move || {
         let image = match images.get(&key)? {
             Ok(image) => image,
@@ -240,7 +252,7 @@ fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch
             Kind::Suite | Kind::End => boot(&image, &case.name),
         }
     };
-    Case { name, group: Group::Guest, after, timeout: limit, run: Box::new(run) }
+    Case { name, group: Group::Guest, after, load, timeout: limit, run: Box::new(run) }
 }
 
 /// How a boot ended, and what its tests came to.
@@ -317,7 +329,7 @@ mod tests {
             let case = &parse("cases.toml", text).expect("a case")[0];
             machines(case, &lists).iter().map(|machine| machine.timeout(case)).collect::<Vec<_>>()
         };
-        let host = std::thread::available_parallelism().map_or(1, usize::from);
+        let host = crate::parallel::host();
         assert_eq!(timeouts(text), [1, sharing(16, host)].map(|times| Duration::from_secs(10) * times));
         assert_eq!(timeouts(&own), [Duration::from_secs(10)], "the time-out of a case is that of its own number");
     }

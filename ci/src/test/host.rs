@@ -8,6 +8,7 @@ use cargo_metadata::{MetadataCommand, Package};
 
 use super::case::{Case, Group, Outcome, Verdict};
 use crate::lint::step::captured;
+use crate::parallel::CPU;
 use crate::project::Project;
 use crate::toolchain::{self, Compiler};
 
@@ -73,7 +74,7 @@ fn case(project: &Project, package: Tested) -> Case {
         let ran = captured(command.current_dir(project.root()), Some(TIMEOUT))?;
         Ok(judge(ran.ok, &ran.output))
     };
-    Case { name, group: Group::Host, after: None, timeout: TIMEOUT, run: Box::new(run) }
+    Case { name, group: Group::Host, after: None, load: CPU, timeout: TIMEOUT, run: Box::new(run) }
 }
 
 /// loom's models.
@@ -87,7 +88,7 @@ fn loom(project: &Project) -> Case {
         }
         Ok(outcomes)
     };
-    Case { name: "host::loom".into(), group: Group::Host, after: None, timeout: TIMEOUT, run: Box::new(run) }
+    Case { name: "host::loom".into(), group: Group::Host, after: None, load: CPU, timeout: TIMEOUT, run: Box::new(run) }
 }
 
 /// `cargo test` with loom's atomics; the tests' names are still to be added.

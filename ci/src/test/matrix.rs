@@ -20,6 +20,7 @@ use crate::arch::Arch;
 use crate::cli::{self, List, Profile, Selected, SetupArgs};
 use crate::compare::table::{Style, grid};
 use crate::exit::{self, Code};
+use crate::parallel::Room;
 use crate::policy::Policy;
 use crate::project::Project;
 
@@ -56,7 +57,7 @@ pub struct Args {
     /// Print the cases and their time-outs, and run none
     #[arg(long)]
     list: bool,
-    /// Guests side by side [default: one per CPU, at most 2]
+    /// Guests side by side [default: as many as keep the host's CPUs busy]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     jobs: Option<u8>,
     /// Where the tests' records go [default: target/ebbtide/matrix/results.json]
@@ -100,7 +101,7 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
     };
     // What an earlier run left is not this one's.
     files.remove()?;
-    let ran = run_all(&cases, 1, args.jobs.map(usize::from));
+    let ran = run_all(&cases, 1, Room::for_guests(args.jobs));
     let rest = Rest { left_out: count - guests(&cases), not_run: cases.len() - ran.done.len() };
     conclude(ran, rest, &files, &|done, rest| text(&cases, done, rest))
 }
@@ -192,7 +193,7 @@ mod tests {
 
     fn case(name: &str, group: Group, after: Option<&str>) -> Case {
         let run = Box::new(|| Ok(vec![Outcome::passed("")]));
-        Case { name: name.into(), group, after: after.map(Into::into), timeout: Duration::from_secs(1), run }
+        Case { name: name.into(), group, after: after.map(Into::into), load: 1, timeout: Duration::from_secs(1), run }
     }
 
     fn cases() -> Vec<Case> {

@@ -32,6 +32,7 @@ use crate::arch::Arch;
 use crate::cli::{self, List, Profile, Selected, SetupArgs};
 use crate::exit::{self, Code};
 use crate::lint::steps::Bare;
+use crate::parallel::Room;
 use crate::policy::Policy;
 use crate::project::Project;
 use crate::qemu::check_all_names;
@@ -81,7 +82,7 @@ pub struct Args {
     /// Run every guest, host test and mutant N times; each counts
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
-    /// Guests side by side [default: one per CPU, at most 2]
+    /// Guests side by side [default: as many as keep the host's CPUs busy]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     jobs: Option<u8>,
     /// Write the tests' records to a file
@@ -122,7 +123,7 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
         }
         return Ok(Code::OK);
     }
-    let ran = run_all(&cases, args.repeat, args.jobs.map(usize::from));
+    let ran = run_all(&cases, args.repeat, Room::for_guests(args.jobs));
     let rest = Rest { left_out: all - cases.len(), not_run: runs(&cases, args.repeat) - ran.done.len() };
     let files = Files { json: args.json.as_deref(), junit: args.junit.as_deref() };
     conclude(ran, rest, &files, &summary::text)

@@ -12,6 +12,7 @@ pub fn of(cases: &[&Case]) -> Vec<Item> {
         // A build that is not among them was not asked for: the guest makes it itself.
         after: case.after.as_deref().and_then(|name| places.get(name).copied()),
         takes_turns: case.group == Group::Build,
+        load: case.load,
     };
     cases.iter().map(item).collect()
 }

@@ -12,6 +12,7 @@ use crate::cli::{Profile, SetupArgs};
 use crate::compare::{self, baseline, limits};
 use crate::lint::step::TIMEOUT;
 use crate::lint::steps::{self, Bare};
+use crate::parallel::CPU;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::{deps, docs, exit, sizes};
@@ -29,7 +30,7 @@ pub fn deps(project: &Project) -> Case {
         let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
         Ok(vec![Outcome::of(lines.is_empty(), lines.join("\n"))])
     };
-    Case { name: "deps".into(), group: Group::Deps, after: None, timeout: TIMEOUT, run: Box::new(run) }
+    Case { name: "deps".into(), group: Group::Deps, after: None, load: CPU, timeout: TIMEOUT, run: Box::new(run) }
 }
 
 /// Each check of lint.
@@ -42,6 +43,7 @@ pub fn lint(project: &Project, compilers: &[Bare]) -> Result<Vec<Case>> {
         name: format!("lint::{}", step.name),
         group: Group::Lint,
         after: None,
+        load: CPU,
         timeout: TIMEOUT,
         run: Box::new(move || {
             let checked = (step.run)()?;
@@ -64,7 +66,7 @@ pub fn docs(project: &Project) -> Result<Vec<Case>> {
             let failures = docs::carry_out(&project, &page, COMMAND)?;
             Ok(vec![Outcome::of(failures.is_empty(), failures.join("\n"))])
         };
-        Case { name, group: Group::Docs, after: None, timeout: COMMAND, run: Box::new(run) }
+        Case { name, group: Group::Docs, after: None, load: CPU, timeout: COMMAND, run: Box::new(run) }
     };
     Ok(docs::pages(project)?.into_iter().map(case).collect())
 }
@@ -76,7 +78,14 @@ pub fn stack_sizes(project: &Project, setup: SetupArgs) -> Case {
         let wrong = sizes::check(&project, &setup, &Progress::silent())?;
         Ok(vec![Outcome::of(wrong.is_empty(), wrong.join("\n"))])
     };
-    Case { name: "stack-sizes".into(), group: Group::Sizes, after: None, timeout: COMMAND, run: Box::new(run) }
+    Case {
+        name: "stack-sizes".into(),
+        group: Group::Sizes,
+        after: None,
+        load: CPU,
+        timeout: COMMAND,
+        run: Box::new(run),
+    }
 }
 
 /// The quick comparison: each record and each promise about it a test, each record's counts against the baselines, and
@@ -113,7 +122,7 @@ pub fn compare(
         }
         Ok(outcomes)
     };
-    Case { name: "compare".into(), group: Group::Compare, after: None, timeout: COMPARE, run: Box::new(run) }
+    Case { name: "compare".into(), group: Group::Compare, after: None, load: CPU, timeout: COMPARE, run: Box::new(run) }
 }
 
 /// The images that [`compare()`] boots.

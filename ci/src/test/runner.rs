@@ -9,8 +9,9 @@ use anyhow::{Context, Error, Result};
 use super::case::{Case, Done, Group, Outcome};
 use super::{order, summary};
 use crate::exit::{self, Code};
+use crate::parallel::{self, Room};
 use crate::progress::Progress;
-use crate::{files, parallel, process};
+use crate::{files, process};
 
 /// What was run, and what ended it before all was.
 pub struct Ran {
@@ -27,17 +28,16 @@ pub fn runs(cases: &[Case], repeat: u32) -> usize {
 }
 
 /// Runs every case, and again as often as is asked for, if it can come out in more than one way.
-pub fn run_all(cases: &[Case], repeat: u32, jobs: Option<usize>) -> Ran {
+pub fn run_all(cases: &[Case], repeat: u32, guests: Room) -> Ran {
     let progress = Progress::new(runs(cases, repeat));
-    let guests = jobs.unwrap_or_else(parallel::default_jobs);
     let mut all = Ran { done: Vec::new(), stopped: None };
     let stop = AtomicBool::new(false);
     for round in 1..=repeat {
         for groups in Group::ALL {
             let is_due = |case: &&Case| groups.contains(&case.group) && (round == 1 || case.group.can_vary());
             let these: Vec<_> = cases.iter().filter(is_due).collect();
-            let jobs = if groups.contains(&Group::Guest) { guests } else { 1 };
-            let ran = parallel::in_order(jobs, &order::of(&these), |index| {
+            let room = if groups.contains(&Group::Guest) { guests } else { Room::of(1) };
+            let ran = parallel::in_order(room, &order::of(&these), |index| {
                 let ran = (!stop.load(Ordering::SeqCst)).then(|| run_one(these[index], round, &progress))?;
                 stop.fetch_or(ran.is_err(), Ordering::SeqCst);
                 Some(ran)
@@ -143,6 +143,7 @@ mod tests {
 
     use super::{Ran, run_all, runs};
     use crate::exit::{self, Code, code_of};
+    use crate::parallel::Room;
     use crate::test::case::{Case, Group, Outcome};
 
     fn case(name: &str, run: fn() -> anyhow::Result<Vec<Outcome>>) -> Case {
@@ -150,6 +151,7 @@ mod tests {
             name: name.into(),
             group: Group::Guest,
             after: None,
+            load: 1,
             timeout: Duration::from_secs(1),
             run: Box::new(run),
         }
@@ -163,7 +165,7 @@ mod tests {
             case("lacks", || Err(exit::missing("no clippy"))),
             case("late", || Ok(vec![Outcome::passed("")])),
         ];
-        let Ran { done, stopped } = run_all(&cases, 1, Some(1));
+        let Ran { done, stopped } = run_all(&cases, 1, Room::of(1));
         assert_eq!(done.len(), 2);
         assert_eq!(done[0].outcomes, [Outcome::failed("", "writing: disk full")]);
         assert_eq!(stopped.map(|error| code_of(&error)), Some(Code::MISSING));
@@ -173,7 +175,7 @@ mod tests {
     fn only_what_can_vary_runs_again() {
         let passes = |group| Case { group, ..case(&group.to_string(), || Ok(vec![Outcome::passed("")])) };
         let cases = [Group::Lint, Group::Host, Group::Build, Group::Guest, Group::Docs, Group::Compare].map(passes);
-        let done = run_all(&cases, 3, Some(2)).done;
+        let done = run_all(&cases, 3, Room::of(2)).done;
         let names: Vec<_> = done.iter().map(|one| one.name.as_str()).collect();
         let first = ["lint", "host", "build", "guest", "docs", "compare"];
         assert_eq!(names, [&first[..], &["host#2", "guest#2", "host#3", "guest#3"]].concat());
