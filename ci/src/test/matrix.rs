@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::case::{Case, Counts, Done, Group, Verdict};
+use super::filter::Filter;
 use super::guest::{self, Lists};
 use super::images::Images;
 use super::prepare;
@@ -51,9 +52,8 @@ pub struct Args {
     /// A list of cases, in the form of tests/cases.toml, which is taken without this
     #[arg(long, value_name = "FILE")]
     cases: Option<PathBuf>,
-    /// Only cases whose name contains this
-    #[arg(long, value_name = "TEXT")]
-    filter: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// Print the cases and their time-outs, and run none
     #[arg(long)]
     list: bool,
@@ -78,14 +78,13 @@ pub struct Args {
 pub fn run(project: &Project, args: &Args) -> Result<Code> {
     let all = cases(project, args)?;
     let count = guests(&all);
-    let cases = wanted(all, args.filter.as_deref());
+    let cases = wanted(all, &args.filter);
     if cases.is_empty() {
-        return Err(exit::usage(match &args.filter {
-            Some(part) if count > 0 => {
-                format!("--filter {part}: none of the {count} guests has this in its name; --list shows them")
-            }
-            _ => "none of the cases runs on what was named; --list without flags shows all".to_owned(),
-        }));
+        return Err(if args.filter.is_given() && count > 0 {
+            args.filter.leaves_none_of(count, "guests")
+        } else {
+            exit::usage("none of the cases runs on what was named; --list without flags shows all".to_owned())
+        });
     }
     if args.list {
         for case in &cases {
@@ -128,11 +127,13 @@ fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     guest::cases(project, &lists, &all, &Arc::new(Images::new(project, compilers)), Vec::new())
 }
 
-/// The guests whose names contain a text, and the builds of their images.
-fn wanted(cases: Vec<Case>, part: Option<&str>) -> Vec<Case> {
-    let Some(part) = part else { return cases };
+/// The guests that are wanted, and the builds of their images.
+fn wanted(cases: Vec<Case>, filter: &Filter) -> Vec<Case> {
+    if !filter.is_given() {
+        return cases;
+    }
     let (builds, mut guests): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.group == Group::Build);
-    guests.retain(|case| case.name.contains(part));
+    guests.retain(|case| filter.wants(&case.name));
     let is_needed = |build: &Case| guests.iter().any(|guest| guest.after.as_ref() == Some(&build.name));
     let mut kept: Vec<_> = builds.into_iter().filter(is_needed).collect();
     kept.append(&mut guests);
@@ -189,6 +190,7 @@ mod tests {
 
     use super::{built, text, wanted};
     use crate::test::case::{Case, Done, Group, Outcome};
+    use crate::test::filter::Filter;
     use crate::test::runner::Rest;
 
     fn case(name: &str, group: Group, after: Option<&str>) -> Case {
@@ -207,10 +209,11 @@ mod tests {
 
     #[test]
     fn a_filter_keeps_guests_and_what_they_need() {
-        let names = |part| wanted(cases(), part).into_iter().map(|case| case.name).collect::<Vec<_>>();
-        assert_eq!(names(None).len(), 4);
-        assert_eq!(names(Some("smp4")), ["build::x86_64::static::hello", "guest::x86_64::static::hello::smp4"]);
-        assert_eq!(names(Some("ends")), [""; 0], "a build alone is nothing that was asked for");
+        let of = |part: &str| Filter { filter: Some(part.into()), ..Filter::default() };
+        let names = |filter: Filter| wanted(cases(), &filter).into_iter().map(|case| case.name).collect::<Vec<_>>();
+        assert_eq!(names(Filter::default()).len(), 4);
+        assert_eq!(names(of("smp4")), ["build::x86_64::static::hello", "guest::x86_64::static::hello::smp4"]);
+        assert_eq!(names(of("ends")), [""; 0], "a build alone is nothing that was asked for");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod case;
 mod damage;
+mod filter;
 mod guest;
 mod host;
 mod images;
@@ -30,7 +31,7 @@ use anyhow::Result;
 
 use crate::arch::Arch;
 use crate::cli::{self, List, Profile, Selected, SetupArgs};
-use crate::exit::{self, Code};
+use crate::exit::Code;
 use crate::lint::steps::Bare;
 use crate::parallel::Room;
 use crate::policy::Policy;
@@ -39,6 +40,7 @@ use crate::qemu::check_all_names;
 use crate::{lint, setup};
 
 use case::Case;
+use filter::Filter;
 use guest::Lists;
 use images::Images;
 use runner::{Files, Rest, conclude, run_all, runs};
@@ -73,9 +75,8 @@ pub struct Args {
     /// Cases that have a long form take it, with its time-out: minutes each, for a machine with nothing else to do
     #[arg(long)]
     soak: bool,
-    /// Only cases whose name contains this
-    #[arg(long, value_name = "TEXT")]
-    filter: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// Print the cases and their time-outs, and run none
     #[arg(long)]
     list: bool,
@@ -95,13 +96,6 @@ pub struct Args {
     setup: SetupArgs,
 }
 
-impl Args {
-    /// Whether a case of this name is to be run.
-    fn is_wanted(&self, name: &str) -> bool {
-        self.filter.as_ref().is_none_or(|part| name.contains(part.as_str()))
-    }
-}
-
 /// Runs the tests; ends with the line `N passed, N failed, N skipped`.
 ///
 /// # Errors
@@ -110,12 +104,9 @@ impl Args {
 pub fn run(project: &Project, args: &Args) -> Result<Code> {
     let mut cases = cases(project, args)?;
     let all = cases.len();
-    cases.retain(|case| args.is_wanted(&case.name));
+    cases.retain(|case| args.filter.wants(&case.name));
     if cases.is_empty() {
-        let part = args.filter.as_deref().unwrap_or_default();
-        return Err(exit::usage(format!(
-            "--filter {part}: none of the {all} cases has this in its name; --list shows them"
-        )));
+        return Err(args.filter.leaves_none_of(all, "cases"));
     }
     if args.list {
         for case in &cases {
@@ -132,7 +123,7 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
 /// Makes the list of cases, in the order of their groups.
 fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     if args.mutants {
-        return mutants::cases(project, &args.setup, |name| args.is_wanted(name));
+        return mutants::cases(project, &args.setup, |name| args.filter.wants(name));
     }
     let all = Policy::all(project)?;
     let lists = Lists {
