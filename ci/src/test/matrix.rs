@@ -12,13 +12,13 @@ use anyhow::Result;
 
 use super::case::{Case, Counts, Done, Group, Verdict};
 use super::filter::Filter;
+use super::flags::{Flags, print_names};
 use super::guest::{self, Lists};
 use super::images::Images;
 use super::prepare;
 use super::runner::{Files, Rest, conclude, run_all};
 use super::summary::last_line;
-use crate::arch::Arch;
-use crate::cli::{self, List, Profile, Selected, SetupArgs};
+use crate::cli::{self, Profile};
 use crate::compare::table::{Style, grid};
 use crate::exit::{self, Code};
 use crate::parallel::Room;
@@ -28,46 +28,20 @@ use crate::project::Project;
 /// The arguments of `matrix`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Architectures, or `all`
-    #[arg(long, default_value = "all")]
-    arch: List<Arch>,
-    /// Stack policies, or `all`
-    #[arg(long, value_name = "NAME", default_value = "all")]
-    policy: List<Policy>,
-    /// Profiles of the guests, or `all`
-    #[arg(long, default_value = "release")]
-    profile: List<Profile>,
+    #[command(flatten)]
+    flags: Flags,
     /// Numbers of CPUs, 1 to 16, for cases that are not about a number of their own
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,4", value_parser = cli::cpus)]
     smp: Vec<u8>,
-    /// QEMU's machine types, options after `:` [default: what each case needs]
-    #[arg(long, value_name = "TYPE", value_delimiter = ',')]
-    machine: Vec<Selected>,
-    /// QEMU's CPU models, options after `:` [default: what each case needs]
-    #[arg(long, value_name = "MODEL", value_delimiter = ',')]
-    cpu: Vec<Selected>,
-    /// Build every guest with the feature `audit`: a broken invariant ends it with 107
-    #[arg(long)]
-    audit: bool,
     /// A list of cases, in the form of tests/cases.toml, which is taken without this
     #[arg(long, value_name = "FILE")]
     cases: Option<PathBuf>,
-    #[command(flatten)]
-    filter: Filter,
-    /// Print the cases and their time-outs, and run none
-    #[arg(long)]
-    list: bool,
-    /// Guests side by side [default: as many as keep the host's CPUs busy]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
-    jobs: Option<u8>,
     /// Where the tests' records go [default: target/ebbtide/matrix/results.json]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Where the results go in JUnit's format [default: target/ebbtide/matrix/junit.xml]
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    #[command(flatten)]
-    setup: SetupArgs,
 }
 
 /// Runs the matrix; ends with the line `N passed, N failed, N skipped`.
@@ -76,20 +50,19 @@ pub struct Args {
 ///
 /// When something to install is missing (122), the list of cases is wrong (121), or at an interruption (130).
 pub fn run(project: &Project, args: &Args) -> Result<Code> {
+    let flags = &args.flags;
     let all = cases(project, args)?;
     let count = guests(&all);
-    let cases = wanted(all, &args.filter);
+    let cases = wanted(all, &flags.filter);
     if cases.is_empty() {
-        return Err(if args.filter.is_given() && count > 0 {
-            args.filter.leaves_none_of(count, "guests")
+        return Err(if flags.filter.is_given() && count > 0 {
+            flags.filter.leaves_none_of(count, "guests")
         } else {
             exit::usage("none of the cases runs on what was named; --list without flags shows all".to_owned())
         });
     }
-    if args.list {
-        for case in &cases {
-            println!("{} [{} s]", case.name, case.timeout.as_secs());
-        }
+    if flags.list {
+        print_names(&cases);
         return Ok(Code::OK);
     }
     let folder = project.output().join("matrix");
@@ -100,7 +73,7 @@ pub fn run(project: &Project, args: &Args) -> Result<Code> {
     };
     // What an earlier run left is not this one's.
     files.remove()?;
-    let ran = run_all(&cases, 1, Room::for_guests(args.jobs));
+    let ran = run_all(&cases, 1, Room::for_guests(flags.jobs));
     let rest = Rest { left_out: count - guests(&cases), not_run: cases.len() - ran.done.len() };
     conclude(ran, rest, &files, &|done, rest| text(&cases, done, rest))
 }
@@ -112,18 +85,8 @@ fn guests(cases: &[Case]) -> usize {
 /// All cases: builds, and guests.
 fn cases(project: &Project, args: &Args) -> Result<Vec<Case>> {
     let all = Policy::all(project)?;
-    let lists = Lists {
-        archs: args.arch.of(Arch::EXISTING),
-        policies: args.policy.of(&all),
-        profiles: args.profile.of(Profile::ALL),
-        audit: args.audit,
-        smp: args.smp.clone(),
-        machines: args.machine.clone(),
-        cpus: args.cpu.clone(),
-        soak: false,
-        cases: args.cases.clone(),
-    };
-    let compilers = prepare(project, &lists, &args.setup)?;
+    let lists = Lists { cases: args.cases.clone(), ..args.flags.lists(&all, &args.smp) };
+    let compilers = prepare(project, &lists, &args.flags.setup)?;
     guest::cases(project, &lists, &all, &Arc::new(Images::new(project, compilers)), Vec::new())
 }
 
