@@ -165,17 +165,22 @@ fn again() -> Result<(), String> {
 
 /// A thread that stays near the guard is preempted there all the same.
 fn near_guard() -> Result<(), String> {
+    static IS_NEAR: AtomicBool = AtomicBool::new(false);
     static WAS_PREEMPTED: AtomicBool = AtomicBool::new(false);
     thread::set_affinity(CpuSet::only(thread::current_cpu())).map_err(|error| format!("{error}"))?;
     let near = Builder::new().name("near".into()).spawn(|| {
         down(STACK_BYTES, STACK_BYTES + NEAR, &|| {
+            IS_NEAR.store(true, Ordering::Release);
             while !WAS_PREEMPTED.load(Ordering::Acquire) {
                 spin_loop();
             }
         })
     });
     let near = near.map_err(|error| format!("{error}"))?;
-    thread::yield_now();
+    // On one CPU it is seen by who has taken that from it. On a busy host its slice may have ended before it was there.
+    while !IS_NEAR.load(Ordering::Acquire) {
+        thread::yield_now();
+    }
     WAS_PREEMPTED.store(true, Ordering::Release);
     near.join().map_err(|_| "it has panicked")?;
     println!("it was preempted near the guard");
