@@ -91,21 +91,25 @@ impl Board<'_> {
         self.places.lock().expect("no worker panicked")
     }
 
+    /// The first item that has to wait for nothing, where all items are at `places`.
+    fn first(&self, places: &[Place]) -> Option<usize> {
+        let worked_on = || places.iter().zip(self.items).filter(|(place, _)| **place == Place::IsWorkedOn);
+        let is_turn_taken = worked_on().any(|(_, item)| item.takes_turns);
+        let (is_idle, busy) = (worked_on().next().is_none(), worked_on().map(|(_, item)| item.load).sum::<usize>());
+        (0..self.items.len()).find(|index| {
+            let Item { after, takes_turns, load } = self.items[*index];
+            places[*index] == Place::Waits
+                && after.is_none_or(|after| places[after] == Place::IsDone)
+                && !(takes_turns && is_turn_taken)
+                && (is_idle || busy + load <= self.load)
+        })
+    }
+
     /// Takes the first item that has to wait for nothing; waits if there is none yet.
     fn take(&self) -> Option<Taken<'_>> {
         let mut places = self.places();
         loop {
-            let worked_on = || places.iter().zip(self.items).filter(|(place, _)| **place == Place::IsWorkedOn);
-            let is_turn_taken = worked_on().any(|(_, item)| item.takes_turns);
-            let (is_idle, busy) = (worked_on().next().is_none(), worked_on().map(|(_, item)| item.load).sum::<usize>());
-            let may_start = |index: &usize| {
-                let Item { after, takes_turns, load } = self.items[*index];
-                places[*index] == Place::Waits
-                    && after.is_none_or(|after| places[after] == Place::IsDone)
-                    && !(takes_turns && is_turn_taken)
-                    && (is_idle || busy + load <= self.load)
-            };
-            if let Some(index) = (0..self.items.len()).find(may_start) {
+            if let Some(index) = self.first(&places) {
                 places[index] = Place::IsWorkedOn;
                 return Some(Taken { board: self, index });
             }
@@ -137,10 +141,10 @@ pub fn default_jobs() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Condvar, Mutex};
 
-    use super::{Item, Room, in_order};
+    use super::{Board, Item, Place, Room, in_order};
 
     #[test]
     fn answers_come_in_order() {
@@ -173,26 +177,28 @@ mod tests {
     }
 
     #[test]
-    fn a_load_that_is_no_room_for_waits() {
-        // Those of 5 are more than there is room for, and are worked on nevertheless: alone.
-        let items = [1, 3, 5, 2, 2, 4, 1, 5, 3, 1].map(|load| Item { load, ..Item::default() });
-        let busy = Mutex::new(Vec::new());
-        let answers = in_order(Room { jobs: 4, load: 4 }, &items, |index| {
-            let load = items[index].load;
-            let now = {
-                let mut busy = busy.lock().unwrap();
-                busy.push(load);
-                busy.clone()
+    fn a_load_that_there_is_no_room_for_waits() {
+        // That of 5 is more than there is room for, and is worked on nevertheless: alone.
+        let items = [1, 3, 5, 2, 2].map(|load| Item { load, ..Item::default() });
+        let board = Board { items: &items, load: 4, places: Mutex::default(), changed: Condvar::new() };
+        // By letters: who waits, who is worked on, who is done.
+        let first = |places: &str| {
+            let place = |letter| match letter {
+                'w' => Place::Waits,
+                'o' => Place::IsWorkedOn,
+                _ => Place::IsDone,
             };
-            std::thread::yield_now();
-            let mut busy = busy.lock().unwrap();
-            let place = busy.iter().position(|other| *other == load).unwrap();
-            busy.swap_remove(place);
-            now
-        });
-        for side_by_side in answers {
-            assert!(side_by_side.len() == 1 || side_by_side.iter().sum::<usize>() <= 4, "{side_by_side:?}");
-        }
+            board.first(&places.chars().map(place).collect::<Vec<_>>())
+        };
+        assert_eq!(first("wwwww"), Some(0));
+        assert_eq!(first("owwww"), Some(1), "1 and 3 are 4");
+        assert_eq!(first("oowww"), None);
+        assert_eq!(first("dowww"), None);
+        assert_eq!(first("odwww"), Some(3), "the next that fits, and not the next");
+        assert_eq!(first("ddwww"), Some(2), "nothing else is worked on");
+        assert_eq!(first("ddoww"), None, "nothing is worked on beside it");
+        assert_eq!(first("dddow"), Some(4));
+        assert_eq!(first("ddddd"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which cases are meant, by their names.
 
 use anyhow::Error;
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::exit;
 
@@ -11,7 +12,7 @@ pub struct Filter {
     #[arg(long, value_name = "TEXT")]
     pub(super) filter: Option<String>,
     /// No case whose name contains one of these
-    #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+    #[arg(long, value_name = "TEXT", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     pub(super) skip: Vec<String>,
 }
 
