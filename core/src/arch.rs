@@ -191,6 +191,11 @@ pub trait Provoke {
         false
     }
 
+    /// How many such things have come in and been handled, wherever they came in, in an `audit` build.
+    fn unmaskable_interrupts() -> u64 {
+        0
+    }
+
     /// Raises an exception that nobody handles: an instruction that does not exist.
     fn undefined_instruction() -> !;
 

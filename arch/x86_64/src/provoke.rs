@@ -6,7 +6,7 @@ mod call;
 mod entries;
 mod look;
 
-pub(crate) use entries::note_unmaskable;
+pub(crate) use entries::{count_unmaskable, note_unmaskable};
 
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::AtomicBool;
@@ -53,6 +53,10 @@ impl Provoke for X86_64 {
 
     fn was_interrupted_at(offset: usize) -> bool {
         entries::was_interrupted_at(offset)
+    }
+
+    fn unmaskable_interrupts() -> u64 {
+        entries::unmaskable_interrupts()
     }
 
     fn undefined_instruction() -> ! {

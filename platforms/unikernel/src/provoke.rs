@@ -49,6 +49,11 @@ pub fn was_interrupted_at(offset: usize) -> bool {
     Arch::was_interrupted_at(offset)
 }
 
+/// How many such things have come in and been handled, wherever they came in, in an image with `audit`.
+pub fn unmaskable_interrupts() -> u64 {
+    Arch::unmaskable_interrupts()
+}
+
 /// Raises an exception that nobody handles.
 pub fn undefined_instruction() -> ! {
     Arch::undefined_instruction()

@@ -16,6 +16,16 @@ const SYSRETQ: [u8; 3] = [0x48, 0x0f, 0x07];
 /// A bit for each byte of the code.
 static SEEN: [AtomicU64; MOST_BYTES / 64] = [const { AtomicU64::new(0) }; MOST_BYTES / 64];
 
+/// NMIs that were handled.
+static HANDLED: AtomicU64 = AtomicU64::new(0);
+
+/// Counts an NMI, behind all else that its handler does: whoever waits for that sends the next one to a CPU that is about to go on.
+pub(crate) fn count_unmaskable<S: System>() {
+    if S::AUDIT {
+        HANDLED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Notes that an NMI came before the instruction at `rip`. Returns whether that is one of those that are looked at.
 pub(crate) fn note_unmaskable<S: System>(rip: u64) -> bool {
     if !S::AUDIT {
@@ -41,6 +51,10 @@ pub(super) fn code() -> &'static [u8] {
     }
     // SAFETY: as above; nobody writes it.
     unsafe { from_raw_parts(start, bytes) }
+}
+
+pub(super) fn unmaskable_interrupts() -> u64 {
+    HANDLED.load(Ordering::Relaxed)
 }
 
 pub(super) fn was_interrupted_at(offset: usize) -> bool {

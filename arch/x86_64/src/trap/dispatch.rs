@@ -71,8 +71,12 @@ pub(crate) unsafe extern "C" fn dispatch<S: System>(frame: *mut TrapFrame) -> *m
                 return move_to_thread::<S>(trap);
             }
         }
-        vector::NMI if provoke::note_unmaskable::<S>(trap.rip) => {}
-        vector::NMI => trap::note::<S>(format_args!("non-maskable interrupt at {:#x}", trap.rip)),
+        vector::NMI => {
+            if !provoke::note_unmaskable::<S>(trap.rip) {
+                trap::note::<S>(format_args!("non-maskable interrupt at {:#x}", trap.rip));
+            }
+            provoke::count_unmaskable::<S>();
+        }
         vector::BREAKPOINT if !in_user_mode => trap::note::<S>(format_args!("breakpoint at {:#x}", trap.rip)),
         vector::DOUBLE_FAULT => {
             trap::report_overflow::<S>(fault_address(), &place(trap, fault_address()));

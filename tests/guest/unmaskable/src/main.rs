@@ -12,7 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use ebbtide::thread::{self, CpuSet};
-use ebbtide::{println, provoke, user};
+use ebbtide::{hint, println, provoke, user};
 use iced_x86::{Decoder, DecoderOptions};
 
 ebbtide::main!(main);
@@ -21,10 +21,10 @@ ebbtide::main!(main);
 const CALLS: u64 = 50;
 
 /// Looks of one thread.
-const LOOKS: u64 = 200;
+const LOOKS: u64 = 20;
 
 /// Most threads, one after the other.
-const THREADS: u64 = 1_000;
+const THREADS: u64 = 10_000;
 
 /// Each of them keeps what it computes with in registers and on the stack.
 fn calls(seed: u64) -> u64 {
@@ -56,13 +56,17 @@ fn main() -> Result<(), String> {
     thread::set_affinity(CpuSet::only(0)).map_err(|error| format!("{error}"))?;
     let on = CpuSet::only(1);
     let missing = || instructions.iter().filter(|at| !provoke::was_interrupted_at(**at as usize)).count();
-    let mut sent = 0_u64;
+    let mut sent = provoke::unmaskable_interrupts();
     for thread in 0..THREADS {
         let caller = user::Builder::new().affinity(on).map_err(|error| format!("{error}"))?;
         let caller = caller.spawn(all_calls, thread).map_err(|error| format!("{error}"))?;
         while !caller.is_finished() {
             provoke::send_unmaskable_interrupt(1);
             sent += 1;
+            // Whoever is interrupted faster than that can be handled never makes a step.
+            while provoke::unmaskable_interrupts() < sent {
+                hint::spin_loop();
+            }
             // At another point each time.
             for turn in 0..sent * 7919 % 97 {
                 core::hint::black_box(turn);
