@@ -11,8 +11,8 @@ pub const CPU: usize = 2;
 pub struct Item {
     /// The one that has to be done before.
     pub after: Option<usize>,
-    /// Of all that take turns, one is worked on at a time.
-    pub takes_turns: bool,
+    /// What it has to itself meanwhile, by name: of all that name the same, one is worked on at a time.
+    pub has: Option<&'static str>,
     /// How much of the host it keeps busy, see [`CPU`].
     pub load: usize,
 }
@@ -94,13 +94,13 @@ impl Board<'_> {
     /// The first item that has to wait for nothing, where all items are at `places`.
     fn first(&self, places: &[Place]) -> Option<usize> {
         let worked_on = || places.iter().zip(self.items).filter(|(place, _)| **place == Place::IsWorkedOn);
-        let is_turn_taken = worked_on().any(|(_, item)| item.takes_turns);
+        let is_taken = |name| worked_on().any(|(_, item)| item.has == Some(name));
         let (is_idle, busy) = (worked_on().next().is_none(), worked_on().map(|(_, item)| item.load).sum::<usize>());
         (0..self.items.len()).find(|index| {
-            let Item { after, takes_turns, load } = self.items[*index];
+            let Item { after, has, load } = self.items[*index];
             places[*index] == Place::Waits
                 && after.is_none_or(|after| places[after] == Place::IsDone)
-                && !(takes_turns && is_turn_taken)
+                && !has.is_some_and(is_taken)
                 && (is_idle || busy + load <= self.load)
         })
     }
@@ -156,17 +156,18 @@ mod tests {
 
     #[test]
     fn an_item_waits_for_another_and_for_its_turn() {
-        // Some that take turns, and behind them some that wait for one of them each.
-        let turns = 5;
+        // Some that take turns at one of two things, and behind them some that wait for one of them each.
+        let turns = 6;
+        let has = |index| (index < turns).then_some(["left", "right"][index % 2]);
         let items: Vec<_> = (0..4 * turns)
-            .map(|index| Item { after: (index >= turns).then_some(index % turns), takes_turns: index < turns, load: 0 })
+            .map(|index| Item { after: (index >= turns).then_some(index % turns), has: has(index), load: 0 })
             .collect();
-        let (done, at_once) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+        let (done, at_once) = (Mutex::new(Vec::new()), [AtomicUsize::new(0), AtomicUsize::new(0)]);
         let answers = in_order(Room::of(3), &items, |index| {
-            if items[index].takes_turns {
-                assert_eq!(at_once.fetch_add(1, Ordering::SeqCst), 0, "two take their turn at once");
+            if items[index].has.is_some() {
+                assert_eq!(at_once[index % 2].fetch_add(1, Ordering::SeqCst), 0, "two have the same at once");
                 std::thread::yield_now();
-                at_once.fetch_sub(1, Ordering::SeqCst);
+                at_once[index % 2].fetch_sub(1, Ordering::SeqCst);
             }
             let before = items[index].after.is_none_or(|after| done.lock().unwrap().contains(&after));
             assert!(before, "{index} began too early");
@@ -176,20 +177,34 @@ mod tests {
         assert_eq!(answers, (0..4 * turns).collect::<Vec<_>>());
     }
 
+    /// The first of `items` that has to wait for nothing, with so much room, where they are at `places`, by letters: who waits, who is
+    /// worked on, who is done.
+    fn first_of(items: &[Item], load: usize, places: &str) -> Option<usize> {
+        let place = |letter| match letter {
+            'w' => Place::Waits,
+            'o' => Place::IsWorkedOn,
+            _ => Place::IsDone,
+        };
+        let board = Board { items, load, places: Mutex::default(), changed: Condvar::new() };
+        board.first(&places.chars().map(place).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_another_one_has_is_waited_for() {
+        let items = [Some("left"), Some("left"), Some("right"), None].map(|has| Item { has, ..Item::default() });
+        let first = |places: &str| first_of(&items, 1, places);
+        assert_eq!(first("wwww"), Some(0));
+        assert_eq!(first("owww"), Some(2), "what another one has is no hindrance");
+        assert_eq!(first("owow"), Some(3));
+        assert_eq!(first("owoo"), None);
+        assert_eq!(first("dwoo"), Some(1));
+    }
+
     #[test]
     fn a_load_that_there_is_no_room_for_waits() {
         // That of 5 is more than there is room for, and is worked on nevertheless: alone.
         let items = [1, 3, 5, 2, 2].map(|load| Item { load, ..Item::default() });
-        let board = Board { items: &items, load: 4, places: Mutex::default(), changed: Condvar::new() };
-        // By letters: who waits, who is worked on, who is done.
-        let first = |places: &str| {
-            let place = |letter| match letter {
-                'w' => Place::Waits,
-                'o' => Place::IsWorkedOn,
-                _ => Place::IsDone,
-            };
-            board.first(&places.chars().map(place).collect::<Vec<_>>())
-        };
+        let first = |places: &str| first_of(&items, 4, places);
         assert_eq!(first("wwwww"), Some(0));
         assert_eq!(first("owwww"), Some(1), "1 and 3 are 4");
         assert_eq!(first("oowww"), None);

@@ -72,12 +72,12 @@ impl Project {
         self.root.join("target/ebbtide")
     }
 
-    /// Cargo's own folder for builds of bare-metal code, apps outside the repository included.
+    /// Cargo's own folder for builds of bare-metal code for one architecture, apps outside the repository included.
     ///
-    /// One for all: `core` and `alloc` are then compiled once, and an app's own `target` folder stays as its author
-    /// left it.
-    pub fn bare_target_dir(&self) -> PathBuf {
-        self.root.join("target/build")
+    /// One for all apps: `core` and `alloc` are then compiled once, and an app's own `target` folder stays as its author
+    /// left it. One for each architecture: cargo locks it while it builds, and two architectures are built side by side.
+    pub fn bare_target_dir(&self, arch: Arch) -> PathBuf {
+        self.root.join("target/build").join(arch.name())
     }
 
     /// One serial log a run.

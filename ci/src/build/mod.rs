@@ -139,10 +139,10 @@ pub fn image(
     loaders: &Loaders,
 ) -> anyhow::Result<Image> {
     let source = Source::find(project, named)?;
-    let _lock = lock(project)?;
+    let _lock = lock(project, request.arch)?;
     built(project, toolchain, source, (request, loaders))
         .and_then(|shared| own::copies(project, &shared))
-        .or_else(|error| or_no_room(project, error))
+        .or_else(|error| or_no_room(project, request.arch, error))
 }
 
 /// Builds what EXAMPLE|PATH names, into the files that every run of this tool shares: what a person asks for.
@@ -153,13 +153,14 @@ pub fn image(
 /// is refused (106).
 pub fn shared_image(project: &Project, toolchain: &Toolchain, named: &str, request: &Request) -> anyhow::Result<Image> {
     let source = Source::find(project, named)?;
-    let _lock = lock(project)?;
-    built(project, toolchain, source, (request, &Loaders::default())).or_else(|error| or_no_room(project, error))
+    let _lock = lock(project, request.arch)?;
+    built(project, toolchain, source, (request, &Loaders::default()))
+        .or_else(|error| or_no_room(project, request.arch, error))
 }
 
 /// Why a build failed: on a full disk that is all that there is to say.
-fn or_no_room<T>(project: &Project, error: anyhow::Error) -> anyhow::Result<T> {
-    for folder in [project.output(), project.bare_target_dir()] {
+fn or_no_room<T>(project: &Project, arch: Arch, error: anyhow::Error) -> anyhow::Result<T> {
+    for folder in [project.output(), project.bare_target_dir(arch)] {
         if folder.is_dir() {
             files::check_room(&folder, ROOM)?;
         }
@@ -167,14 +168,14 @@ fn or_no_room<T>(project: &Project, error: anyhow::Error) -> anyhow::Result<T> {
     Err(error)
 }
 
-/// Keeps other runs from building. The files have the same names under each policy in cargo's folder: no other run may
-/// build between ours and the moment its result is copied away.
+/// Keeps others from building for an architecture. The files have the same names under each policy in cargo's folder: nobody else
+/// may build between ours and the moment its result is copied away.
 ///
 /// # Errors
 ///
 /// When the lock file cannot be made.
-pub fn lock(project: &Project) -> anyhow::Result<std::fs::File> {
-    files::lock(&project.output().join("build.lock"))
+pub fn lock(project: &Project, arch: Arch) -> anyhow::Result<std::fs::File> {
+    files::lock(&project.output().join(arch.name()).join("build.lock"))
 }
 
 /// Builds, under the lock.

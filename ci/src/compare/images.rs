@@ -52,7 +52,7 @@ impl Images {
     /// The builds, in turn, and behind them the runs, each of which waits for its images.
     pub fn order(&self, jobs: &[Job<'_>]) -> Vec<Item> {
         let place = |key: &Key| self.keys.iter().position(|other| other == key);
-        let builds = self.keys.iter().map(|_| Item { takes_turns: true, ..Item::default() });
+        let builds = self.keys.iter().map(|_| Item { has: Some("build"), ..Item::default() });
         // Builds take turns in their order: with the last of a run's images all of them are there.
         let after = |job: &Job<'_>| job.images.iter().filter_map(place).max();
         let runs = jobs.iter().map(|job| Item { after: after(job), ..Item::default() });

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::exit;
 use crate::process::{self, Waited};
+use crate::toolchain::HOST;
 
 /// When one command of a check is given up.
 pub const TIMEOUT: Duration = Duration::from_secs(900);
@@ -18,6 +19,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(900);
 pub struct Step {
     /// The check's name.
     pub name: String,
+    /// The folder that cargo fills for it, by a name: the architecture's, or [`HOST`].
+    pub fills: &'static str,
     /// Carries it out.
     pub run: Box<dyn Fn() -> Result<Checked> + Send + Sync>,
 }
@@ -55,7 +58,7 @@ impl Step {
             }
             Ok(Checked::passed())
         };
-        Self { name: name.into(), run: Box::new(run) }
+        Self { name: name.into(), fills: HOST, run: Box::new(run) }
     }
 }
 

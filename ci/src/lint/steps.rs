@@ -11,7 +11,7 @@ use super::{house_rules, tree};
 use crate::arch::Arch;
 use crate::policy::Policy;
 use crate::project::Project;
-use crate::toolchain::{self, Toolchain, find_program};
+use crate::toolchain::{self, HOST, Toolchain, find_program};
 
 /// A bare-metal compiler and what it is to check.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ fn house_step(project: &Project) -> Step {
         let lines: Vec<_> = house.findings.iter().map(|finding| format!("{finding}\n")).collect();
         Ok(Checked { ok: house.findings.is_empty(), output: lines.concat(), timed_out: false })
     };
-    Step { name: "house rules".into(), run: Box::new(run) }
+    Step { name: "house rules".into(), fills: HOST, run: Box::new(run) }
 }
 
 /// Scripts: the shell's own syntax check, and shellcheck where it is installed.
@@ -162,7 +162,8 @@ fn bare_step(
     let (project, bare) = (project.clone(), bare.clone());
     let packages: Vec<_> = packages.iter().flat_map(|name| ["--package".to_owned(), name.clone()]).collect();
     let features = policy.map(|policy| format!("ebbtide/{policy}"));
-    Step::commands(name, move || {
+    let fills = bare.arch.name();
+    let step = Step::commands(name, move || {
         let mut command = bare.toolchain.bare_cargo(&project, bare.arch, verb)?;
         command
             .arg("--manifest-path")
@@ -180,7 +181,8 @@ fn bare_step(
             command.args(["--", "-Dwarnings"]);
         }
         Ok(vec![command.current(&project)])
-    })
+    });
+    Step { fills, ..step }
 }
 
 /// Commands that run in the repository, wherever the tool was started.

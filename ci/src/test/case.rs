@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::parallel::CPU;
+
 /// The kinds of cases, in the order in which they run.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Group {
@@ -29,13 +31,11 @@ pub enum Group {
 }
 
 impl Group {
-    /// All groups, in order: those that stand together run together. Builds take turns, since each takes the build lock; guests run
-    /// beside them, and beside each other. All others use all CPUs or take cargo's lock.
+    /// All groups, in order: those that stand together run together, as far as they do not [fill](Case::fills) the same folder. All
+    /// others use all CPUs, or what is made by the ones before.
     pub const ALL: &'static [&'static [Self]] = &[
         &[Self::Deps],
-        &[Self::Lint],
-        &[Self::Host],
-        &[Self::Build, Self::Guest],
+        &[Self::Lint, Self::Host, Self::Build, Self::Guest],
         &[Self::Sizes],
         &[Self::Docs],
         &[Self::Compare],
@@ -76,12 +76,26 @@ pub struct Case {
     pub group: Group,
     /// The case that it waits for, if that is run too: the build of its image.
     pub after: Option<String>,
-    /// How much of the host it keeps busy, see [`CPU`](crate::parallel::CPU).
+    /// The folder that cargo fills for it, by a name: cargo locks it, so one of those that fill it runs at a time.
+    pub fills: Option<&'static str>,
+    /// How much of the host it keeps busy, see [`CPU`].
     pub load: usize,
     /// When it is given up.
     pub timeout: Duration,
     /// Carries it out.
     pub run: Work,
+}
+
+impl Case {
+    /// One that waits for nothing, fills no folder and keeps one of the host's CPUs busy.
+    pub fn new(
+        name: impl Into<String>,
+        group: Group,
+        timeout: Duration,
+        run: impl Fn() -> Result<Vec<Outcome>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), group, after: None, fills: None, load: CPU, timeout, run: Box::new(run) }
+    }
 }
 
 /// What came of one test.

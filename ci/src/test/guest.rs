@@ -24,6 +24,8 @@ use crate::qemu::{Ending, Guest, Run};
 
 /// How long a build may take, as it is shown; cargo itself is not stopped.
 const BUILD: Duration = Duration::from_secs(900);
+/// The longest time-out of what is short, in seconds.
+const SHORT: u32 = 120;
 
 /// Where guests run: the lists of the command line.
 pub struct Lists {
@@ -198,11 +200,13 @@ fn sharing(smp: u8, host: usize) -> u32 {
 }
 
 /// How much of the host a guest keeps busy. With one CPU it sleeps half of its time; several wait for each other in loops; when
-/// instructions are counted they take turns on one of the host's, which never rests.
-fn load(smp: u8, is_counted: bool) -> usize {
+/// instructions are counted they take turns on one of the host's, which never rests. An end with a short time-out is about what is
+/// over as soon as it has booted, and it is one CPU that boots.
+fn load(smp: u8, case: &GuestCase) -> usize {
     match smp {
-        _ if is_counted => CPU,
+        _ if case.icount => CPU,
         1 => CPU / 2,
+        _ if case.kind == Kind::End && case.timeout_seconds <= SHORT => CPU,
         several => CPU * usize::from(several),
     }
 }
@@ -216,12 +220,12 @@ fn built_name(key: &Key) -> String {
 /// The case of one build.
 fn build(images: &Arc<Images>, key: Key) -> Case {
     let images = Arc::clone(images);
-    let name = build_name(&key);
+    let (name, fills) = (build_name(&key), Some(key.arch));
     let run = move || {
         let error = images.get(&key)?.err();
         Ok(vec![Outcome::of(error.is_none(), error.unwrap_or_default())])
     };
-    Case { name, group: Group::Build, after: None, load: CPU, timeout: BUILD, run: Box::new(run) }
+    Case { fills, ..Case::new(name, Group::Build, BUILD, run) }
 }
 
 /// What the build of an image is called.
@@ -239,7 +243,7 @@ fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch
     let boots = if case.kind == Kind::Damaged { damage::count() } else { 1 };
     let limit = machine.timeout(&case) * boots;
     let after = Some(build_name(&key));
-    let load = load(machine.smp, case.icount);
+    let load = load(machine.smp, &case);
     let run = move || {
         let image = match images.get(&key)? {
             Ok(image) => image,
@@ -252,7 +256,7 @@ fn boot(project: &Project, images: &Arc<Images>, case: GuestCase, key: Key, arch
             Kind::Suite | Kind::End => boot(&image, &case.name),
         }
     };
-    Case { name, group: Group::Guest, after, load, timeout: limit, run: Box::new(run) }
+    Case { after, load, ..Case::new(name, Group::Guest, limit, run) }
 }
 
 /// How a boot ended, and what its tests came to.
@@ -300,8 +304,20 @@ pub fn boot_once(
 mod tests {
     use std::time::Duration;
 
-    use super::{Lists, machines, sharing};
+    use super::{Lists, load, machines, sharing};
     use crate::test::manifest::parse;
+
+    #[test]
+    fn what_keeps_the_host_busy_has_it() {
+        let text = "[[case]]\nname = \"any\"\npackage = \"hello\"\n";
+        let case = |more: &str| parse("cases.toml", &format!("{text}{more}")).expect("a case").remove(0);
+        let (suite, end) = (case("kind = \"suite\"\n"), case("kind = \"end\"\n"));
+        let (long, counted) =
+            (case("kind = \"end\"\ntimeout_seconds = 240\n"), case("kind = \"suite\"\nicount = true\n"));
+        let loads = |smp| [&suite, &end, &long, &counted].map(|case| load(smp, case));
+        assert_eq!(loads(1), [1, 1, 1, 2]);
+        assert_eq!(loads(4), [8, 2, 8, 2]);
+    }
 
     #[test]
     fn cpus_that_share_the_hosts_have_more_time() {

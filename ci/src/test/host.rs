@@ -8,9 +8,8 @@ use cargo_metadata::{MetadataCommand, Package};
 
 use super::case::{Case, Group, Outcome, Verdict};
 use crate::lint::step::captured;
-use crate::parallel::CPU;
 use crate::project::Project;
-use crate::toolchain::{self, Compiler};
+use crate::toolchain::{self, Compiler, HOST};
 
 /// How long the tests of one package may take, their build included.
 const TIMEOUT: Duration = Duration::from_secs(900);
@@ -74,7 +73,7 @@ fn case(project: &Project, package: Tested) -> Case {
         let ran = captured(command.current_dir(project.root()), Some(TIMEOUT))?;
         Ok(judge(ran.ok, &ran.output))
     };
-    Case { name, group: Group::Host, after: None, load: CPU, timeout: TIMEOUT, run: Box::new(run) }
+    Case { fills: Some(HOST), ..Case::new(name, Group::Host, TIMEOUT, run) }
 }
 
 /// loom's models.
@@ -88,7 +87,7 @@ fn loom(project: &Project) -> Case {
         }
         Ok(outcomes)
     };
-    Case { name: "host::loom".into(), group: Group::Host, after: None, load: CPU, timeout: TIMEOUT, run: Box::new(run) }
+    Case { fills: Some("loom"), ..Case::new("host::loom", Group::Host, TIMEOUT, run) }
 }
 
 /// `cargo test` with loom's atomics; the tests' names are still to be added.

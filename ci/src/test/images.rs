@@ -102,7 +102,7 @@ impl Images {
 
     /// Packs an image's kernel with another loader, into files of their own.
     fn repack(&self, bare: &Bare, package: &str, image: Image) -> Result<Image> {
-        let _lock = build::lock(&self.project)?;
+        let _lock = build::lock(&self.project, bare.arch)?;
         let loader = self.loader(bare, package)?;
         let repacked = renamed(&image, last_part(package));
         let kernel = &repacked.debug;
@@ -117,7 +117,7 @@ impl Images {
     /// When it cannot be built.
     pub fn loader_of(&self, image: &Image) -> Result<PathBuf> {
         let bare = self.compiler(image.arch.name())?;
-        let _lock = build::lock(&self.project)?;
+        let _lock = build::lock(&self.project, bare.arch)?;
         self.loader(bare, LOADER)
     }
 

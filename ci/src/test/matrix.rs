@@ -158,7 +158,7 @@ mod tests {
 
     fn case(name: &str, group: Group, after: Option<&str>) -> Case {
         let run = Box::new(|| Ok(vec![Outcome::passed("")]));
-        Case { name: name.into(), group, after: after.map(Into::into), load: 1, timeout: Duration::from_secs(1), run }
+        Case { after: after.map(Into::into), load: 1, ..Case::new(name, group, Duration::from_secs(1), run) }
     }
 
     fn cases() -> Vec<Case> {

@@ -1,8 +1,8 @@
-//! In which order the cases of one kind run: builds take turns, and a guest waits for the build of its image.
+//! In which order the cases of one stage run: those that fill the same folder take turns, and a guest waits for the build of its image.
 
 use std::collections::HashMap;
 
-use super::case::{Case, Group};
+use super::case::Case;
 use crate::parallel::Item;
 
 /// What each case has to wait for, where they run side by side.
@@ -11,7 +11,7 @@ pub fn of(cases: &[&Case]) -> Vec<Item> {
     let item = |case: &&Case| Item {
         // A build that is not among them was not asked for: the guest makes it itself.
         after: case.after.as_deref().and_then(|name| places.get(name).copied()),
-        takes_turns: case.group == Group::Build,
+        has: case.fills,
         load: case.load,
     };
     cases.iter().map(item).collect()

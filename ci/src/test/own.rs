@@ -12,7 +12,6 @@ use crate::cli::{Profile, SetupArgs};
 use crate::compare::{self, baseline, limits};
 use crate::lint::step::TIMEOUT;
 use crate::lint::steps::{self, Bare};
-use crate::parallel::CPU;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::{deps, docs, exit, sizes};
@@ -30,7 +29,7 @@ pub fn deps(project: &Project) -> Case {
         let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
         Ok(vec![Outcome::of(lines.is_empty(), lines.join("\n"))])
     };
-    Case { name: "deps".into(), group: Group::Deps, after: None, load: CPU, timeout: TIMEOUT, run: Box::new(run) }
+    Case::new("deps", Group::Deps, TIMEOUT, run)
 }
 
 /// Each check of lint.
@@ -39,16 +38,13 @@ pub fn deps(project: &Project) -> Case {
 ///
 /// When the workspace cannot be read.
 pub fn lint(project: &Project, compilers: &[Bare]) -> Result<Vec<Case>> {
-    let case = |step: crate::lint::step::Step| Case {
-        name: format!("lint::{}", step.name),
-        group: Group::Lint,
-        after: None,
-        load: CPU,
-        timeout: TIMEOUT,
-        run: Box::new(move || {
+    let case = |step: crate::lint::step::Step| {
+        let (name, fills) = (format!("lint::{}", step.name), Some(step.fills));
+        let run = move || {
             let checked = (step.run)()?;
             Ok(vec![Outcome::of(checked.ok, checked.output)])
-        }),
+        };
+        Case { fills, ..Case::new(name, Group::Lint, TIMEOUT, run) }
     };
     Ok(steps::steps(project, compilers)?.into_iter().map(case).collect())
 }
@@ -66,7 +62,7 @@ pub fn docs(project: &Project) -> Result<Vec<Case>> {
             let failures = docs::carry_out(&project, &page, COMMAND)?;
             Ok(vec![Outcome::of(failures.is_empty(), failures.join("\n"))])
         };
-        Case { name, group: Group::Docs, after: None, load: CPU, timeout: COMMAND, run: Box::new(run) }
+        Case::new(name, Group::Docs, COMMAND, run)
     };
     Ok(docs::pages(project)?.into_iter().map(case).collect())
 }
@@ -78,14 +74,7 @@ pub fn stack_sizes(project: &Project, setup: SetupArgs) -> Case {
         let wrong = sizes::check(&project, &setup, &Progress::silent())?;
         Ok(vec![Outcome::of(wrong.is_empty(), wrong.join("\n"))])
     };
-    Case {
-        name: "stack-sizes".into(),
-        group: Group::Sizes,
-        after: None,
-        load: CPU,
-        timeout: COMMAND,
-        run: Box::new(run),
-    }
+    Case::new("stack-sizes", Group::Sizes, COMMAND, run)
 }
 
 /// The quick comparison: each record and each promise about it a test, each record's counts against the baselines, and
@@ -122,7 +111,7 @@ pub fn compare(
         }
         Ok(outcomes)
     };
-    Case { name: "compare".into(), group: Group::Compare, after: None, load: CPU, timeout: COMPARE, run: Box::new(run) }
+    Case::new("compare", Group::Compare, COMPARE, run)
 }
 
 /// The images that [`compare()`] boots.

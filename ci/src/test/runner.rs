@@ -147,14 +147,7 @@ mod tests {
     use crate::test::case::{Case, Group, Outcome};
 
     fn case(name: &str, run: fn() -> anyhow::Result<Vec<Outcome>>) -> Case {
-        Case {
-            name: name.into(),
-            group: Group::Guest,
-            after: None,
-            load: 1,
-            timeout: Duration::from_secs(1),
-            run: Box::new(run),
-        }
+        Case { load: 1, ..Case::new(name, Group::Guest, Duration::from_secs(1), run) }
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Toolchain {
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags(project, arch)?.join(ENCODED_SEPARATOR))
             .args(["--target", arch.triple()])
             .arg("--target-dir")
-            .arg(project.bare_target_dir());
+            .arg(project.bare_target_dir(arch));
         if self.source != Source::Target {
             command.arg("-Zbuild-std=core,alloc");
         }
@@ -175,6 +175,9 @@ fn image_flags(text: &str, arch: Arch) -> anyhow::Result<Vec<String>> {
     let target = configuration.target.remove(arch.triple());
     Ok(target.with_context(|| format!("no `target.{}`", arch.triple()))?.rustflags)
 }
+
+/// A name for the folder that [`host_cargo`] fills: those of bare-metal code are called as their architecture.
+pub const HOST: &str = "host";
 
 /// The cargo of the Rust that runs this tool, for host code, in the same clean environment.
 ///

@@ -25,7 +25,6 @@ use super::case::{Case, Group, Outcome};
 use super::{guest, host};
 use crate::arch::Arch;
 use crate::cli::SetupArgs;
-use crate::parallel::CPU;
 use crate::policy::Policy;
 use crate::project::Project;
 use crate::{exit, lint, setup};
@@ -74,7 +73,7 @@ pub fn cases(project: &Project, setup: &SetupArgs, is_wanted: impl Fn(&str) -> b
         let name = name(&mutant);
         let run =
             move || Ok(vec![bench.judge(&mutant)?.map_or_else(|| Outcome::passed(""), |why| Outcome::failed("", why))]);
-        Case { name, group: Group::Mutants, after: None, load: CPU, timeout: TIMEOUT, run: Box::new(run) }
+        Case::new(name, Group::Mutants, TIMEOUT, run)
     };
     Ok(mutants.into_iter().map(case).collect())
 }
