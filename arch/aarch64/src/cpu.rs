@@ -15,7 +15,7 @@ use core::ptr::from_ref;
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use aarch64_cpu::asm::barrier;
-use aarch64_cpu::asm::wfi;
+use aarch64_cpu::asm::{wfe, wfi};
 use aarch64_cpu::registers::{
     CurrentEL, DAIF, ID_AA64DFR0_EL1, ID_AA64MMFR0_EL1, ID_AA64MMFR1_EL1, MDSCR_EL1, Readable, TPIDR_EL1, Writeable,
 };
@@ -89,6 +89,9 @@ unsafe impl arch::Cpu for Aarch64 {
         loop {
             Self::mask_interrupts();
             wfi();
+            // An interrupt that pends ends that wait though it is masked, and nobody takes it: this one it does not end (D1.6.1). And
+            // QEMU lets the next CPU run.
+            wfe();
         }
     }
 

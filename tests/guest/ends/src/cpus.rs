@@ -1,6 +1,7 @@
 //! One CPU comes up, or ends the run, while others are in the middle of something.
 
 use alloc::string::String;
+use core::fmt;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -28,6 +29,7 @@ pub fn main() -> Result<(), String> {
                 if cpu == last() { fail() } else { print_for_ever() }
             });
         }
+        "panic-with-timers-due" => panic_with_timers_due(),
         // The main thread returns, and the others are still at it.
         "return" => {
             for cpu in 0..count() {
@@ -144,6 +146,31 @@ fn panic_while_waited_for() {
     loop {
         thread::sleep(Duration::from_micros(100));
     }
+}
+
+/// What takes time to say, and how much.
+struct TakesTime;
+
+impl fmt::Display for TakesTime {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(20) {
+            spin_loop();
+        }
+        write!(out, "waited {} ms", start.elapsed().as_millis())
+    }
+}
+
+/// On all other CPUs a slice ends after they have stopped, while the message is still written: none of them gets its interrupt, nor takes
+/// time that is this CPU's where they take turns.
+fn panic_with_timers_due() {
+    thread::set_affinity(CpuSet::only(0)).expect("the first CPU runs");
+    let others = (1..count()).flat_map(|cpu| [cpu; 2]);
+    let started = others.map(|cpu| drop(bound_to(cpu).spawn(compute_on).expect("there is memory"))).count() as u32;
+    while ARRIVED.load(Ordering::Acquire) < started {
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("{}", TakesTime);
 }
 
 /// Threads of the storm.
